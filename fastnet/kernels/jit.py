@@ -1,0 +1,97 @@
+"""How kernels are compiled and cached: one decorator, one kind of entry point, one set of options.
+
+numba's on-disk cache looks at the file of the cached function alone. It does not notice an edit to a helper in
+another file, to an intrinsic or to a global, nor that bounds checks were switched on. So only *entry points* are
+cached, each made by a factory that closes over `source_digest()`: the value of a closure cell is part of the key.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from numba import njit, types
+from numba.core import config
+from numba.core.registry import cpu_target
+
+JIT_DISABLED = bool(config.DISABLE_JIT)
+
+# error_model: the default checks every division for zero, which kept loops scalar.
+# fastmath: deletes NaN checks and reorders sums; the kernels spell out each fma instead.
+OPTIONS = {"error_model": "numpy", "nogil": True, "fastmath": False}
+
+Function = Callable[..., Any]
+
+
+def kernel(function: Function) -> Function:
+    """Compile a helper that entry points call; it lives in their cache files, not in its own."""
+    compiled: Function = njit(**OPTIONS)(function)
+    return compiled
+
+
+class EntryPoint(NamedTuple):
+    """A function callable from Python, compiled for one dtype, and the seconds it took to get it."""
+
+    call: Function
+    seconds: float
+
+
+@cache
+def entry_point(factory: Callable[[str], Function], dtype: np.dtype) -> EntryPoint:
+    """Compile, or load from the cache, the function that `factory(source_digest())` returns.
+
+    The function carries its argument types in `signature`, a function of the floating-point type. It gets exactly
+    that one signature: a call with anything else raises instead of compiling again.
+    """
+    start = time.perf_counter()
+    function = factory(source_digest())
+    if JIT_DISABLED:
+        return EntryPoint(function, 0.0)
+    # A name for each dtype, so that two processes never write two signatures into one index file.
+    function.__qualname__ += f"_{dtype.name}"
+    argument_types = function.signature(types.float32 if dtype == np.float32 else types.float64)  # type: ignore[attr-defined]
+    try:
+        dispatcher = njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # numba found no folder it may write to
+        dispatcher = njit(**OPTIONS)(function)
+    dispatcher.compile(argument_types)
+    dispatcher.disable_compile()
+    return EntryPoint(dispatcher, time.perf_counter() - start)
+
+
+@cache
+def source_digest() -> str:
+    """Return a digest of all that goes into the machine code and that numba's cache would overlook."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    for fact in (numba.__version__, llvmlite.__version__, np.__version__, bool(config.BOUNDSCHECK), VECTOR_BYTES):
+        digest.update(repr(fact).encode())
+    return digest.hexdigest()
+
+
+def _vector_bytes() -> int:
+    """Return the widest register the compiler will use, in bytes: 64, 32 or 16.
+
+    Asks the compiler itself, as it is set for numba: names and feature lists of CPUs say less, since
+    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES may override the machine's own.
+    """
+    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    module = llvm.parse_assembly(
+        "define <16 x float> @add(<16 x float> %a, <16 x float> %b) {\n"
+        "  %c = fadd <16 x float> %a, %b\n"
+        "  ret <16 x float> %c\n"
+        "}"
+    )
+    assembly = machine.emit_assembly(module)
+    return 64 if "zmm" in assembly else 32 if "ymm" in assembly else 16
+
+
+VECTOR_BYTES = _vector_bytes()

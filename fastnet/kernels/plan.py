@@ -1,0 +1,83 @@
+"""Where everything lies: the parameters in one flat vector, a chunk's activations in another.
+
+A *plan* is an integer array with a row for the input (row 0) and one for every layer; its columns are named below.
+Parameters of layer l: W (units, units_before) in C order at plan[l, W], then b (units,) at plan[l, B].
+
+A batch is worked through in *chunks* of up to CHUNK examples, a chunk in *blocks* of up to LANES. A block of layer l
+holds A (rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. AT holds the
+same activations transposed, an example a row: the weight gradient sums over examples, and they are its k.
+Every offset counts elements. Padding is finite, and no real number is ever computed from it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+CHUNK = 512
+"""Examples whose gradient is one chain of sums; longer batches add their chunks in order (a part of the contract)."""
+
+LANES = 64
+"""Examples in a block: the most columns that a layer's activations hold side by side."""
+
+PADDING = 16
+"""Rows and columns are padded to a multiple of this: the widest register holds 16 float32."""
+
+TEMPORARY = 256
+"""Elements at the head of the scratch vector where a tile that overhangs its matrix is put together."""
+
+UNITS, ACTIVATION, W, B, A, ROWS, LD, AT, LDT, DZ, Y, TERMS, COLUMNS = range(13)
+"""Columns of a plan: units; activation code; offsets of W and b (-1: no bias) among the parameters; offsets of A, AT
+and dZ in the scratch vector; A's padded rows and row stride; AT's row stride; and in the last row the offsets of
+the targets Y and of one block's terms of the cost, laid out like A."""
+
+
+class Plan(NamedTuple):
+    """A plan and the sizes of the vectors it points into, in elements."""
+
+    rows: np.ndarray
+    n_parameters: int
+    n_scratch: int
+
+
+def make_plan(
+    units: Sequence[int], activations: Sequence[int], use_bias: Sequence[bool], *, examples: int, backward: bool
+) -> Plan:
+    """Lay out a network of `units` (the input's width first) for chunks of up to `examples` examples.
+
+    `activations` and `use_bias` have one entry a layer, so one fewer than `units`. Without `backward`, there is no
+    room for gradients: enough for `network.forward`.
+    """
+    examples = min(examples, CHUNK)
+    ld = min(LANES, padded(examples))
+    blocks = -(-examples // ld)
+    plan = np.zeros((len(units), COLUMNS), dtype=np.int64)
+    parameter, scratch = 0, TEMPORARY
+    for layer, row in enumerate(plan):
+        row[UNITS], row[ROWS], row[LD] = units[layer], padded(units[layer]), ld
+        block = int(row[ROWS]) * ld
+        row[A], scratch = scratch, scratch + blocks * block
+        if layer == 0 or (backward and layer < len(units) - 1):
+            row[LDT] = padded_transpose(units[layer])
+            row[AT], scratch = scratch, scratch + blocks * ld * int(row[LDT])
+        if layer > 0:
+            row[ACTIVATION] = activations[layer - 1]
+            row[W], parameter = parameter, parameter + units[layer] * units[layer - 1]
+            row[B], parameter = (parameter, parameter + units[layer]) if use_bias[layer - 1] else (-1, parameter)
+        if layer > 0 and backward:
+            row[DZ], scratch = scratch, scratch + blocks * block
+    if backward:
+        plan[-1, Y], scratch = scratch, scratch + blocks * block
+        plan[-1, TERMS], scratch = scratch, scratch + block
+    return Plan(plan, parameter, scratch)
+
+
+def padded(n: int) -> int:
+    """Return n rounded up to a multiple of PADDING."""
+    return -(-n // PADDING) * PADDING
+
+
+def padded_transpose(n: int) -> int:
+    """Return the row stride of AT: padded, and no multiple of 1024, or the rows of a strip would share cache sets."""
+    stride = padded(n)
+    return stride + PADDING if stride % 1024 == 0 else stride

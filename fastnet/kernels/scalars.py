@@ -1,0 +1,133 @@
+"""What a kernel can do with one number that NumPy has no name for: fma, constants by dtype, random bits.
+
+As in `simd.py`, each intrinsic has a twin in plain Python for when the JIT is off.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.errors import TypingError
+
+from fastnet.kernels.simd import INT, Function, with_twin
+
+MAGIC = {32: 1.5 * 2.0**23, 64: 1.5 * 2.0**52}
+"""Adding it to a small number rounds that to an integer, which then stands in the lowest bits of the sum."""
+
+
+def is_float(*kinds: Any) -> types.Float:
+    """Return the one floating-point type of the arguments, or refuse them."""
+    if len(set(kinds)) != 1 or not isinstance(kinds[0], types.Float):
+        raise TypingError(f"needs arguments of one floating-point type, got {kinds}")
+    return kinds[0]
+
+
+def _fma_twin(a: Any, b: Any, c: Any) -> Any:
+    return a * b + c
+
+
+@with_twin(_fma_twin)
+def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
+    """Return a b + c, rounded once."""
+    kind = is_float(a, b, c)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return kind(kind, kind, kind), generate
+
+
+def per_dtype(float32: float, float64: float) -> Function:
+    """Make a function that returns, in the dtype of its argument, the constant of that dtype."""
+
+    def twin(x: Any) -> Any:
+        return x.dtype.type(float32 if x.dtype == np.float32 else float64)
+
+    @with_twin(twin)
+    def constant(typingctx, x):  # type: ignore[no-untyped-def]
+        kind = is_float(x)
+        value = float32 if kind == types.float32 else float64
+
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            return context.get_constant(kind, value)
+
+        return kind(kind), generate
+
+    return constant
+
+
+def polynomial(float32: Sequence[float], float64: Sequence[float]) -> Function:
+    """Make a function that evaluates a polynomial by Horner's scheme in fmas; coefficients from the highest power."""
+
+    def twin(x: Any) -> Any:
+        first, *rest = (x.dtype.type(c) for c in (float32 if x.dtype == np.float32 else float64))
+        for c in rest:
+            first = first * x + c
+        return first
+
+    @with_twin(twin)
+    def evaluate(typingctx, x):  # type: ignore[no-untyped-def]
+        kind = is_float(x)
+        coefficients = float32 if kind == types.float32 else float64
+
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            first, *rest = (context.get_constant(kind, c) for c in coefficients)
+            for c in rest:
+                first = builder.fma(first, arguments[0], c)
+            return first
+
+        return kind(kind), generate
+
+    return evaluate
+
+
+def _power_of_two_twin(shifted: Any) -> Any:
+    kind = shifted.dtype.type
+    n = float(shifted) - MAGIC[8 * shifted.itemsize]
+    return kind(2.0**n) if -150 < n < 150 else kind(np.nan)
+
+
+@with_twin(_power_of_two_twin)
+def power_of_two(typingctx, shifted):  # type: ignore[no-untyped-def]
+    """Return 2^n given n + MAGIC, for n from -126 to 127 (float64: -1022 to 1023); beyond, and for NaN, any number."""
+    kind = is_float(shifted)
+    bits, fraction, bias = (32, 23, 127) if kind == types.float32 else (64, 52, 1023)
+    integer = ir.IntType(bits)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        n_and_more = builder.bitcast(arguments[0], integer)
+        exponent = builder.add(n_and_more, integer(bias))
+        return builder.bitcast(builder.shl(exponent, integer(fraction)), context.get_value_type(kind))
+
+    return kind(kind), generate
+
+
+GOLDEN, MULTIPLY_1, MULTIPLY_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def _random_bits_twin(key: int, counter: int) -> int:
+    everything = 2**64 - 1
+    z = (int(key) + (int(counter) + 1) * GOLDEN) & everything
+    z = ((z ^ (z >> 30)) * MULTIPLY_1) & everything
+    z = ((z ^ (z >> 27)) * MULTIPLY_2) & everything
+    return (z ^ (z >> 31)) >> 32
+
+
+@with_twin(_random_bits_twin)
+def random_bits(typingctx, key, counter):  # type: ignore[no-untyped-def]
+    """Return 32 random bits, as an integer from 0 to 2^32 - 1, that depend on (key, counter) alone.
+
+    Number `counter` of the stream that SplitMix64 begins at `key`: Steele, Lea and Flood, Fast splittable
+    pseudorandom number generators, 2014.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        key, counter = arguments
+        z = builder.add(key, builder.mul(builder.add(counter, INT(1)), INT(GOLDEN)))
+        z = builder.mul(builder.xor(z, builder.lshr(z, INT(30))), INT(MULTIPLY_1))
+        z = builder.mul(builder.xor(z, builder.lshr(z, INT(27))), INT(MULTIPLY_2))
+        return builder.lshr(builder.xor(z, builder.lshr(z, INT(31))), INT(32))
+
+    return types.int64(types.int64, types.int64), generate
