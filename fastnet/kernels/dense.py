@@ -8,7 +8,7 @@ from typing import Any
 
 from numba.core import config
 
-from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel
+from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.plan import LANES, PADDING
 from fastnet.kernels.simd import (
     ADD_TO_TARGET,
@@ -96,7 +96,7 @@ def check_inside(array: Any, first: int, last: int) -> None:
         raise IndexError("a kernel reaches outside its array")
 
 
-@kernel
+@spliced_kernel
 def matmul_plus_bias(
     n: int, n_prev: int, columns: int, parameters: Any, w: int, b: int, S: Any, a_prev: int, z: int, ld: int
 ) -> None:
@@ -114,7 +114,7 @@ def matmul_plus_bias(
         start = START_TARGET
 
 
-@kernel
+@spliced_kernel
 def input_gradient(
     n: int, n_prev: int, columns: int, parameters: Any, w: int, S: Any, dz: int, da_prev: int, ld: int
 ) -> None:
@@ -129,7 +129,7 @@ def input_gradient(
         start = START_TARGET
 
 
-@kernel
+@spliced_kernel
 def weight_gradient(
     n: int, n_prev: int, m: int, S: Any, dz: int, block: int, ld: int, at_prev: int, ldt: int,
     gradient: Any, w: int, add: bool,

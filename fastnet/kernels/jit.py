@@ -31,7 +31,18 @@ Function = Callable[..., Any]
 
 def kernel(function: Function) -> Function:
     """Compile a helper that entry points call; it lives in their cache files, not in its own."""
-    compiled: Function = njit(**OPTIONS)(function)
+    compiled: Function = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+    return compiled
+
+
+def spliced_kernel(function: Function) -> Function:
+    """Make a helper whose body replaces each call of it, before LLVM sees the caller.
+
+    For the links between the entry points and `dense.multiply`. numba sends a compiled helper, and all that it
+    calls, through LLVM once for every function above it: with the links compiled, a first `fit` took 8.8 s, with
+    them spliced 6.4 s.
+    """
+    compiled: Function = njit(inline="always", **OPTIONS)(function)
     return compiled
 
 

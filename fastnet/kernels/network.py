@@ -28,7 +28,7 @@ from fastnet.kernels.dense import (
     transpose,
     weight_gradient,
 )
-from fastnet.kernels.jit import kernel
+from fastnet.kernels.jit import kernel, spliced_kernel
 from fastnet.kernels.losses import binary_crossentropy, mean_squared_error
 from fastnet.kernels.plan import (
     ACTIVATION,
@@ -98,7 +98,7 @@ def padded_columns(m: int) -> int:
 # ------------------------------------------------------------------------------------------------- forward, backward
 
 
-@kernel
+@spliced_kernel
 def forward_block(plan: Any, q: int, m: int, parameters: Any, S: Any) -> None:
     """Propagate block q, of m examples, through all layers but for the last activation: A_l = g(W A_prev + b)."""
     last = plan.shape[0] - 1
@@ -133,7 +133,7 @@ def differentiate_block(activation: int, n: int, columns: int, S: Any, a: int, d
             multiply_by_derivative(activation, S[a + row : a + row + columns], S[dz + row : dz + row + columns])
 
 
-@kernel
+@spliced_kernel
 def transpose_hidden(plan: Any, q: int, m: int, S: Any) -> None:
     """Fill AT of the hidden layers for block q: what the weight gradients read."""
     for layer in range(1, plan.shape[0] - 1):
@@ -142,7 +142,7 @@ def transpose_hidden(plan: Any, q: int, m: int, S: Any) -> None:
         transpose(S, a, ld, plan[layer, AT] + q * ld * ldt, ldt, rows, padded_columns(m))
 
 
-@kernel
+@spliced_kernel
 def loss_block(plan: Any, loss: int, q: int, m: int, S: Any) -> float:
     """Turn the last Z of block q into A and dZ, and return the cost summed over its m examples."""
     last = plan.shape[0] - 1
@@ -166,7 +166,7 @@ def loss_block(plan: Any, loss: int, q: int, m: int, S: Any) -> float:
     return total
 
 
-@kernel
+@spliced_kernel
 def backward_chunk(plan: Any, m: int, parameters: Any, S: Any, gradient: Any, add: bool) -> None:
     """Propagate dZ of the last layer back through a chunk of m examples; gradient = (or +=) the sums over them."""
     for layer in range(plan.shape[0] - 1, 0, -1):
@@ -186,7 +186,7 @@ def backward_chunk(plan: Any, m: int, parameters: Any, S: Any, gradient: Any, ad
                 differentiate_block(plan[layer - 1, ACTIVATION], n_prev, columns, S, a_prev, dz_prev, ld)
 
 
-@kernel
+@spliced_kernel
 def chunk_cost(plan: Any, loss: int, m: int, parameters: Any, S: Any, backward: bool) -> float:
     """Propagate a loaded chunk of m examples forward; return its cost, summed over them."""
     ld = plan[0, LD]

@@ -1,0 +1,233 @@
+"""The course notes' network in plain NumPy, straight from the mathematics: what fastnet is checked against.
+
+Examples are columns: X is (n_x, m), Y is (n_L, m), W[l] is (n_l, n_{l-1}), b[l] is (n_l, 1). Parameters and gradients
+are dictionaries with the notes' keys, "W1", "b1", "dW1", "db1", ... Everything runs in the dtype of its arguments;
+the tests pass float64, the benchmarks float32 as well. Nothing here imports fastnet.
+"""
+
+import numpy as np
+
+LEAKY_SLOPE = 0.01
+
+Parameters = dict[str, np.ndarray]
+Cache = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def initialize_parameters(layer_dims: list[int], rng: np.random.Generator, scale: float = 0.01) -> Parameters:
+    """Return small random W, which break the symmetry between units, and zero b."""
+    parameters = {}
+    for layer in range(1, len(layer_dims)):
+        shape = (layer_dims[layer], layer_dims[layer - 1])
+        parameters[f"W{layer}"] = rng.standard_normal(shape) * scale
+        parameters[f"b{layer}"] = np.zeros((layer_dims[layer], 1))
+    return parameters
+
+
+def depth(parameters: Parameters) -> int:
+    """Return L, the number of layers."""
+    return len(parameters) // 2
+
+
+# ------------------------------------------------------------------------------------------------------------ forward
+
+
+def sigmoid(Z: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + e^-Z), without overflow on either side."""
+    e = np.exp(-np.abs(Z))
+    return np.where(Z >= 0, 1, e) / (1 + e)
+
+
+def activation(Z: np.ndarray, name: str) -> np.ndarray:
+    """Return g(Z)."""
+    if name == "sigmoid":
+        return sigmoid(Z)
+    if name == "tanh":
+        return np.tanh(Z)
+    if name == "relu":
+        return np.maximum(0, Z)
+    if name == "leaky_relu":
+        return np.where(Z > 0, Z, LEAKY_SLOPE * Z)
+    assert name == "linear"
+    return Z
+
+
+def activation_derivative(Z: np.ndarray, name: str) -> np.ndarray:
+    """Return g'(Z); at the kink of the ReLU family, the slope on its left."""
+    if name == "sigmoid":
+        return sigmoid(Z) * (1 - sigmoid(Z))
+    if name == "tanh":
+        return 1 - np.tanh(Z) ** 2
+    if name == "relu":
+        return np.where(Z > 0, 1, 0).astype(Z.dtype)
+    if name == "leaky_relu":
+        return np.where(Z > 0, 1, LEAKY_SLOPE).astype(Z.dtype)
+    assert name == "linear"
+    return np.ones_like(Z)
+
+
+def linear_forward(A_prev: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return Z = W A_prev + b."""
+    return W @ A_prev + b
+
+
+def linear_activation_forward(A_prev: np.ndarray, W: np.ndarray, b: np.ndarray, name: str) -> tuple[np.ndarray, Cache]:
+    """Return A = g(W A_prev + b) and what back propagation needs of it."""
+    Z = linear_forward(A_prev, W, b)
+    return activation(Z, name), (A_prev, W, b, Z)
+
+
+def forward(X: np.ndarray, parameters: Parameters, activations: list[str]) -> tuple[np.ndarray, list[Cache]]:
+    """Return A_L and the caches of all layers."""
+    A, caches = X, []
+    for layer, name in enumerate(activations, start=1):
+        A, cache = linear_activation_forward(A, parameters[f"W{layer}"], parameters[f"b{layer}"], name)
+        caches.append(cache)
+    return A, caches
+
+
+# --------------------------------------------------------------------------------------------------------------- cost
+
+
+def cross_entropy_cost(Z: np.ndarray, Y: np.ndarray) -> float:
+    """Return -(1/m) sum (Y log A + (1 - Y) log(1 - A)) for A = sigmoid(Z), in a form that is exact for any Z."""
+    m = Y.shape[1]
+    return float(np.sum(np.maximum(Z, 0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))) / m)
+
+
+def squared_error_cost(A: np.ndarray, Y: np.ndarray) -> float:
+    """Return 1/(2m) sum (A - Y)^2."""
+    return float(np.sum((A - Y) ** 2) / (2 * Y.shape[1]))
+
+
+def compute_cost(
+    caches: list[Cache], Y: np.ndarray, parameters: Parameters, activations: list[str], loss: str, l2: float = 0.0
+) -> float:
+    """Return J: the loss, averaged over the examples, and lambda/(2m) times the sum of all W squared."""
+    m = Y.shape[1]
+    Z = caches[-1][3]
+    if loss == "binary_crossentropy":
+        cost = cross_entropy_cost(Z, Y)
+    else:
+        cost = squared_error_cost(activation(Z, activations[-1]), Y)
+    squares = sum(np.sum(parameters[f"W{layer}"] ** 2) for layer in range(1, depth(parameters) + 1))
+    return cost + float(l2 / (2 * m) * squares)
+
+
+# ----------------------------------------------------------------------------------------------------------- backward
+
+
+def linear_backward(dZ: np.ndarray, cache: Cache, l2: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return dA_prev = W^T dZ, dW = dZ A_prev^T / m + lambda/m W and db = sum(dZ) / m."""
+    A_prev, W, _, _ = cache
+    m = A_prev.shape[1]
+    dW = dZ @ A_prev.T / m
+    if l2:
+        dW = dW + l2 / m * W
+    db = np.sum(dZ, axis=1, keepdims=True) / m
+    return W.T @ dZ, dW, db
+
+
+def activation_backward(dA: np.ndarray, cache: Cache, name: str) -> np.ndarray:
+    """Return dZ = dA * g'(Z)."""
+    return dA * activation_derivative(cache[3], name)
+
+
+def output_gradient(caches: list[Cache], Y: np.ndarray, activations: list[str], loss: str) -> np.ndarray:
+    """Return dZ of the last layer: A - Y for the sigmoid with cross-entropy, else (A - Y) * g'(Z)."""
+    Z = caches[-1][3]
+    difference = activation(Z, activations[-1]) - Y
+    if loss == "binary_crossentropy":
+        return difference
+    return activation_backward(difference, caches[-1], activations[-1])
+
+
+def backward(
+    caches: list[Cache], Y: np.ndarray, activations: list[str], loss: str, l2: float = 0.0, dZ: np.ndarray | None = None
+) -> Parameters:
+    """Return the gradients dW1, db1, ..., from the last layer (its `dZ`, computed if not given) to the first."""
+    dZ = output_gradient(caches, Y, activations, loss) if dZ is None else dZ
+    gradients = {}
+    for layer in range(len(activations), 0, -1):
+        dA_prev, gradients[f"dW{layer}"], gradients[f"db{layer}"] = linear_backward(dZ, caches[layer - 1], l2)
+        if layer > 1:
+            dZ = activation_backward(dA_prev, caches[layer - 2], activations[layer - 2])
+    return gradients
+
+
+# ----------------------------------------------------------------------------------------------------------- training
+
+
+def update_parameters(parameters: Parameters, gradients: Parameters, learning_rate: float) -> None:
+    """Take one step of gradient descent, in place."""
+    for layer in range(1, depth(parameters) + 1):
+        parameters[f"W{layer}"] -= learning_rate * gradients[f"dW{layer}"]
+        parameters[f"b{layer}"] -= learning_rate * gradients[f"db{layer}"]
+
+
+def step(
+    X: np.ndarray,
+    Y: np.ndarray,
+    parameters: Parameters,
+    activations: list[str],
+    loss: str,
+    learning_rate: float,
+    l2: float = 0.0,
+) -> float:
+    """Update the parameters once, in place; return the cost before."""
+    _, caches = forward(X, parameters, activations)
+    cost = compute_cost(caches, Y, parameters, activations, loss, l2)
+    update_parameters(parameters, backward(caches, Y, activations, loss, l2), learning_rate)
+    return cost
+
+
+def train_epoch(
+    X: np.ndarray,
+    Y: np.ndarray,
+    parameters: Parameters,
+    activations: list[str],
+    loss: str,
+    learning_rate: float,
+    *,
+    batch_size: int,
+    order: np.ndarray | None = None,
+    l2: float = 0.0,
+) -> float:
+    """Update once for every batch of examples in `order`; return the mean of the costs before each update."""
+    m = X.shape[1]
+    total = 0.0
+    for start in range(0, m, batch_size):
+        if order is None:
+            batch = slice(start, start + batch_size)
+        else:
+            batch = order[start : start + batch_size]
+        X_batch, Y_batch = X[:, batch], Y[:, batch]
+        total += step(X_batch, Y_batch, parameters, activations, loss, learning_rate, l2) * X_batch.shape[1]
+    return total / m
+
+
+def predict(X: np.ndarray, parameters: Parameters, activations: list[str]) -> np.ndarray:
+    """Return 1 where the output exceeds 0.5 and 0 elsewhere."""
+    A, _ = forward(X, parameters, activations)
+    return (A > 0.5).astype(A.dtype)
+
+
+# -------------------------------------------------------------------------------------- logistic regression with loops
+
+
+def logistic_gradients_with_loops(
+    X: np.ndarray, Y: np.ndarray, w: np.ndarray, b: float
+) -> tuple[float, np.ndarray, float]:
+    """Return J, dw and db of logistic regression as the notes first write it: loops over examples and features."""
+    n_x, m = X.shape
+    J, dw, db = 0.0, np.zeros(n_x), 0.0
+    for i in range(m):
+        z = b
+        for j in range(n_x):
+            z += w[j] * X[j, i]
+        a = 1 / (1 + np.exp(-z))
+        J += -(Y[0, i] * np.log(a) + (1 - Y[0, i]) * np.log(1 - a))
+        dz = a - Y[0, i]
+        for j in range(n_x):
+            dw[j] += X[j, i] * dz
+        db += dz
+    return float(J / m), dw / m, float(db / m)
