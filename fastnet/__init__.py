@@ -1,0 +1,14 @@
+"""fastnet: fully connected neural networks on CPUs, through compiled kernels.
+
+`import fastnet` is cheap: numba is loaded, and kernels are compiled, when a model first needs them.
+"""
+
+from fastnet.errors import NotFittedError, TrainingDivergedError
+from fastnet.history import History
+from fastnet.initializers import Normal
+from fastnet.layers import Dense
+from fastnet.model import Model
+from fastnet.optimizers import SGD
+
+__version__ = "0.1.0"
+__all__ = ["SGD", "Dense", "History", "Model", "Normal", "NotFittedError", "TrainingDivergedError", "__version__"]

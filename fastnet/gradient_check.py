@@ -1,0 +1,80 @@
+"""Back propagation against central differences, parameter by parameter."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastnet.engine import Network, Run
+from fastnet.kernels import codes
+
+STEPS = (1e-3, 1e-4, 1e-5)
+TOLERANCE = 1e-6
+FLOOR = 1e-4
+
+
+@dataclass
+class GradientReport:
+    """What `Model.check_gradients` found; printing it shows a line per layer.
+
+    Attributes
+    ----------
+    errors : list of (dW, db)
+        For each layer the relative error of every entry of dW (n_l, n_{l-1}) and of db (n_l, 1; None without bias):
+        the difference from the central difference, divided by the larger magnitude of the two or, for entries next
+        to nothing, by 1e-4 of the largest gradient of the network.
+    tolerance : float
+        The largest relative error that is still `ok`.
+    """
+
+    errors: list[tuple[np.ndarray, np.ndarray | None]] = field(repr=False)
+    tolerance: float = TOLERANCE
+
+    @property
+    def max_relative_error(self) -> float:
+        """The largest relative error of all parameters."""
+        return max(float(e.max()) for pair in self.errors for e in pair if e is not None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every parameter's gradient agrees within the tolerance."""
+        return self.max_relative_error <= self.tolerance
+
+    def __str__(self) -> str:
+        lines = ["layer  largest relative error of dW        of db"]
+        for layer, (dW, db) in enumerate(self.errors, start=1):
+            lines.append(f"{layer:5d}  {dW.max():28.2e}  {'-' if db is None else format(db.max(), '.2e'):>11}")
+        verdict = "ok" if self.ok else "NOT ok"
+        lines.append(f"{verdict}: {self.max_relative_error:.2e}, tolerance {self.tolerance:.0e}")
+        return "\n".join(lines)
+
+
+def check_gradients(network: Network, parameters: np.ndarray, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the relative error of every entry of the gradient; all in float64.
+
+    A central difference of fourth order, (8 (J(p + h) - J(p - h)) - (J(p + 2 h) - J(p - 2 h))) / 12 h, is taken with
+    each step of STEPS until one agrees. A wrong gradient agrees with none; next to a kink of ReLU, a short step does.
+    """
+    gradient_run = Run(network, parameters, X, y, mode=codes.GRADIENT)
+    gradient_run.cost()
+    gradient = gradient_run.gradient.copy()
+    floor = FLOOR * float(np.abs(gradient).max()) or 1.0
+    shifted = parameters.copy()
+    cost_run = Run(network, shifted, X, y, mode=codes.COST)
+
+    def cost_at(i: int, value: float) -> float:
+        shifted[i] = value
+        return cost_run.cost()
+
+    errors = np.empty(len(parameters))
+    for i, p in enumerate(parameters):
+        errors[i] = np.inf
+        for h in STEPS:
+            near = cost_at(i, p + h) - cost_at(i, p - h)
+            far = cost_at(i, p + 2 * h) - cost_at(i, p - 2 * h)
+            difference = (8 * near - far) / (12 * h)
+            scale = max(abs(difference), abs(gradient[i]), floor)
+            errors[i] = min(errors[i], abs(difference - gradient[i]) / scale)
+            if errors[i] <= TOLERANCE:
+                break
+        shifted[i] = p
+    return errors

@@ -1,0 +1,101 @@
+"""What a layer is: its settings, and views of its parameters once it belongs to a built model."""
+
+from typing import Any
+
+import numpy as np
+
+from fastnet.activations import ACTIVATIONS
+from fastnet.errors import NotFittedError
+from fastnet.initializers import Normal, initializer_for
+from fastnet.validation import non_negative_number, positive_integer, real_array, refuse_not_finite
+
+
+class Dense:
+    """A fully connected layer: Z = W A_prev + b, A = g(Z).
+
+    Parameters
+    ----------
+    units : int
+        n_l, at least 1.
+    activation : str, default "linear"
+        g: "linear", "sigmoid", "tanh", "relu" or "leaky_relu" (slope 0.01).
+    initializer : str, Normal or None
+        How W starts: "zeros", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal" or
+        `Normal(scale)`. None: "he_normal" for the ReLU family, "glorot_normal" otherwise. b starts at zero.
+    use_bias : bool, default True
+        Without it, Z = W A_prev.
+    l2 : float or None
+        lambda of this layer; None: the model's.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is not one of those.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str = "linear",
+        *,
+        initializer: str | Normal | None = None,
+        use_bias: bool = True,
+        l2: float | None = None,
+    ) -> None:
+        self.units = positive_integer(units, "units")
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(map(repr, ACTIVATIONS))}, not {activation!r}.")
+        self.activation = activation
+        self.initializer = initializer
+        self.draw_weights = initializer_for(initializer, ACTIVATIONS[activation].he_initialized)
+        if not isinstance(use_bias, (bool, np.bool_)):
+            raise TypeError(f"use_bias must be True or False, not {use_bias!r}.")
+        self.use_bias = bool(use_bias)
+        self.l2 = None if l2 is None else non_negative_number(l2, "l2")
+        self._W: np.ndarray | None = None
+        self._b: np.ndarray | None = None
+
+    def bind(self, W: np.ndarray, b: np.ndarray | None) -> None:
+        """Make W (n_l, n_{l-1}) and b (n_l, 1), or None without bias, the layer's parameters; `Model.build` does it."""
+        self._W, self._b = W, b
+
+    @property
+    def W(self) -> np.ndarray:
+        """The weights (n_l, n_{l-1}): a view into `model.parameters`; assigning copies in."""
+        return self._built()
+
+    @W.setter
+    def W(self, value: Any) -> None:
+        assign(self._built(), value, "W")
+
+    @property
+    def b(self) -> np.ndarray | None:
+        """The biases (n_l, 1): a view into `model.parameters`; assigning copies in. None if `use_bias=False`."""
+        self._built()
+        return self._b
+
+    @b.setter
+    def b(self, value: Any) -> None:
+        self._built()
+        if self._b is None:
+            raise ValueError("b cannot be set: this layer was made with use_bias=False.")
+        assign(self._b, value, "b")
+
+    def _built(self) -> np.ndarray:
+        if self._W is None:
+            raise NotFittedError("This layer has no parameters yet: call the model's build(n_features) or fit(X, y).")
+        return self._W
+
+    def __repr__(self) -> str:
+        return f"Dense({self.units}, {self.activation!r})"
+
+
+def assign(view: np.ndarray, value: Any, name: str) -> None:
+    """Copy a value of exactly the view's shape, finite in its dtype, into a parameter; ValueError otherwise."""
+    array = real_array(value, name)
+    if array.shape != view.shape:
+        raise ValueError(f"{name} must have shape {view.shape}, not {array.shape}.")
+    with np.errstate(over="ignore"):
+        converted = array.astype(view.dtype)
+    refuse_not_finite(converted, name, f"{{}} not finite in {view.dtype}", "Parameters must be finite.", shown=array)
+    view[...] = converted

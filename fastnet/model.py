@@ -1,0 +1,342 @@
+"""Model: a list of layers over one flat parameter vector."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnet import gradient_check, training, validation
+from fastnet.activations import ACTIVATIONS
+from fastnet.engine import Network, Run, aligned_zeros, compiled_train, predict
+from fastnet.errors import NotFittedError
+from fastnet.gradient_check import GradientReport
+from fastnet.history import History
+from fastnet.kernels import codes
+from fastnet.kernels.plan import B, W
+from fastnet.layers import Dense
+from fastnet.losses import LOSSES, loss_for
+from fastnet.optimizers import SGD
+from fastnet.progress import Progress
+
+DEFAULT_METRICS = ("accuracy",)
+
+
+class Model:
+    """A network of L layers, [LINEAR -> ACTIVATION] x L.
+
+    Parameters
+    ----------
+    layers : sequence of Dense
+        From the first hidden layer to the output; one layer alone is logistic or linear regression.
+    loss : str or None
+        "binary_crossentropy" (needs a sigmoid output) or "mean_squared_error"; None: by the last activation, sigmoid
+        or linear.
+    optimizer : SGD or None
+        None: `SGD()`.
+    l2 : float, default 0.0
+        lambda, for all layers that do not set their own: J += lambda/(2m) * sum ||W||^2, m that of the batch.
+    dtype : str, default "float32"
+        Or "float64": of parameters, inputs and all arithmetic.
+    seed : int, numpy.random.Generator or None
+        Where initial weights and shuffles come from. None: different at every run.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is out of its range, or the loss does not fit the last activation.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Dense],
+        loss: str | None = None,
+        optimizer: SGD | None = None,
+        l2: float = 0.0,
+        dtype: Any = "float32",
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        self.layers = checked_layers(layers)
+        self.loss = loss_for(loss, self.layers[-1].activation)
+        if optimizer is not None and not isinstance(optimizer, SGD):
+            raise TypeError(f"optimizer must be an SGD(learning_rate) or None, not {optimizer!r}.")
+        self.optimizer = SGD() if optimizer is None else optimizer
+        self.l2 = validation.non_negative_number(l2, "l2")
+        self.dtype = validation.float_dtype(dtype)
+        try:
+            np.random.default_rng(seed)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"seed must be a non-negative integer, a numpy.random.Generator or None, not {seed!r}."
+            ) from None
+        self.seed = seed
+        self._network: Network | None = None
+        self._parameters = np.empty(0, self.dtype)
+        self._shuffle_key = 0
+        self._epochs_begun = 0
+
+    # ------------------------------------------------------------------------------------------------- parameters
+
+    def build(self, n_features: int) -> None:
+        """Create the parameters for inputs of `n_features` features, and initialise them; anew if they exist."""
+        n_features = validation.positive_integer(n_features, "n_features")
+        network = Network(
+            units=(n_features, *(layer.units for layer in self.layers)),
+            activations=tuple(ACTIVATIONS[layer.activation].code for layer in self.layers),
+            use_bias=tuple(layer.use_bias for layer in self.layers),
+            loss=LOSSES[self.loss].code,
+            l2=tuple(self.l2 if layer.l2 is None else layer.l2 for layer in self.layers),
+            dtype=self.dtype,
+        )
+        plan = network.plan(1, backward=False)
+        generator = np.random.default_rng(self.seed)
+        parameters = aligned_zeros(plan.n_parameters, self.dtype)
+        for layer, row, n_prev in zip(self.layers, plan.rows[1:], network.units, strict=False):
+            n = layer.units
+            W_view = parameters[row[W] : row[W] + n * n_prev].reshape(n, n_prev)
+            W_view[:] = layer.draw_weights((n, n_prev), generator)
+            layer.bind(W_view, parameters[row[B] : row[B] + n].reshape(n, 1) if layer.use_bias else None)
+        self._shuffle_key = int(generator.integers(2**62))
+        self._epochs_begun = 0
+        self._network, self._parameters = network, parameters
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """All parameters as one flat, writable vector: W then b of each layer; the layers' `W` and `b` are views of it."""
+        self._built()
+        return self._parameters
+
+    def _built(self) -> Network:
+        if self._network is None:
+            raise NotFittedError("This model has no parameters yet: call build(n_features) or fit(X, y) first.")
+        return self._network
+
+    def _examples(self, X: Any) -> np.ndarray:
+        return validation.examples(X, self.dtype, self._built().units[0])
+
+    def _data(self, X: Any, y: Any, *, build: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Check X and y together and return both as the kernels take them; `build` the model if it is not."""
+        n_features = None if build and self._network is None else self._built().units[0]
+        X = validation.examples(X, self.dtype, n_features)
+        y = validation.targets(y, self.dtype, len(X), self.layers[-1].units, self.loss)
+        if self._network is None:
+            self.build(X.shape[1])
+        return X, y
+
+    # ------------------------------------------------------------------------------------------------- prediction
+
+    def forward(self, X: Any) -> np.ndarray:
+        """Return A_L, the activations of the last layer, (m, n_L), for X (m, n_x).
+
+        A row's result depends on no other row, to the bit.
+        """
+        X = self._examples(X)
+        return predict(self._built(), self._parameters, X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the prediction for each row of X, (m,) if the last layer has one unit, else (m, n_L).
+
+        For a sigmoid output that is 0 or 1, by whether A_L exceeds 0.5; for others, A_L itself.
+        """
+        A = self.forward(X)
+        if self._is_classifier:
+            A = (A > 0.5).astype(self.dtype)
+        return A[:, 0] if A.shape[1] == 1 else A
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return probabilities: (m, 2), of the classes 0 and 1, for one sigmoid unit; (m, n_L), of 1, for several.
+
+        Raises
+        ------
+        ValueError
+            If the last activation is not the sigmoid.
+        """
+        if not self._is_classifier:
+            raise ValueError(
+                f"predict_proba needs a last activation of 'sigmoid', but the last layer has "
+                f"{self.layers[-1].activation!r}. Use predict(X) for its values."
+            )
+        A = self.forward(X)
+        return np.hstack([1 - A, A]) if A.shape[1] == 1 else A
+
+    @property
+    def _is_classifier(self) -> bool:
+        return self.layers[-1].activation == "sigmoid"
+
+    # ------------------------------------------------------------------------------------------ cost and gradient
+
+    def cost(self, X: Any, y: Any) -> float:
+        """Return J of the model on X (m, n_x) and y, (m,) or (m, n_L), L2 term included."""
+        X, y = self._data(X, y)
+        return Run(self._built(), self._parameters, X, y, mode=codes.COST).cost()
+
+    def gradients(self, X: Any, y: Any) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Return (dW, db) of each layer, shaped as its W and b: the gradient of `cost`; db is None without bias."""
+        X, y = self._data(X, y)
+        run = Run(self._built(), self._parameters, X, y, mode=codes.GRADIENT)
+        run.cost()
+        return self._by_layer(run.gradient)
+
+    def _by_layer(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Return views of a vector laid out like the parameters, shaped as each layer's W and b."""
+        pairs = []
+        end = 0
+        for layer in self.layers:
+            begin, end = end, end + layer.W.size
+            dW, db = vector[begin:end].reshape(layer.W.shape), None
+            if layer.b is not None:
+                begin, end = end, end + layer.b.size
+                db = vector[begin:end].reshape(layer.b.shape)
+            pairs.append((dW, db))
+        return pairs
+
+    def check_gradients(self, X: Any, y: Any) -> GradientReport:
+        """Compare back propagation with central differences in float64, parameter by parameter; builds if needed.
+
+        Returns a report that prints, with `max_relative_error` and `ok`. Takes four to twelve costs per parameter:
+        meant for small networks and some tens of examples.
+        """
+        self._data(X, y, build=True)
+        double = np.dtype(np.float64)
+        X = validation.examples(X, double)
+        y = validation.targets(y, double, len(X), self.layers[-1].units, self.loss)
+        network = self._built()._replace(dtype=double)
+        errors = gradient_check.check_gradients(network, self._parameters.astype(double), X, y)
+        return GradientReport(self._by_layer(errors))
+
+    # --------------------------------------------------------------------------------------------------- training
+
+    def step(self, X: Any, y: Any) -> float:
+        """Update the parameters once, with all of X and y as one batch; return the cost before. Builds if needed.
+
+        Raises
+        ------
+        TrainingDivergedError
+            As `fit` does.
+        """
+        X, y = self._data(X, y, build=True)
+        return training.train(self._training_run(X, y, epochs=1), Progress(False, 1)).cost[0]
+
+    def fit(
+        self, X: Any, y: Any, *, epochs: int = 100, batch_size: int | None = 32, shuffle: bool = True, verbose: Any = "auto"
+    ) -> History:
+        """Train on X (m, n_x) and y, (m,) or (m, n_L). Calling again goes on from where it stopped.
+
+        Parameters
+        ----------
+        X, y : array_like
+            Examples in rows, and their targets: 0/1 or probabilities for a sigmoid output with cross-entropy.
+        epochs : int, default 100
+            Passes over the data.
+        batch_size : int or None, default 32
+            Examples per update; None: all of them, in the order of X.
+        shuffle : bool, default True
+            Draw a new order of the examples for each epoch.
+        verbose : "auto" or bool
+            Print a line per epoch; "auto": when standard output is a terminal.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data or a setting is not as described; nothing has changed then.
+        TrainingDivergedError
+            If the cost or a parameter becomes infinite or NaN; the model keeps the last finite parameters.
+        """
+        epochs = validation.positive_integer(epochs, "epochs")
+        batch_size = None if batch_size is None else validation.positive_integer(batch_size, "batch_size")
+        progress = Progress(verbose, epochs)
+        X, y = self._data(X, y, build=True)
+        start = time.perf_counter()
+        compiled_train(self.dtype)
+        compile_seconds = time.perf_counter() - start
+        shuffle = bool(shuffle) and batch_size is not None
+        run = self._training_run(X, y, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
+        history = training.train(run, progress)
+        history.compile_seconds = compile_seconds
+        return history
+
+    def _training_run(
+        self, X: np.ndarray, y: np.ndarray, *, epochs: int, batch_size: int | None = None, shuffle: bool = False
+    ) -> Run:
+        first_epoch = self._epochs_begun
+        self._epochs_begun += epochs
+        return Run(
+            self._built(),
+            self._parameters,
+            X,
+            y,
+            mode=codes.SGD,
+            batch_size=batch_size,
+            epochs=epochs,
+            learning_rate=self.optimizer.learning_rate,
+            shuffle_key=self._shuffle_key if shuffle else None,
+            first_epoch=first_epoch,
+        )
+
+    def evaluate(self, X: Any, y: Any, metrics: Sequence[str] = DEFAULT_METRICS) -> dict[str, float]:
+        """Return a dict of "cost" and the metrics, on X (m, n_x) and y.
+
+        The one metric is "accuracy": the share of outputs predicted right, of a sigmoid output. By default it is
+        given for a sigmoid output, and the cost alone for any other.
+
+        Raises
+        ------
+        ValueError
+            If a metric is unknown, or is asked of an output that it does not suit.
+        """
+        if metrics is DEFAULT_METRICS and not self._is_classifier:
+            metrics = ()
+        for metric in metrics:
+            if metric != "accuracy":
+                raise ValueError(f"metrics must be from 'accuracy', not {metric!r}.")
+            if not self._is_classifier:
+                raise ValueError(
+                    f"The metric 'accuracy' needs a last activation of 'sigmoid', but the last layer has "
+                    f"{self.layers[-1].activation!r}. Pass metrics=()."
+                )
+        X, y = self._data(X, y)
+        results = {"cost": Run(self._built(), self._parameters, X, y, mode=codes.COST).cost()}
+        if metrics:
+            results["accuracy"] = float(np.mean((predict(self._built(), self._parameters, X) > 0.5) == (y > 0.5)))
+        return results
+
+    # ------------------------------------------------------------------------------------------------ description
+
+    def summary(self) -> str:
+        """Return a table of the layers: activation, shapes of W, b and Z/A (m examples), number of parameters."""
+        widths: list[int | str] = [self._network.units[0] if self._network else "n_x"]
+        widths += [layer.units for layer in self.layers]
+        rows = [("layer", "activation", "W", "b", "Z, A", "parameters")]
+        for index, layer in enumerate(self.layers, start=1):
+            n, n_prev = layer.units, widths[index - 1]
+            count = str(n * n_prev + n * layer.use_bias) if isinstance(n_prev, int) else "?"
+            b = f"({n}, 1)" if layer.use_bias else "-"
+            rows.append((str(index), layer.activation, f"({n}, {n_prev})", b, f"({n}, m)", count))
+        columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(size) for cell, size in zip(row, columns, strict=True)).rstrip() for row in rows]
+        lines.insert(1, "  ".join("-" * size for size in columns))
+        total = f"{len(self._parameters)} parameters" if self._network else "not built yet"
+        lines.append(f"{total}, {self.dtype}, loss {self.loss}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, self.layers))
+        return f"Model([{layers}], loss={self.loss!r}, dtype={self.dtype.name!r})"
+
+
+def checked_layers(layers: Sequence[Dense]) -> list[Dense]:
+    """Return the layers as a list; ValueError or TypeError if it is empty or holds anything but distinct Dense layers."""
+    if isinstance(layers, Dense) or not isinstance(layers, Sequence):
+        raise TypeError(f"layers must be a list of layers, such as [Dense(1, 'sigmoid')], not {layers!r}.")
+    if not layers:
+        raise ValueError("layers must hold at least one layer, such as [Dense(1, 'sigmoid')], but is empty.")
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, Dense):
+            raise TypeError(f"layers must hold Dense layers, but layers[{index}] is {layer!r}.")
+        if any(layer is other for other in layers[:index]):
+            raise ValueError(f"layers[{index}] stands in the list twice. Make a new Dense for each place.")
+    return list(layers)

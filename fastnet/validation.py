@@ -1,0 +1,246 @@
+"""Every check of what a user passes, and every message about it, before any kernel runs.
+
+The kernels take one kind of array: native floats of the model's dtype, C-contiguous, aligned and marked read-only.
+`examples` and `targets` make that of whatever came, without a copy where it already is one.
+"""
+
+import math
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+FLOAT_DTYPES = ("float32", "float64")
+REFUSED_KINDS = {
+    "c": ("complex", "pass real numbers, such as X.real and X.imag side by side"),
+    "M": ("dates", "pass numbers, such as days since a first date"),
+    "m": ("time differences", "pass numbers, such as seconds"),
+    "U": ("text", "encode it as numbers first"),
+    "S": ("text", "encode it as numbers first"),
+    "T": ("text", "encode it as numbers first"),
+    "V": ("records", "pass a plain 2-D array of numbers"),
+}
+
+
+# --------------------------------------------------------------------------------------------------------- settings
+
+
+def float_dtype(dtype: Any) -> np.dtype:
+    """Return float32 or float64 as a NumPy dtype; ValueError for anything else."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.name not in FLOAT_DTYPES or not found.isnative:
+        raise ValueError(f"dtype must be 'float32' or 'float64', not {dtype!r}.")
+    return found
+
+
+def positive_integer(value: Any, name: str) -> int:
+    """Return `value` as an int of at least 1; TypeError for anything but an integer, ValueError below 1."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer of at least 1, not {value!r}.")
+    if number < 1:
+        raise ValueError(f"{name} must be at least 1, not {number}.")
+    return number
+
+
+def real_number(value: Any, name: str, requirement: str) -> float:
+    """Return `value` as a finite float; the errors state the requirement."""
+    if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be {requirement}, not {value!r}.")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be {requirement}, not {value!r}.") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be {requirement}, not {value!r}.")
+    return number
+
+
+def positive_number(value: Any, name: str) -> float:
+    """Return `value` as a float greater than zero; TypeError or ValueError otherwise."""
+    number = real_number(value, name, "a finite number greater than 0")
+    if number <= 0:
+        raise ValueError(f"{name} must be a finite number greater than 0, not {value!r}.")
+    return number
+
+
+def non_negative_number(value: Any, name: str) -> float:
+    """Return `value` as a float of at least zero; TypeError or ValueError otherwise."""
+    number = real_number(value, name, "a finite number of at least 0")
+    if number < 0:
+        raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}.")
+    return number
+
+
+# ------------------------------------------------------------------------------------------------------------- data
+
+
+def examples(X: Any, dtype: np.dtype, n_features: int | None = None) -> np.ndarray:
+    """Return X (m, n_x) as the kernels take it.
+
+    Parameters
+    ----------
+    X : array_like, (m, n_x)
+        Examples in rows.
+    dtype : numpy.dtype
+        The model's.
+    n_features : int, optional
+        The number of features that the first layer takes, if it is known.
+
+    Raises
+    ------
+    TypeError
+        If X is sparse, or its values are not real numbers.
+    ValueError
+        If X has the wrong shape, is empty or masked, or holds a value that is not finite in `dtype`.
+    """
+    array = real_array(X, "X")
+    if array.ndim != 2:
+        remedy = ""
+        if array.ndim == 1 and array.size:
+            remedy = (
+                f" For one example of {array.size} features pass X.reshape(1, -1), for {array.size} examples of one "
+                "feature X.reshape(-1, 1)."
+            )
+        raise ValueError(f"X must have 2 dimensions (m, n_x), examples in rows, but has shape {array.shape}.{remedy}")
+    if array.size == 0:
+        raise ValueError(f"X must hold at least one example of at least one feature, but has shape {array.shape}.")
+    if n_features is not None and array.shape[1] != n_features:
+        remedy = ""
+        if array.shape[0] == n_features:
+            remedy = " If its examples are columns, as in the course notes, pass X.T."
+        raise ValueError(
+            f"X has {array.shape[1]} features, but the first layer was built for {n_features}.{remedy}"
+        )
+    return in_dtype(array, dtype, "X", "Impute or drop those rows.")
+
+
+def targets(y: Any, dtype: np.dtype, m: int, n_outputs: int, loss: str) -> np.ndarray:
+    """Return y, (m,) or (m, n_L), as an array (m, n_L) that the kernels take.
+
+    Parameters
+    ----------
+    y : array_like, (m, n_L), or (m,) if n_L is 1
+        The targets: for cross-entropy 0/1 or probabilities.
+    dtype : numpy.dtype
+        The model's.
+    m, n_outputs : int
+        The number of examples in X, and of units in the last layer.
+    loss : str
+        The name of the loss.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If y has the wrong shape or length, or a value that is not finite or not allowed by the loss.
+    """
+    array = real_array(y, "y")
+    wanted = "(m,) or (m, 1)" if n_outputs == 1 else f"(m, {n_outputs})"
+    if array.ndim == 2 and array.shape == (n_outputs, m) and m != n_outputs:
+        raise ValueError(f"y must have shape {wanted}, but has {array.shape}: its examples are columns. Pass y.T.")
+    if array.ndim == 0 or array.ndim > 2 or (array.size // max(len(array), 1) != n_outputs and array.size):
+        raise ValueError(f"y must have shape {wanted}, as the last layer has {n_outputs} units, but has {array.shape}.")
+    if len(array) != m:
+        raise ValueError(f"X and y must have the same length, but X has {m} examples and y has {len(array)}.")
+    checked = in_dtype(array, dtype, "y", "Drop those examples.")
+    if loss == "binary_crossentropy":
+        refuse(
+            checked,
+            (checked < 0) | (checked > 1),
+            "y",
+            "{} outside [0, 1]",
+            "binary_crossentropy takes labels 0 and 1, or probabilities.",
+        )
+    return checked.reshape(m, n_outputs)
+
+
+def real_array(values: Any, name: str) -> np.ndarray:
+    """Return values as an array of booleans, integers or floats; TypeError or ValueError if they are none."""
+    if hasattr(values, "toarray") and hasattr(values, "nnz"):
+        raise TypeError(f"{name} is sparse, but fastnet computes with dense arrays. Pass {name}.toarray().")
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} is masked: {np.ma.count_masked(values)} of its values are missing. Impute them, as by "
+            f"{name}.filled(value), or drop those rows."
+        )
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be made an array of numbers: {error}") from None
+    if array.dtype.kind in REFUSED_KINDS:
+        what, remedy = REFUSED_KINDS[array.dtype.kind]
+        raise TypeError(f"{name} must hold real numbers, but holds {what} (dtype {array.dtype}): {remedy}.")
+    if array.dtype.kind == "O":
+        return numbers_from_objects(array, name)
+    return array
+
+
+def numbers_from_objects(array: np.ndarray, name: str) -> np.ndarray:
+    """Return an object array as float64; TypeError that shows the first value that is no real number."""
+    flat = array.ravel()
+    numbers = np.empty(flat.shape)
+    for i, value in enumerate(flat):
+        try:
+            if isinstance(value, (str, bytes)):
+                raise TypeError
+            numbers[i] = value
+        except (TypeError, ValueError):
+            where = format_index(np.unravel_index(i, array.shape))
+            raise TypeError(
+                f"{name} must hold real numbers, but {name}[{where}] is {value!r}, of type {type(value).__name__}."
+            ) from None
+    return numbers.reshape(array.shape)
+
+
+def in_dtype(array: np.ndarray, dtype: np.dtype, name: str, remedy: str) -> np.ndarray:
+    """Return a finite array in `dtype`, contiguous, aligned and marked read-only; ValueError names what is not finite."""
+    if array.dtype.kind == "f":
+        refuse_not_finite(array, name, "non-finite {}", remedy)
+    with np.errstate(over="ignore"):
+        converted = np.require(array, dtype, ["C", "A"])
+    if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
+        limit = f"{{}} beyond the range of {dtype}, {np.finfo(dtype).max:.4g}"
+        refuse_not_finite(converted, name, limit, "Scale them, or use dtype='float64'.", shown=array)
+    view = converted.view()
+    view.flags.writeable = False
+    return view
+
+
+def refuse_not_finite(
+    array: np.ndarray, name: str, what: str, remedy: str, shown: np.ndarray | None = None
+) -> None:
+    """Raise if a value is infinite or NaN; looks at slabs of rows, so as to need little memory beside a large array."""
+    for rows in slabs(array):
+        if not np.isfinite(array[rows]).all():
+            refuse(array if shown is None else shown, ~np.isfinite(array), name, what, remedy)
+
+
+def slabs(array: np.ndarray) -> Iterator[slice]:
+    """Yield slices of rows that together cover the array, about a million values each."""
+    rows = max(1, 1_000_000 * len(array) // max(array.size, 1))
+    for start in range(0, len(array), rows):
+        yield slice(start, start + rows)
+
+
+def refuse(array: np.ndarray, bad: np.ndarray, name: str, what: str, remedy: str) -> None:
+    """Raise a ValueError with the number of bad values and the first of them, if any; `what` takes the noun at {}."""
+    count = int(np.count_nonzero(bad))
+    if count:
+        first = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        found = f"{count} {what.format('value' if count == 1 else 'values')}"
+        where = f"{name}[{format_index(first)}] = {array[first]}"
+        raise ValueError(f"{name} has {found}; the first is {where}. {remedy}")
+
+
+def format_index(index: tuple[Any, ...]) -> str:
+    """Return an index as it stands between brackets."""
+    return ", ".join(str(int(i)) for i in index)
