@@ -14,6 +14,7 @@ from fastnet.kernels import codes
 from fastnet.kernels.plan import CHUNK, LANES, LD, ROWS, UNITS, A, Plan, make_plan
 
 CALL_SECONDS = 0.05
+MOST_CHUNKS = 10**9
 FIRST_GUESS = 1e9
 """Operations per second assumed of a machine not yet measured: fewer than any reaches, so the first call is short."""
 
@@ -142,7 +143,7 @@ class Run:
         start = time.perf_counter()
         self.work(chunks)
         seconds = max(time.perf_counter() - start, 1e-9)
-        self.chunks_per_call = max(1, int(chunks * min(CALL_SECONDS / seconds, 10)))
+        self.chunks_per_call = min(max(1, int(chunks * min(CALL_SECONDS / seconds, 10))), MOST_CHUNKS)
 
     def work(self, chunks: int) -> None:
         """Work through up to that many chunks."""

@@ -73,7 +73,7 @@ class Model:
         self._network: Network | None = None
         self._parameters = np.empty(0, self.dtype)
         self._shuffle_key = 0
-        self._epochs_begun = 0
+        self._epochs_finished = 0
 
     # ------------------------------------------------------------------------------------------------- parameters
 
@@ -97,7 +97,7 @@ class Model:
             W_view[:] = layer.draw_weights((n, n_prev), generator)
             layer.bind(W_view, parameters[row[B] : row[B] + n].reshape(n, 1) if layer.use_bias else None)
         self._shuffle_key = int(generator.integers(2**62))
-        self._epochs_begun = 0
+        self._epochs_finished = 0
         self._network, self._parameters = network, parameters
 
     @property
@@ -215,7 +215,7 @@ class Model:
             As `fit` does.
         """
         X, y = self._data(X, y, build=True)
-        return training.train(self._training_run(X, y, epochs=1), Progress(False, 1)).cost[0]
+        return self._train(X, y, Progress(False, 1), epochs=1).cost[0]
 
     def fit(
         self, X: Any, y: Any, *, epochs: int = 100, batch_size: int | None = 32, shuffle: bool = True, verbose: Any = "auto"
@@ -254,17 +254,21 @@ class Model:
         compiled_train(self.dtype)
         compile_seconds = time.perf_counter() - start
         shuffle = bool(shuffle) and batch_size is not None
-        run = self._training_run(X, y, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
-        history = training.train(run, progress)
+        history = self._train(X, y, progress, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
         history.compile_seconds = compile_seconds
         return history
 
-    def _training_run(
-        self, X: np.ndarray, y: np.ndarray, *, epochs: int, batch_size: int | None = None, shuffle: bool = False
-    ) -> Run:
-        first_epoch = self._epochs_begun
-        self._epochs_begun += epochs
-        return Run(
+    def _train(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        progress: Progress,
+        *,
+        epochs: int,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+    ) -> History:
+        run = Run(
             self._built(),
             self._parameters,
             X,
@@ -274,8 +278,12 @@ class Model:
             epochs=epochs,
             learning_rate=self.optimizer.learning_rate,
             shuffle_key=self._shuffle_key if shuffle else None,
-            first_epoch=first_epoch,
+            first_epoch=self._epochs_finished,
         )
+        try:
+            return training.train(run, progress)
+        finally:
+            self._epochs_finished += run.finished_epochs
 
     def evaluate(self, X: Any, y: Any, metrics: Sequence[str] = DEFAULT_METRICS) -> dict[str, float]:
         """Return a dict of "cost" and the metrics, on X (m, n_x) and y.
