@@ -27,6 +27,11 @@ START_ZERO, START_BIAS, START_TARGET, ADD_TO_TARGET = 0, 1, 2, 3
 SUM_LANES = 16
 """Partial sums of `lane_sum`: a part of the numerical contract, whatever the hardware's vectors hold."""
 
+PREFETCH = 32
+"""How many k ahead a tile asks for B: a weight gradient walks down rows that lie pages apart, which the hardware does
+not foresee. 209 examples of 12288 features: 1.85 ms a step with 32, 2.1 with 8 or 16, 2.35 without
+(`asv run --bench "Epoch.*cats"`)."""
+
 INT = ir.IntType(64)
 Function = Callable[..., Any]
 
@@ -93,6 +98,15 @@ def splat(builder: ir.IRBuilder, value: Any, vector: ir.VectorType) -> Any:
 def mask(lanes: list[int]) -> ir.Constant:
     """Return the constant that picks `lanes` in a shuffle."""
     return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+
+
+def prefetch(builder: ir.IRBuilder, address: Any) -> None:
+    """Ask for the cache line of an address that will be read soon; harmless where there is no memory."""
+    byte = ir.IntType(8).as_pointer()
+    i32 = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(address, byte), i32(0), i32(3), i32(1)])
 
 
 def forbid_unrolling(module: ir.Module, branch: Any) -> None:
@@ -196,6 +210,9 @@ def make_tile(rows: int, vectors: int) -> Function:
             A_k = loop_value(A.type, lambda _: A)
             B_k = loop_value(B.type, lambda _: B)
             sums = [loop_value(vector, initial_sum(n)) for n in range(len(cells))]
+            ahead = builder.gep(B_k, [builder.mul(kb, INT(PREFETCH))])
+            for v in range(vectors):
+                prefetch(builder, builder.gep(ahead, [INT(v * lanes)]))
             b_k = [load(builder, B_k, vector, INT(v * lanes)) for v in range(vectors)]
             a_k = [splat(builder, builder.load(builder.gep(A_k, [A_rows[r]])), vector) for r in range(rows)]
             next_sums = [builder.call(fma, [a_k[r], b_k[v], total]) for (r, v), total in zip(cells, sums, strict=True)]

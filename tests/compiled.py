@@ -1,0 +1,51 @@
+"""Calls kernels from Python. Those below the entry points have no wrapper for that, so a test makes them one."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import reference
+from conftest import JIT_DISABLED
+from fastnet.kernels.jit import OPTIONS
+from numba import njit
+
+from fastnet import SGD, Dense, Model
+
+
+@cache
+def from_python(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the kernel as a function that Python can call."""
+    if JIT_DISABLED:
+        return kernel
+
+    def call(*arguments):
+        return kernel(*arguments)
+
+    return njit(**OPTIONS)(call)
+
+
+def make_model(units, activations, *, loss=None, l2=0.0, dtype="float64", learning_rate=0.1, seed=0, scale=None):
+    """Return a built model: `units` begins with the number of features. `scale` draws weights and biases anew."""
+    layers = [Dense(n, g) for n, g in zip(units[1:], activations, strict=True)]
+    model = Model(layers, loss=loss, optimizer=SGD(learning_rate), l2=l2, dtype=dtype, seed=seed)
+    model.build(units[0])
+    if scale is not None:
+        model.parameters[:] = np.random.default_rng(seed).standard_normal(model.parameters.size) * scale
+    return model
+
+
+def reference_parameters(model: Model) -> reference.Parameters:
+    """Return copies of a model's parameters in float64, with the reference's keys."""
+    parameters = {}
+    for index, layer in enumerate(model.layers, start=1):
+        parameters[f"W{index}"] = layer.W.astype(np.float64)
+        parameters[f"b{index}"] = layer.b.astype(np.float64)
+    return parameters
+
+
+def random_data(m, n_x, n_outputs=1, seed=0):
+    """Return X (m, n_x) and targets 0/1 (m, n_outputs), in numbers that float32 holds exactly."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((m, n_x)).astype(np.float32).astype(np.float64)
+    return X, (rng.random((m, n_outputs)) < 0.5).astype(np.float64)

@@ -1,0 +1,40 @@
+"""Sets up numba's cache before anything imports numba, and says in which of the three modes the suite runs."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+MODES = ("NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
+
+if "NUMBA_CACHE_DIR" not in os.environ:
+    # One folder for each state of the kernels and each mode: what one of them compiled must not serve another.
+    digest = hashlib.sha256(repr([os.environ.get(mode) for mode in MODES]).encode())
+    for path in sorted((Path(__file__).parent.parent / "fastnet" / "kernels").glob("*.py")):
+        digest.update(path.read_bytes())
+    os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"fastnet-tests-{digest.hexdigest()[:16]}")
+
+JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+
+
+def pytest_report_header() -> str:
+    mode = "no JIT" if JIT_DISABLED else "bounds-checked" if os.environ.get("NUMBA_BOUNDSCHECK") else "JIT"
+    return f"fastnet: {mode}, numba cache {os.environ['NUMBA_CACHE_DIR']}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is about machine code, or takes minutes in plain Python, when the JIT is off."""
+    if JIT_DISABLED:
+        for item in items:
+            if item.get_closest_marker("jit"):
+                item.add_marker(pytest.mark.skip(reason="needs the JIT"))
+
+
+@pytest.fixture(autouse=True)
+def plain_python_arithmetic():
+    """Compiled code overflows silently; let plain Python do so too, since warnings are errors."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        yield

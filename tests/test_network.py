@@ -1,0 +1,174 @@
+"""The entry points: gradients and costs against the reference, epochs in pieces, no allocation, one signature."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import reference
+from bounds import DTYPES, SEVEN_UNITS, TEN_BATCHES, assert_within, gradient_magnitude
+from compiled import from_python, make_model, random_data, reference_parameters
+from conftest import JIT_DISABLED
+from fastnet.kernels import codes, network
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastnet import validation
+from fastnet.engine import Run, compiled_forward, compiled_train
+
+UNITS = (1, 17) if JIT_DISABLED else SEVEN_UNITS
+BATCHES = (1, 65) if JIT_DISABLED else TEN_BATCHES
+NETS = [
+    ((), "sigmoid", None),
+    (("tanh",), "sigmoid", None),
+    (("relu",), "linear", None),
+    (("leaky_relu", "sigmoid"), "sigmoid", None),
+    (("relu", "tanh", "leaky_relu"), "tanh", "mean_squared_error"),
+]
+
+
+def check_gradients_and_cost(units, activations, loss, m, l2, dtype):
+    model = make_model(units, activations, loss=loss, l2=l2, dtype=dtype, scale=0.5)
+    X, y = random_data(m, units[0], units[-1], seed=m)
+    parameters = reference_parameters(model)
+    A_L, caches = reference.forward(X.T, parameters, activations)
+    exact = reference.backward(caches, y.T, activations, model.loss, l2)
+    magnitude, cost_magnitude, k = gradient_magnitude(X.T, y.T, parameters, l2)
+    for layer, (dW, db) in enumerate(model.gradients(X, y), start=1):
+        assert_within(dW, exact[f"dW{layer}"], magnitude[f"dW{layer}"], k)
+        assert_within(db, exact[f"db{layer}"], magnitude[f"db{layer}"], k)
+    cost = reference.compute_cost(caches, y.T, parameters, activations, model.loss, l2)
+    assert_within(np.array(model.cost(X, y), dtype), np.float64(cost), cost_magnitude, k)
+    assert_within(model.forward(X), A_L.T, 1 + np.abs(A_L.T), k)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("hidden", "last", "loss"), NETS)
+@pytest.mark.parametrize("n", UNITS)
+def test_gradients_costs_and_predictions(n, hidden, last, loss, dtype):
+    for m in BATCHES:
+        activations = [*hidden, last]
+        units = [n + 1, *(n for _ in hidden), 1 if n % 2 else 2]
+        check_gradients_and_cost(units, activations, loss, m, 0.3 * (m % 2), dtype)
+
+
+@settings(max_examples=5 if JIT_DISABLED else 60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_network(data):
+    widths = st.integers(1, 12 if JIT_DISABLED else 70)
+    units = data.draw(st.lists(widths, min_size=2, max_size=6))
+    hidden = st.sampled_from(["linear", "sigmoid", "tanh", "relu", "leaky_relu"])
+    activations = [data.draw(hidden) for _ in units[1:]]
+    m = data.draw(st.integers(1, 20 if JIT_DISABLED else 600))
+    dtype = data.draw(st.sampled_from(DTYPES))
+    check_gradients_and_cost(units, activations, "mean_squared_error", m, data.draw(st.sampled_from([0.0, 1.5])), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_epoch_in_pieces_gives_the_bits_of_a_whole_one(dtype):
+    """Where the kernel returns to Python is a matter of time, so it must not be one of the result."""
+    X, y = random_data(1300, 5)
+    results = []
+    for pieces in (1, 3, 10**6):
+        model = make_model((5, 7, 1), ("tanh", "sigmoid"), dtype=dtype)
+        X_checked, y_checked = model._data(X, y)
+        run = Run(
+            model._built(), model.parameters, X_checked, y_checked,
+            mode=codes.SGD, batch_size=600, epochs=3, learning_rate=0.1, shuffle_key=1,
+        )  # fmt: skip
+        while not run.done:
+            run.work(pieces)
+        results.append((model.parameters.tobytes(), run.costs.tobytes()))
+    assert results[0] == results[1] == results[2]
+
+
+def test_shuffle_gives_permutations_that_depend_on_key_and_epoch_alone():
+    shuffle = from_python(network.shuffle)
+    seen = set()
+    for key in (0, 1, 2**61):
+        for epoch in (0, 1):
+            order = np.full(209, -7)
+            shuffle(order, key, epoch)
+            again = np.arange(209)[::-1].copy()
+            shuffle(again, key, epoch)
+            np.testing.assert_array_equal(order, again)
+            np.testing.assert_array_equal(np.sort(order), np.arange(209))
+            seen.add(order.tobytes())
+    assert len(seen) == 6
+
+
+@pytest.mark.jit
+def test_shuffle_is_uniform():
+    """Every example is equally likely in every place: a chi-squared test, at a fixed seed."""
+    shuffle, m, rounds = from_python(network.shuffle), 10, 20_000
+    counts, order = np.zeros((m, m)), np.empty(m, np.int64)
+    for epoch in range(rounds):
+        shuffle(order, 3, epoch)
+        counts[np.arange(m), order] += 1
+    expected = rounds / m
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    degrees = (m - 1) ** 2
+    assert abs(statistic - degrees) < 4 * np.sqrt(2 * degrees)
+
+
+@pytest.mark.jit
+def test_a_step_allocates_nothing():
+    """Neither on Python's heap nor on numba's, whether a run has ten steps or a thousand."""
+    from numba.core.runtime import rtsys
+
+    X, y = random_data(209, 7)
+    model = make_model((7, 17, 5, 1), ("relu", "tanh", "sigmoid"), dtype="float32")
+    X, y = model._data(X, y)
+    peaks = []
+    for epochs in (10, 1000):
+        run = Run(model._built(), model.parameters, X, y, mode=codes.SGD, batch_size=16, epochs=epochs, learning_rate=0.1)
+        run.work(1)
+        before = rtsys.get_allocation_stats()
+        tracemalloc.start()
+        run.work(10**6)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert run.done
+        assert rtsys.get_allocation_stats().alloc == before.alloc
+    assert peaks[1] <= peaks[0] + 256, peaks
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_signature_per_dtype_whatever_the_input(dtype):
+    rng = np.random.default_rng(0)
+    base = np.round(rng.standard_normal((40, 6)) * 8)
+    y = (base[:, 0] > 0).astype(int)
+    read_only = base.astype(dtype)
+    read_only.flags.writeable = False
+    unaligned = np.frombuffer(b"x" + base.astype(dtype).tobytes(), dtype, offset=1).reshape(base.shape)
+    variants = [
+        base.tolist(), base.astype(dtype), np.asfortranarray(base), np.repeat(base, 2, axis=1)[:, ::2], base[::-1][::-1],
+        read_only, base.astype(np.int32), base.astype(np.float16), base.astype(">f8"), unaligned, base.astype(object),
+    ]  # fmt: skip
+    results = []
+    for X in variants:
+        model = make_model((6, 5, 1), ("tanh", "sigmoid"), dtype=dtype)
+        before = np.array(X, dtype=float)
+        model.fit(X, y, epochs=2, batch_size=16)
+        results.append(model.forward(X).tobytes() + model.parameters.tobytes())
+        np.testing.assert_array_equal(np.array(X, dtype=float), before)
+    assert len(set(results)) == 1
+    for entry in (compiled_train(np.dtype(dtype)), compiled_forward(np.dtype(dtype))):
+        assert len(entry.signatures) == 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_prediction_does_not_depend_on_the_rows_beside_it(dtype):
+    m = 70 if JIT_DISABLED else 1000
+    model = make_model((30, 65, 33, 1), ("relu", "tanh", "sigmoid"), dtype=dtype)
+    X, _ = random_data(m, 30)
+    together = model.forward(X)
+    for i in range(m):
+        np.testing.assert_array_equal(model.forward(X[i : i + 1])[0], together[i])
+
+
+def test_the_gate_copies_nothing_that_is_already_right():
+    X = np.zeros((3, 2), np.float32)
+    assert np.shares_memory(validation.examples(X, np.dtype("float32")), X)
+    columns = np.zeros((2, 3), np.float32, order="F")
+    assert np.shares_memory(validation.examples(columns.T, np.dtype("float32")), columns)
