@@ -16,13 +16,7 @@ from fastnet import SGD, Dense, Model
 @cache
 def from_python(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """Return the kernel as a function that Python can call."""
-    if JIT_DISABLED:
-        return kernel
-
-    def call(*arguments):
-        return kernel(*arguments)
-
-    return njit(**OPTIONS)(call)
+    return kernel if JIT_DISABLED else njit(**OPTIONS)(kernel.py_func)
 
 
 def make_model(units, activations, *, loss=None, l2=0.0, dtype="float64", learning_rate=0.1, seed=0, scale=None):

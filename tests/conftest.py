@@ -17,6 +17,8 @@ if "NUMBA_CACHE_DIR" not in os.environ:
         digest.update(path.read_bytes())
     os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"fastnet-tests-{digest.hexdigest()[:16]}")
 
+os.environ.setdefault("NUMBA_NRT_STATS", "1")  # lets a test count allocations
+
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 

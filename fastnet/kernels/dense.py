@@ -6,6 +6,7 @@ enters the result. Arrays are flat; a matrix is an offset and a stride. `plan.py
 
 from typing import Any
 
+import numpy as np
 from numba.core import config
 
 from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
@@ -181,7 +182,7 @@ def ordered_sum(array: Any, start: int, n: int, squared: bool) -> float:
     in_lanes = n // SUM_LANES * SUM_LANES
     total = lane_sum(array, start, in_lanes, squared)
     for e in range(start + in_lanes, start + n):
-        x = float(array[e])
+        x = np.float64(array[e])  # float() would leave a float32 as it is
         total += x * x if squared else x
     return total
 
