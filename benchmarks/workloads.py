@@ -63,7 +63,9 @@ class Problem:
 
     def fastnet_epochs(self, epochs: int) -> float:
         """Train; return the last cost."""
-        return self.model.fit(self.X, self.y, epochs=epochs, batch_size=self.workload.batch_size, verbose=False).cost[-1]
+        return self.model.fit(self.X, self.y, epochs=epochs, batch_size=self.workload.batch_size, verbose=False).cost[
+            -1
+        ]
 
     def reference_epochs(self, epochs: int) -> float:
         """Train the reference; return the last cost."""

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnet.kernels import codes
 from fastnet.kernels.plan import CHUNK, LANES, LD, ROWS, UNITS, A, Plan, make_plan
 
 CALL_SECONDS = 0.05

@@ -7,12 +7,14 @@ float64 model with one seed start from the same numbers.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from fastnet.validation import positive_number
 
 Shape = tuple[int, int]
+Variance = Callable[[Shape], float]
 Initializer = Callable[[Shape, np.random.Generator], np.ndarray]
 
 
@@ -41,15 +43,6 @@ def zeros(shape: Shape, generator: np.random.Generator) -> np.ndarray:
     return np.zeros(shape)
 
 
-def _normal(shape: Shape, generator: np.random.Generator, variance: float) -> np.ndarray:
-    return generator.standard_normal(shape) * math.sqrt(variance)
-
-
-def _uniform(shape: Shape, generator: np.random.Generator, variance: float) -> np.ndarray:
-    limit = math.sqrt(3 * variance)
-    return generator.uniform(-limit, limit, shape)
-
-
 def _he(shape: Shape) -> float:
     """Return 2 / n_prev (He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015)."""
     return 2 / shape[1]
@@ -65,13 +58,22 @@ def _lecun(shape: Shape) -> float:
     return 1 / shape[1]
 
 
+def _normal(variance: Variance, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    return generator.standard_normal(shape) * math.sqrt(variance(shape))
+
+
+def _uniform(variance: Variance, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    limit = math.sqrt(3 * variance(shape))
+    return generator.uniform(-limit, limit, shape)
+
+
 INITIALIZERS: dict[str, Initializer] = {
     "zeros": zeros,
-    "he_normal": lambda shape, generator: _normal(shape, generator, _he(shape)),
-    "he_uniform": lambda shape, generator: _uniform(shape, generator, _he(shape)),
-    "glorot_normal": lambda shape, generator: _normal(shape, generator, _glorot(shape)),
-    "glorot_uniform": lambda shape, generator: _uniform(shape, generator, _glorot(shape)),
-    "lecun_normal": lambda shape, generator: _normal(shape, generator, _lecun(shape)),
+    "he_normal": partial(_normal, _he),
+    "he_uniform": partial(_uniform, _he),
+    "glorot_normal": partial(_normal, _glorot),
+    "glorot_uniform": partial(_uniform, _glorot),
+    "lecun_normal": partial(_normal, _lecun),
 }
 """By name; normal ones are not truncated. `Normal(scale)` is an initialiser as well."""
 

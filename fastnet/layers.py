@@ -81,6 +81,10 @@ class Dense:
             raise ValueError("b cannot be set: this layer was made with use_bias=False.")
         assign(self._b, value, "b")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the parameters to the model: a copied view would no longer be one."""
+        return {**self.__dict__, "_W": None, "_b": None}
+
     def _built(self) -> np.ndarray:
         if self._W is None:
             raise NotFittedError("This layer has no parameters yet: call the model's build(n_features) or fit(X, y).")

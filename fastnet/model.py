@@ -13,7 +13,7 @@ from fastnet.errors import NotFittedError
 from fastnet.gradient_check import GradientReport
 from fastnet.history import History
 from fastnet.kernels import codes
-from fastnet.kernels.plan import B, W
+from fastnet.kernels.plan import UNITS, B, W
 from fastnet.layers import Dense
 from fastnet.losses import LOSSES, loss_for
 from fastnet.optimizers import SGD
@@ -88,21 +88,36 @@ class Model:
             l2=tuple(self.l2 if layer.l2 is None else layer.l2 for layer in self.layers),
             dtype=self.dtype,
         )
-        plan = network.plan(1, backward=False)
         generator = np.random.default_rng(self.seed)
-        parameters = aligned_zeros(plan.n_parameters, self.dtype)
-        for layer, row, n_prev in zip(self.layers, plan.rows[1:], network.units, strict=False):
-            n = layer.units
-            W_view = parameters[row[W] : row[W] + n * n_prev].reshape(n, n_prev)
-            W_view[:] = layer.draw_weights((n, n_prev), generator)
-            layer.bind(W_view, parameters[row[B] : row[B] + n].reshape(n, 1) if layer.use_bias else None)
+        weights = [
+            layer.draw_weights((n, n_prev), generator)
+            for layer, n, n_prev in zip(self.layers, network.units[1:], network.units[:-1], strict=True)
+        ]
+        self._network = network
+        self._parameters = aligned_zeros(network.plan(1, backward=False).n_parameters, self.dtype)
+        self._bind_layers()
+        for layer, W_drawn in zip(self.layers, weights, strict=True):
+            layer.W[:] = W_drawn
         self._shuffle_key = int(generator.integers(2**62))
         self._epochs_finished = 0
-        self._network, self._parameters = network, parameters
+
+    def _bind_layers(self) -> None:
+        """Make every layer's W and b views of the parameter vector."""
+        for layer, (W_view, b_view) in zip(self.layers, self._by_layer(self._parameters), strict=True):
+            layer.bind(W_view, b_view)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copied or unpickled model: the layers' views must point into its own vector."""
+        self.__dict__.update(state)
+        if self._network is not None:
+            parameters = aligned_zeros(len(self._parameters), self.dtype)
+            parameters[:] = self._parameters
+            self._parameters = parameters
+            self._bind_layers()
 
     @property
     def parameters(self) -> np.ndarray:
-        """All parameters as one flat, writable vector: W then b of each layer; the layers' `W` and `b` are views of it."""
+        """All parameters as one flat, writable vector, W then b of each layer, which the layers view."""
         self._built()
         return self._parameters
 
@@ -179,15 +194,12 @@ class Model:
 
     def _by_layer(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return views of a vector laid out like the parameters, shaped as each layer's W and b."""
+        network = self._built()
         pairs = []
-        end = 0
-        for layer in self.layers:
-            begin, end = end, end + layer.W.size
-            dW, db = vector[begin:end].reshape(layer.W.shape), None
-            if layer.b is not None:
-                begin, end = end, end + layer.b.size
-                db = vector[begin:end].reshape(layer.b.shape)
-            pairs.append((dW, db))
+        for row, n_prev in zip(network.plan(1, backward=False).rows[1:], network.units, strict=False):
+            n, w, b = row[UNITS], row[W], row[B]
+            dW = vector[w : w + n * n_prev].reshape(n, n_prev)
+            pairs.append((dW, vector[b : b + n].reshape(n, 1) if b >= 0 else None))
         return pairs
 
     def check_gradients(self, X: Any, y: Any) -> GradientReport:
@@ -218,7 +230,14 @@ class Model:
         return self._train(X, y, Progress(False, 1), epochs=1).cost[0]
 
     def fit(
-        self, X: Any, y: Any, *, epochs: int = 100, batch_size: int | None = 32, shuffle: bool = True, verbose: Any = "auto"
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 100,
+        batch_size: int | None = 32,
+        shuffle: bool = True,
+        verbose: Any = "auto",
     ) -> History:
         """Train on X (m, n_x) and y, (m,) or (m, n_L). Calling again goes on from where it stopped.
 
@@ -337,7 +356,7 @@ class Model:
 
 
 def checked_layers(layers: Sequence[Dense]) -> list[Dense]:
-    """Return the layers as a list; ValueError or TypeError if it is empty or holds anything but distinct Dense layers."""
+    """Return the layers as a list; ValueError or TypeError unless they are distinct Dense layers, and some."""
     if isinstance(layers, Dense) or not isinstance(layers, Sequence):
         raise TypeError(f"layers must be a list of layers, such as [Dense(1, 'sigmoid')], not {layers!r}.")
     if not layers:

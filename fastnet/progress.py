@@ -40,7 +40,9 @@ class Progress:
         width = len(str(self.epochs))
         start = "\r\x1b[K" if self.on_terminal else ""
         for epoch in range(self.finished, len(costs)):
-            self.stream.write(f"{start}epoch {epoch + 1:{width}}/{self.epochs}  cost {costs[epoch]:.6g}  {seconds:.1f} s\n")
+            self.stream.write(
+                f"{start}epoch {epoch + 1:{width}}/{self.epochs}  cost {costs[epoch]:.6g}  {seconds:.1f} s\n"
+            )
         self.finished = len(costs)
         if self.on_terminal and self.finished < self.epochs:
             self.stream.write(f"{start}epoch {self.finished + 1:{width}}/{self.epochs}  {share:4.0%}  {seconds:.1f} s")

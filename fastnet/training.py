@@ -64,8 +64,8 @@ def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
         layer, what = first_layer_with_bad_parameters(run), "W or b"
         repeat(run, snapshot, run.chunks_before(epoch, batch * run.batch_size))
     return TrainingDivergedError(
-        f"Training diverged in epoch {epoch + 1} of {len(run.costs)}, batch {batch + 1}: layer {layer} is the first with "
-        f"a non-finite value in its {what}. The model keeps the last finite parameters. Lower the learning rate "
+        f"Training diverged in epoch {epoch + 1} of {len(run.costs)}, batch {batch + 1}: layer {layer} is the first "
+        f"with a non-finite value in its {what}. The model keeps the last finite parameters. Lower the learning rate "
         f"({run.learning_rate:g}), or bring the features of X to one scale.",
         epoch=epoch + 1,
         batch=batch + 1,

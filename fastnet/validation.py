@@ -29,7 +29,7 @@ REFUSED_KINDS = {
 def float_dtype(dtype: Any) -> np.dtype:
     """Return float32 or float64 as a NumPy dtype; ValueError for anything else."""
     try:
-        found = np.dtype(dtype)
+        found: np.dtype | None = np.dtype(dtype)
     except TypeError:
         found = None
     if found is None or found.name not in FLOAT_DTYPES or not found.isnative:
@@ -116,9 +116,7 @@ def examples(X: Any, dtype: np.dtype, n_features: int | None = None) -> np.ndarr
         remedy = ""
         if array.shape[0] == n_features:
             remedy = " If its examples are columns, as in the course notes, pass X.T."
-        raise ValueError(
-            f"X has {array.shape[1]} features, but the first layer was built for {n_features}.{remedy}"
-        )
+        raise ValueError(f"X has {array.shape[1]} features, but the first layer was built for {n_features}.{remedy}")
     return in_dtype(array, dtype, "X", "Impute or drop those rows.")
 
 
@@ -169,7 +167,7 @@ def real_array(values: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} is sparse, but fastnet computes with dense arrays. Pass {name}.toarray().")
     if np.ma.is_masked(values):
         raise ValueError(
-            f"{name} is masked: {np.ma.count_masked(values)} of its values are missing. Impute them, as by "
+            f"{name} is masked: {np.ma.getmaskarray(values).sum()} of its values are missing. Impute them, as by "
             f"{name}.filled(value), or drop those rows."
         )
     try:
@@ -190,7 +188,7 @@ def numbers_from_objects(array: np.ndarray, name: str) -> np.ndarray:
     numbers = np.empty(flat.shape)
     for i, value in enumerate(flat):
         try:
-            if isinstance(value, (str, bytes)):
+            if value is None or isinstance(value, (str, bytes)):
                 raise TypeError
             numbers[i] = value
         except (TypeError, ValueError):
@@ -202,7 +200,7 @@ def numbers_from_objects(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def in_dtype(array: np.ndarray, dtype: np.dtype, name: str, remedy: str) -> np.ndarray:
-    """Return a finite array in `dtype`, contiguous, aligned and marked read-only; ValueError names what is not finite."""
+    """Return the array in `dtype`, contiguous, aligned and marked read-only; ValueError if it is not finite."""
     if array.dtype.kind == "f":
         refuse_not_finite(array, name, "non-finite {}", remedy)
     with np.errstate(over="ignore"):
@@ -215,9 +213,7 @@ def in_dtype(array: np.ndarray, dtype: np.dtype, name: str, remedy: str) -> np.n
     return view
 
 
-def refuse_not_finite(
-    array: np.ndarray, name: str, what: str, remedy: str, shown: np.ndarray | None = None
-) -> None:
+def refuse_not_finite(array: np.ndarray, name: str, what: str, remedy: str, shown: np.ndarray | None = None) -> None:
     """Raise if a value is infinite or NaN; looks at slabs of rows, so as to need little memory beside a large array."""
     for rows in slabs(array):
         if not np.isfinite(array[rows]).all():

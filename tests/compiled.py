@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import reference
 from conftest import JIT_DISABLED
-from fastnet.kernels.jit import OPTIONS
 from numba import njit
 
 from fastnet import SGD, Dense, Model
+from fastnet.kernels.jit import OPTIONS
 
 
 @cache

@@ -196,10 +196,7 @@ def train_epoch(
     m = X.shape[1]
     total = 0.0
     for start in range(0, m, batch_size):
-        if order is None:
-            batch = slice(start, start + batch_size)
-        else:
-            batch = order[start : start + batch_size]
+        batch = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
         X_batch, Y_batch = X[:, batch], Y[:, batch]
         total += step(X_batch, Y_batch, parameters, activations, loss, learning_rate, l2) * X_batch.shape[1]
     return total / m

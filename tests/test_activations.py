@@ -5,9 +5,9 @@ import pytest
 import reference
 from bounds import DTYPES, TEN_BATCHES, Guarded, assert_within
 from compiled import from_python
-from fastnet.kernels.activations import activate, multiply_by_derivative
 
 from fastnet.activations import ACTIVATIONS
+from fastnet.kernels.activations import activate, multiply_by_derivative
 
 
 def points(n, dtype):

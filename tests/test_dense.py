@@ -5,6 +5,7 @@ import pytest
 from bounds import DTYPES, SEVEN_UNITS, TEN_BATCHES, Guarded, assert_within
 from compiled import from_python
 from conftest import JIT_DISABLED
+
 from fastnet.kernels import dense
 from fastnet.kernels.plan import LANES, padded, padded_transpose
 
@@ -33,7 +34,10 @@ def test_matmul_plus_bias(n, n_prev, dtype):
             from_python(dense.matmul_plus_bias)(
                 n, n_prev, columns, parameters, 0, b_at, S.whole, S.offset, S.offset + n_prev * ld, ld
             )
-            W, b = parameters[: n * n_prev].reshape(n, n_prev).astype(float), parameters[n * n_prev :, None].astype(float)
+            W, b = (
+                parameters[: n * n_prev].reshape(n, n_prev).astype(float),
+                parameters[n * n_prev :, None].astype(float),
+            )
             b = b if with_bias else np.zeros_like(b)
             A = A_prev[:, :columns].astype(float)
             Z = S.inside[n_prev * ld :].reshape(n, ld)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from compiled import from_python
 from conftest import JIT_DISABLED
+
 from fastnet.kernels import elementary
 from fastnet.kernels.jit import kernel
 

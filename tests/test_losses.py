@@ -6,6 +6,7 @@ import pytest
 import reference
 from bounds import DTYPES, TEN_BATCHES, Guarded, assert_within
 from compiled import from_python
+
 from fastnet.kernels.losses import binary_crossentropy, mean_squared_error
 
 

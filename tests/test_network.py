@@ -8,12 +8,12 @@ import reference
 from bounds import DTYPES, SEVEN_UNITS, TEN_BATCHES, assert_within, gradient_magnitude
 from compiled import from_python, make_model, random_data, reference_parameters
 from conftest import JIT_DISABLED
-from fastnet.kernels import codes, network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnet import validation
 from fastnet.engine import Run, compiled_forward, compiled_train
+from fastnet.kernels import codes, network
 
 UNITS = (1, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 65) if JIT_DISABLED else TEN_BATCHES
@@ -120,7 +120,9 @@ def test_a_step_allocates_nothing():
     X, y = model._data(X, y)
     peaks, allocations = [], []
     for epochs in (10, 1000):
-        run = Run(model._built(), model.parameters, X, y, mode=codes.SGD, batch_size=16, epochs=epochs, learning_rate=0.1)
+        run = Run(
+            model._built(), model.parameters, X, y, mode=codes.SGD, batch_size=16, epochs=epochs, learning_rate=0.1
+        )
         run.work(1)
         before = rtsys.get_allocation_stats()
         tracemalloc.start()
@@ -143,8 +145,8 @@ def test_one_signature_per_dtype_whatever_the_input(dtype):
     read_only.flags.writeable = False
     unaligned = np.frombuffer(b"x" + base.astype(dtype).tobytes(), dtype, offset=1).reshape(base.shape)
     variants = [
-        base.tolist(), base.astype(dtype), np.asfortranarray(base), np.repeat(base, 2, axis=1)[:, ::2], base[::-1][::-1],
-        read_only, base.astype(np.int32), base.astype(np.float16), base.astype(">f8"), unaligned, base.astype(object),
+        base.tolist(), base.astype(dtype), np.asfortranarray(base), np.repeat(base, 2, axis=1)[:, ::2],
+        base[::-1].copy()[::-1], read_only, base.astype(np.int32), base.astype(np.float16), base.astype(">f8"), unaligned, base.astype(object),
     ]  # fmt: skip
     results = []
     for X in variants:

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from bounds import DTYPES, Guarded, assert_within
 from compiled import from_python
-from fastnet.kernels import dense, simd
-from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES, kernel
 from numba import njit, types
 
+from fastnet.kernels import dense, simd
+from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES, kernel
+
 SHAPES = [(rows, vectors) for rows in dense.ROWS_OF_TILES for vectors in (1, 2)]
-TILES = {
-    shape: getattr(dense, f"tile_{'tall' if shape[0] == dense.TALL else shape[0]}_{shape[1]}") for shape in SHAPES
-}
+TILES = {shape: getattr(dense, f"tile_{'tall' if shape[0] == dense.TALL else shape[0]}_{shape[1]}") for shape in SHAPES}
 
 
 def make_call(tile):

@@ -34,7 +34,7 @@ def activate(activation: int, A: Any) -> None:
 
 @kernel
 def multiply_by_derivative(activation: int, A: Any, dZ: Any) -> None:
-    """dZ <- dZ * g'(Z), where dZ (n,) holds dA on entry and A (n,) holds g(Z). They do not alias."""
+    """DZ <- dZ * g'(Z), where dZ (n,) holds dA on entry and A (n,) holds g(Z). They do not alias."""
     n = A.shape[0]
     T = A.dtype.type
     if activation == SIGMOID:

@@ -110,7 +110,23 @@ def matmul_plus_bias(
     for k in range(0, n_prev, K_BLOCK):
         K = min(K_BLOCK, n_prev - k)
         multiply(
-            n, columns, S, z, ld, parameters, w + k, n_prev, 1, 1, S, a_prev + k * ld, ld, K, start, parameters, max(b, 0)
+            n,
+            columns,
+            S,
+            z,
+            ld,
+            parameters,
+            w + k,
+            n_prev,
+            1,
+            1,
+            S,
+            a_prev + k * ld,
+            ld,
+            K,
+            start,
+            parameters,
+            max(b, 0),
         )
         start = START_TARGET
 
@@ -135,7 +151,7 @@ def weight_gradient(
     n: int, n_prev: int, m: int, S: Any, dz: int, block: int, ld: int, at_prev: int, ldt: int,
     gradient: Any, w: int, add: bool,
 ) -> None:  # fmt: skip
-    """dW = dZ A_prev^T, a sum over the m examples of a chunk, in order; or dW += that.
+    """DW = dZ A_prev^T, a sum over the m examples of a chunk, in order; or dW += that.
 
     dZ in blocks `block` elements apart, each (n, ld), at dz in S; A_prev^T (m, n_prev) with row stride ldt at at_prev,
     its columns padded to a multiple of PADDING. dW (n, n_prev) at w in `gradient`, which is not padded: columns that
@@ -152,7 +168,9 @@ def weight_gradient(
         columns = min(-(-rest // PADDING) * PADDING, strip)
         for i in range(0, n, TALL):
             rows = min(TALL, n - i)
-            multiply(rows, columns, S, 0, columns, S, dz + i * ld, ld, 1, jump, S, at_prev + whole, ldt, m, START_ZERO, S, 0)
+            multiply(
+                rows, columns, S, 0, columns, S, dz + i * ld, ld, 1, jump, S, at_prev + whole, ldt, m, START_ZERO, S, 0
+            )
             for r in range(rows):
                 new = S[r * columns : r * columns + rest]
                 first = w + (i + r) * n_prev + whole
@@ -163,7 +181,7 @@ def weight_gradient(
 
 @kernel
 def bias_gradient(n: int, m: int, S: Any, dz: int, block: int, ld: int, gradient: Any, b: int, add: bool) -> None:
-    """db = sum of dZ over the m examples of a chunk, or db += that; laid out as in `weight_gradient`.
+    """Db = sum of dZ over the m examples of a chunk, or db += that; laid out as in `weight_gradient`.
 
     Each block is summed in SUM_LANES float64 lanes and then its remainder one by one; the blocks are added in order.
     """
@@ -177,7 +195,7 @@ def bias_gradient(n: int, m: int, S: Any, dz: int, block: int, ld: int, gradient
 
 
 @kernel
-def ordered_sum(array: Any, start: int, n: int, squared: bool) -> float:
+def ordered_sum(array: Any, start: int, n: int, squared: bool) -> Any:
     """Return the float64 sum of array[start : start + n], or of the squares, in the order that n fixes."""
     in_lanes = n // SUM_LANES * SUM_LANES
     total = lane_sum(array, start, in_lanes, squared)
@@ -189,7 +207,7 @@ def ordered_sum(array: Any, start: int, n: int, squared: bool) -> float:
 
 @kernel
 def transpose(S: Any, source: int, lds: int, target: int, ldt: int, rows: int, columns: int) -> None:
-    """target (columns, rows) = source (rows, columns)^T within S, both padded to multiples of PADDING; no overlap."""
+    """Target (columns, rows) = source (rows, columns)^T within S, both padded to multiples of PADDING; no overlap."""
     side = VECTOR_BYTES // S.itemsize
     for i in range(0, rows, side):
         for j in range(0, columns, side):

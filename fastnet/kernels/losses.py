@@ -29,7 +29,7 @@ def binary_crossentropy(Z: Any, Y: Any, dZ: Any, terms: Any) -> None:
 
 @kernel
 def mean_squared_error(A: Any, Y: Any, dA: Any, terms: Any) -> None:
-    """dA <- A - Y; terms <- (A - Y)^2 / 2. All are (n,), contiguous."""
+    """DA <- A - Y; terms <- (A - Y)^2 / 2. All are (n,), contiguous."""
     T = A.dtype.type
     for e in range(A.shape[0]):
         difference = A[e] - Y[e]

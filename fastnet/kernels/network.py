@@ -17,7 +17,6 @@ from fastnet.kernels.codes import (
     COST_NOT_FINITE,
     GRADIENT,
     PARAMETERS_NOT_FINITE,
-    RUNNING,
     SGD,
 )
 from fastnet.kernels.dense import (
@@ -124,7 +123,7 @@ def activate_block(activation: int, n: int, columns: int, S: Any, z: int, ld: in
 
 @kernel
 def differentiate_block(activation: int, n: int, columns: int, S: Any, a: int, dz: int, ld: int) -> None:
-    """dZ = dA * g'(Z) over the first `columns` of n rows; dA lies where dZ will."""
+    """DZ = dA * g'(Z) over the first `columns` of n rows; dA lies where dZ will."""
     if columns == ld:
         multiply_by_derivative(activation, S[a : a + n * ld], S[dz : dz + n * ld])
     else:

@@ -171,7 +171,9 @@ def make_tile(rows: int, vectors: int) -> Function:
             C_rows = [builder.gep(C, [builder.mul(ldc, INT(r))]) for r in range(rows)]
             A_rows = [builder.mul(ra, INT(r)) for r in range(rows)]
             cells = [(r, v) for r in range(rows) for v in range(vectors)]
-            blocks = {name: builder.append_basic_block(f"tile.{name}") for name in ("bias", "target", "k", "add", "end")}
+            blocks = {
+                name: builder.append_basic_block(f"tile.{name}") for name in ("bias", "target", "k", "add", "end")
+            }
 
             def load_target() -> list[Any]:
                 return [load(builder, C_rows[r], vector, INT(v * lanes)) for r, v in cells]
@@ -223,9 +225,7 @@ def make_tile(rows: int, vectors: int) -> Function:
             for phi, value in zip([k, A_k, B_k, *sums], [next_k, next_A, next_B, *next_sums], strict=True):
                 phi.add_incoming(value, blocks["k"])
             after = builder.append_basic_block("tile.after")
-            forbid_unrolling(
-                builder.module, builder.cbranch(builder.icmp_signed("<", next_k, K), blocks["k"], after)
-            )
+            forbid_unrolling(builder.module, builder.cbranch(builder.icmp_signed("<", next_k, K), blocks["k"], after))
 
             # Add the target, or not; store.
             builder.position_at_end(after)

@@ -1,0 +1,56 @@
+"""`Model.check_gradients`: agrees on right gradients, and does not on wrong ones."""
+
+import numpy as np
+import pytest
+from compiled import make_model, random_data
+
+from fastnet import gradient_check
+from fastnet.engine import Run
+from fastnet.kernels import codes
+
+NETS = [
+    ((), "sigmoid", None),
+    (("tanh",), "linear", None),
+    (("relu", "leaky_relu"), "sigmoid", None),
+    (("sigmoid", "tanh"), "tanh", "mean_squared_error"),
+    (("leaky_relu",), "sigmoid", "mean_squared_error"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("l2", [0.0, 2.0])
+@pytest.mark.parametrize(("hidden", "last", "loss"), NETS)
+def test_back_propagation_agrees_with_central_differences(hidden, last, loss, l2, dtype):
+    model = make_model((3, *[5 for _ in hidden], 2), (*hidden, last), loss=loss, l2=l2, dtype=dtype)
+    X, y = random_data(17, 3, 2)
+    report = model.check_gradients(X, y)
+    assert report.ok, report
+    assert report.max_relative_error <= 1e-6
+    assert [dW.shape for dW, _ in report.errors] == [layer.W.shape for layer in model.layers]
+    assert str(report).endswith(f"ok: {report.max_relative_error:.2e}, tolerance 1e-06")
+
+
+def test_a_wrong_gradient_is_found(monkeypatch):
+    model = make_model((3, 5, 1), ("tanh", "sigmoid"))
+    X, y = random_data(17, 3)
+
+    class WrongRun(Run):
+        def cost(self):
+            cost = super().cost()
+            if self.mode == codes.GRADIENT:
+                self.gradient[7] *= 1.001
+            return cost
+
+    monkeypatch.setattr(gradient_check, "Run", WrongRun)
+    report = model.check_gradients(X, y)
+    assert not report.ok
+    assert "NOT ok" in str(report)
+    assert np.unravel_index(report.errors[0][0].argmax(), (5, 3)) == (2, 1)
+
+
+def test_it_leaves_the_parameters_alone_and_builds_when_needed():
+    X, y = random_data(17, 3)
+    model = make_model((3, 5, 1), ("tanh", "sigmoid"), dtype="float32")
+    before = model.parameters.copy()
+    model.check_gradients(X, y)
+    np.testing.assert_array_equal(model.parameters, before)

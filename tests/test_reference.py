@@ -1,0 +1,86 @@
+"""The reference itself: against central differences, its own loops, and what the notes say of it."""
+
+import numpy as np
+import pytest
+import reference
+
+ACTIVATIONS = ["sigmoid", "tanh", "relu", "leaky_relu", "linear"]
+
+
+def small_problem(activations, seed=0):
+    rng = np.random.default_rng(seed)
+    dims = [4, *(3 for _ in activations)]
+    parameters = reference.initialize_parameters(dims, rng, scale=1.0)
+    for layer in range(1, len(dims)):
+        parameters[f"b{layer}"] = rng.standard_normal((3, 1))  # not zero, or dead ReLU units put others on their kink
+    return rng.standard_normal((4, 9)), (rng.random((3, 9)) < 0.5).astype(float), parameters
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.7])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("loss", ["binary_crossentropy", "mean_squared_error"])
+def test_backward_is_the_derivative_of_the_cost(loss, name, l2):
+    activations = [name, name, "sigmoid" if loss == "binary_crossentropy" else name]
+    X, Y, parameters = small_problem(activations)
+
+    def cost():
+        _, caches = reference.forward(X, parameters, activations)
+        return reference.compute_cost(caches, Y, parameters, activations, loss, l2)
+
+    _, caches = reference.forward(X, parameters, activations)
+    gradients = reference.backward(caches, Y, activations, loss, l2)
+    h = 1e-6
+    for key, value in parameters.items():
+        for index in np.ndindex(value.shape):
+            kept = value[index]
+            value[index] = kept + h
+            above = cost()
+            value[index] = kept - h
+            below = cost()
+            value[index] = kept
+            assert abs((above - below) / (2 * h) - gradients[f"d{key}"][index]) < 1e-7
+
+
+def test_loops_equal_the_vectorised_logistic_regression():
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((5, 33)), (rng.random((1, 33)) < 0.5).astype(float)
+    parameters = {"W1": rng.standard_normal((1, 5)), "b1": rng.standard_normal((1, 1))}
+    J, dw, db = reference.logistic_gradients_with_loops(X, Y, parameters["W1"][0], parameters["b1"][0, 0])
+    _, caches = reference.forward(X, parameters, ["sigmoid"])
+    gradients = reference.backward(caches, Y, ["sigmoid"], "binary_crossentropy")
+    np.testing.assert_allclose(
+        J, reference.compute_cost(caches, Y, parameters, ["sigmoid"], "binary_crossentropy"), rtol=1e-13
+    )
+    np.testing.assert_allclose(dw, gradients["dW1"][0], rtol=1e-12)
+    np.testing.assert_allclose(db, gradients["db1"][0, 0], rtol=1e-12)
+
+
+def test_a_step_lowers_the_cost_and_an_epoch_is_its_steps():
+    activations = ["tanh", "sigmoid"]
+    X, Y, parameters = small_problem(activations)
+    twin = {key: value.copy() for key, value in parameters.items()}
+    arguments = activations, "binary_crossentropy", 0.1
+    first = reference.step(X, Y, parameters, *arguments)
+    assert reference.step(X, Y, parameters, *arguments) < first
+    costs = [reference.train_epoch(X, Y, twin, *arguments, batch_size=9) for _ in range(2)]
+    assert costs[0] == first
+    for key, value in parameters.items():
+        np.testing.assert_array_equal(twin[key], value)
+
+
+def test_order_selects_the_batches():
+    activations = ["sigmoid"]
+    X, Y, parameters = small_problem(activations)
+    order = np.random.default_rng(1).permutation(9)
+    twin = {key: value.copy() for key, value in parameters.items()}
+    reference.train_epoch(X, Y, parameters, activations, "mean_squared_error", 0.1, batch_size=4, order=order)
+    for batch in (order[:4], order[4:8], order[8:]):
+        reference.step(X[:, batch], Y[:, batch], twin, activations, "mean_squared_error", 0.1)
+    for key, value in parameters.items():
+        np.testing.assert_array_equal(twin[key], value)
+
+
+def test_predict_thresholds_at_one_half():
+    parameters = {"W1": np.array([[1.0]]), "b1": np.zeros((1, 1))}
+    prediction = reference.predict(np.array([[-1.0, 0.0, 1e-9]]), parameters, ["sigmoid"])
+    np.testing.assert_array_equal(prediction, [[0, 0, 1]])

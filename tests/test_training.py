@@ -1,0 +1,270 @@
+"""Whole training runs: parameter by parameter against the reference; what must and must not be learned; divergence."""
+
+import numpy as np
+import pytest
+import reference
+from bounds import DTYPES
+from compiled import from_python, make_model, random_data, reference_parameters
+from conftest import JIT_DISABLED
+
+from fastnet import SGD, Dense, Model, Normal, TrainingDivergedError, training
+from fastnet.kernels import network
+
+EPOCHS = 3 if JIT_DISABLED else 30
+RUNS = [
+    (1, "sigmoid", "binary_crossentropy"),
+    (1, "linear", "mean_squared_error"),
+    (2, "tanh", "binary_crossentropy"),
+    (3, "relu", "binary_crossentropy"),
+    (4, "leaky_relu", "mean_squared_error"),
+    (5, "sigmoid", "mean_squared_error"),
+    (6, "tanh", "binary_crossentropy"),
+]
+
+
+def network_of(depth, hidden, loss):
+    last = "sigmoid" if loss == "binary_crossentropy" else "linear"
+    return [7, *[17, 5, 9, 2, 6][: depth - 1], 1], [*[hidden] * (depth - 1), last]
+
+
+def assert_equal_training(model, units, activations, X, y, *, epochs, batch_size, orders=None, l2=0.0, rtol=1e-9):
+    """Train both, and compare the cost of every epoch and then every parameter."""
+    parameters = reference_parameters(model)
+    m = len(X)
+    costs = []
+    for epoch in range(epochs):
+        order = None if orders is None else orders[epoch]
+        costs.append(
+            reference.train_epoch(
+                X.T, y.T, parameters, activations, model.loss, model.optimizer.learning_rate,
+                batch_size=batch_size or m, order=order, l2=l2,
+            )
+        )  # fmt: skip
+    history = model.fit(X, y, epochs=epochs, batch_size=batch_size, shuffle=orders is not None)
+    np.testing.assert_allclose(history.cost, costs, rtol=rtol)
+    for index, layer in enumerate(model.layers, start=1):
+        for ours, theirs in ((layer.W, parameters[f"W{index}"]), (layer.b, parameters[f"b{index}"])):
+            np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.9])
+@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize(("depth", "hidden", "loss"), RUNS)
+def test_training_equals_the_reference(depth, hidden, loss, batch_size, l2):
+    units, activations = network_of(depth, hidden, loss)
+    model = make_model(units, activations, loss=loss, l2=l2, learning_rate=0.05)
+    X, y = random_data(65, 7)
+    assert_equal_training(model, units, activations, X, y, epochs=EPOCHS, batch_size=batch_size, l2=l2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 17, 64, 65, 1000])
+def test_shuffled_training_equals_the_reference_in_that_order(batch_size):
+    units, activations = network_of(3, "tanh", "binary_crossentropy")
+    model = make_model(units, activations)
+    m = 40 if JIT_DISABLED else 209
+    X, y = random_data(m, 7)
+    orders = np.empty((3, m), np.int64)
+    for epoch, order in enumerate(orders):
+        from_python(network.shuffle)(order, model._shuffle_key, epoch)
+    assert_equal_training(model, units, activations, X, y, epochs=3, batch_size=batch_size, orders=orders)
+
+
+def test_a_batch_of_several_chunks_equals_the_reference():
+    model = make_model([5, 4, 1], ["tanh", "sigmoid"])
+    X, y = random_data(1100, 5)
+    assert_equal_training(model, [5, 4, 1], ["tanh", "sigmoid"], X, y, epochs=3, batch_size=None, l2=0.0)
+
+
+@pytest.mark.jit
+def test_100_updates_of_the_cat_classifier_equal_the_reference():
+    """12288-20-7-5-1 on 209 random images."""
+    rng = np.random.default_rng(0)
+    units, activations = [12288, 20, 7, 5, 1], ["relu", "relu", "relu", "sigmoid"]
+    X, y = rng.random((209, 12288)), (rng.random((209, 1)) < 0.35).astype(float)
+    parameters = {}
+    model = make_model(units, activations, learning_rate=0.0075)
+    for index, layer in enumerate(model.layers, start=1):
+        layer.W = rng.standard_normal(layer.W.shape) / np.sqrt(layer.W.shape[1])
+        parameters[f"W{index}"], parameters[f"b{index}"] = layer.W.copy(), layer.b.copy()
+    costs = [reference.step(X.T, y.T, parameters, activations, "binary_crossentropy", 0.0075) for _ in range(100)]
+    np.testing.assert_allclose(model.fit(X, y, epochs=100, batch_size=None).cost, costs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fit_goes_on_from_where_it_stopped(dtype):
+    X, y = random_data(65, 3)
+    whole, halves = (make_model((3, 5, 1), ("tanh", "sigmoid"), dtype=dtype) for _ in range(2))
+    whole.fit(X, y, epochs=6, batch_size=16)
+    halves.fit(X, y, epochs=2, batch_size=16)
+    history = halves.fit(X, y, epochs=4, batch_size=16)
+    assert history.epochs == 4
+    np.testing.assert_array_equal(halves.parameters, whole.parameters)
+
+
+def test_step_is_one_full_batch_update():
+    X, y = random_data(65, 3)
+    by_step, by_fit = (make_model((3, 5, 1), ("tanh", "sigmoid")) for _ in range(2))
+    costs = [by_step.step(X, y) for _ in range(3)]
+    assert costs == by_fit.fit(X, y, epochs=3, batch_size=None).cost
+    assert costs[0] == make_model((3, 5, 1), ("tanh", "sigmoid")).cost(X, y)
+    np.testing.assert_array_equal(by_step.parameters, by_fit.parameters)
+
+
+def test_the_seed_decides_everything():
+    X, y = random_data(65, 3)
+
+    def train(seed):
+        model = Model([Dense(5, "relu"), Dense(1, "sigmoid")], seed=seed)
+        model.fit(X, y, epochs=2, batch_size=16)
+        return model.parameters.tobytes()
+
+    assert train(3) == train(3) == train(np.random.default_rng(3))
+    assert train(3) != train(4)
+    assert train(None) != train(None)
+
+
+def test_a_layer_without_bias_keeps_none():
+    X, y = random_data(65, 3)
+    model = Model([Dense(5, "tanh", use_bias=False), Dense(1, "sigmoid")], seed=0, dtype="float64")
+    model.fit(X, y, epochs=2, batch_size=None)
+    assert model.layers[0].b is None
+    assert model.parameters.size == 5 * 3 + 5 + 1
+    assert model.gradients(X, y)[0][1] is None
+    assert model.check_gradients(X, y).ok
+
+
+def test_l2_of_a_layer_overrides_the_models():
+    X, y = random_data(33, 3)
+    both = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], l2=0.8, dtype="float64", seed=0)
+    first = Model([Dense(4, "tanh", l2=0.8), Dense(1, "sigmoid")], dtype="float64", seed=0)
+    none = Model([Dense(4, "tanh", l2=0.0), Dense(1, "sigmoid", l2=0)], l2=0.8, dtype="float64", seed=0)
+    for model in (both, first, none):
+        model.build(3)
+    squares = [float((layer.W**2).sum()) for layer in both.layers]
+    plain = none.cost(X, y)
+    np.testing.assert_allclose(both.cost(X, y), plain + 0.8 / 66 * sum(squares), rtol=1e-14)
+    np.testing.assert_allclose(first.cost(X, y), plain + 0.8 / 66 * squares[0], rtol=1e-14)
+
+
+# ------------------------------------------------------------------------------------- what is learned, and what is not
+
+
+def test_zero_weights_keep_the_units_of_a_hidden_layer_identical():
+    X, y = random_data(65, 4)
+
+    def hidden_units(initializer):
+        model = Model([Dense(5, "tanh", initializer=initializer), Dense(1, "sigmoid")], optimizer=SGD(0.5), seed=0)
+        model.build(4)
+        model.layers[1].W = np.full((1, 5), 0.5)  # equal, or they would tell the units apart
+        model.fit(X, y, epochs=20, batch_size=None)
+        return model.layers[0].W
+
+    same = hidden_units("zeros")
+    assert np.abs(same).max() > 0.01
+    assert (same == same[0]).all()
+    assert len(np.unique(hidden_units(Normal(0.01)), axis=0)) == 5
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_a_deep_network_learns_parity(bits):
+    X = np.array([[i >> b & 1 for b in range(bits)] for i in range(2**bits)], float)
+    y = X.sum(axis=1) % 2
+    model = Model(
+        [Dense(16, "tanh"), Dense(8, "tanh"), Dense(1, "sigmoid")], optimizer=SGD(0.3), seed=1, dtype="float64"
+    )
+    history = model.fit(2 * X - 1, y, epochs=4000, batch_size=None)
+    assert history.cost[-1] < 0.02 < history.cost[0]
+    np.testing.assert_array_equal(model.predict(2 * X - 1), y)
+
+
+def test_history_of_a_short_run():
+    X, y = random_data(65, 4)
+    history = make_model((4, 3, 1), ("relu", "sigmoid")).fit(X, y, epochs=7)
+    assert history.epochs == len(history.cost) == 7
+    assert all(isinstance(cost, float) for cost in history.cost)
+    assert history.seconds > 0
+    assert history.compile_seconds >= 0
+    assert history.stopped_reason == "epochs"
+
+
+# --------------------------------------------------------------------------------------------------------- divergence
+
+
+def diverging_model(learning_rate, dtype="float32", activation="relu"):
+    model = make_model((4, 6, 3, 1), (activation, activation, "linear"), dtype=dtype, seed=2)
+    model.optimizer = SGD(learning_rate)
+    return model
+
+
+@pytest.mark.parametrize("learning_rate", [3.0, 1e6, 1e38])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_divergence_names_the_place_and_keeps_the_last_finite_parameters(dtype, learning_rate):
+    X, y = random_data(65, 4)
+    model = diverging_model(learning_rate, dtype)
+    if dtype == "float64" and learning_rate < 1e6:
+        model.optimizer = SGD(learning_rate * 10)
+    with pytest.raises(TrainingDivergedError, match="non-finite value in its") as caught:
+        model.fit(X, y, epochs=50, batch_size=16)
+    error = caught.value
+    assert f"epoch {error.epoch} of 50, batch {error.batch}: layer {error.layer}" in str(error)
+    assert "Lower the learning rate" in str(error)
+    assert np.isfinite(model.parameters).all()
+    # The same run, stopped one batch before: an update more, and it diverges.
+    again = diverging_model(model.optimizer.learning_rate, dtype)
+    batches = (error.epoch - 1) * 5 + error.batch - 1
+    orders = [np.empty(65, np.int64) for _ in range(error.epoch)]
+    for epoch, order in enumerate(orders):
+        from_python(network.shuffle)(order, again._shuffle_key, epoch)
+    for batch in range(batches):
+        rows = orders[batch // 5][batch % 5 * 16 : batch % 5 * 16 + 16]
+        again.step(X[rows], y[rows])
+    np.testing.assert_array_equal(again.parameters, model.parameters)
+    rows = orders[-1][batches % 5 * 16 : batches % 5 * 16 + 16]
+    with pytest.raises(TrainingDivergedError):
+        again.step(X[rows], y[rows])
+    np.testing.assert_array_equal(again.parameters, model.parameters)
+
+
+@pytest.mark.parametrize("snapshot_seconds", [0.0, 1e9])
+def test_parameters_before_a_bad_update_come_back_whatever_snapshots_there_are(snapshot_seconds, monkeypatch):
+    """The last batch of epoch 3 has a finite cost and a gradient that overflows the step."""
+    monkeypatch.setattr(training, "SNAPSHOT_SECONDS", snapshot_seconds)
+    monkeypatch.setattr("fastnet.engine.CALL_SECONDS", 1e-6)
+    X, y = random_data(165, 2)
+    y[-1] = 0.5  # never met by an output of 0 or 1
+    X = X * 1e-19
+    X[:, 0] = 0
+    model, expected = (make_model((2, 1), ("sigmoid",), dtype="float32", learning_rate=1e19) for _ in range(2))
+    for each in (model, expected):
+        each.layers[0].W = [[0.0, 0.3]]
+    model.fit(X, y, epochs=2, batch_size=16, shuffle=False)
+    expected.fit(X, y, epochs=2, batch_size=16, shuffle=False)
+    expected.fit(X[:160], y[:160], epochs=1, batch_size=16, shuffle=False)
+    X[-1, 0] = 1e21
+    with pytest.raises(TrainingDivergedError, match=r"epoch 1 of 5, batch 11: layer 1 .* in its W or b"):
+        model.fit(X, y, epochs=5, batch_size=16, shuffle=False)
+    assert expected.parameters[1] != np.float32(0.3)
+    np.testing.assert_array_equal(model.parameters, expected.parameters)
+
+
+def test_the_first_bad_layer_is_found_in_the_activations():
+    X, y = random_data(65, 4)
+    for bad in (1, 2, 3):
+        model = make_model((4, 6, 3, 1), ("relu", "relu", "linear"), dtype="float32")
+        for layer in model.layers:
+            layer.W = np.full(layer.W.shape, 1.0)
+        model.layers[bad - 1].W = np.full(model.layers[bad - 1].W.shape, 3e38)
+        before = model.parameters.copy()
+        with pytest.raises(
+            TrainingDivergedError, match=f"layer {bad} is the first with a non-finite value in its output"
+        ):
+            model.fit(np.abs(X) + 1, y, epochs=1)
+        np.testing.assert_array_equal(model.parameters, before)
+
+
+def test_a_cost_beyond_the_range_is_laid_to_the_last_layer():
+    model = make_model((1, 1), ("linear",), dtype="float32")
+    with pytest.raises(TrainingDivergedError) as caught:
+        model.step([[1.0]], [1e30])
+    assert caught.value.layer == 1
