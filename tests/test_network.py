@@ -146,7 +146,8 @@ def test_one_signature_per_dtype_whatever_the_input(dtype):
     unaligned = np.frombuffer(b"x" + base.astype(dtype).tobytes(), dtype, offset=1).reshape(base.shape)
     variants = [
         base.tolist(), base.astype(dtype), np.asfortranarray(base), np.repeat(base, 2, axis=1)[:, ::2],
-        base[::-1].copy()[::-1], read_only, base.astype(np.int32), base.astype(np.float16), base.astype(">f8"), unaligned, base.astype(object),
+        base[::-1].copy()[::-1],
+        read_only, base.astype(np.int32), base.astype(np.float16), base.astype(">f8"), unaligned, base.astype(object),
     ]  # fmt: skip
     results = []
     for X in variants:

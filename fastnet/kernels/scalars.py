@@ -84,9 +84,9 @@ def polynomial(float32: Sequence[float], float64: Sequence[float]) -> Function:
 
 
 def _power_of_two_twin(shifted: Any) -> Any:
-    kind = shifted.dtype.type
-    n = float(shifted) - MAGIC[8 * shifted.itemsize]
-    return kind(2.0**n) if -150 < n < 150 else kind(np.nan)
+    integer, fraction, bias = (np.uint32, 23, 127) if shifted.dtype == np.float32 else (np.uint64, 52, 1023)
+    exponent = int(shifted.view(integer)) + bias
+    return integer(exponent << fraction & int(np.iinfo(integer).max)).view(shifted.dtype)
 
 
 @with_twin(_power_of_two_twin)

@@ -1,0 +1,92 @@
+"""Compilation: what import loads, when the cache is used, and when it must not be; who may import what."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastnet.kernels import jit, network
+
+ROOT = Path(__file__).parent.parent
+
+PREDICT = """
+import sys
+from fastnet import Dense, Model
+from fastnet.engine import compiled_forward
+model = Model([Dense(1, "leaky_relu")], loss="mean_squared_error")
+model.build(1)
+model.layers[0].W = [[1.0]]
+value = model.forward([[-1.0]])[0, 0]
+print(value, sum(compiled_forward(model.dtype).stats.cache_hits.values()))
+"""
+
+
+def run_python(code, **environment):
+    command = [sys.executable, "-P", "-c", code]  # -P: what is in the current folder does not count
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.jit
+def test_the_cache_is_used_and_notices_an_edited_helper(tmp_path):
+    shutil.copytree(ROOT / "fastnet", tmp_path / "fastnet", ignore=shutil.ignore_patterns("__pycache__"))
+    places = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    assert run_python(PREDICT, **places).split() == ["-0.01", "0"]
+    assert run_python(PREDICT, **places).split() == ["-0.01", "1"]
+    helper = tmp_path / "fastnet" / "kernels" / "activations.py"
+    helper.write_text(helper.read_text().replace("LEAKY_SLOPE = 0.01", "LEAKY_SLOPE = 0.5"))
+    assert run_python(PREDICT, **places).split() == ["-0.5", "0"]
+    # Bounds-checked code is other code: it must neither be served from, nor go to, the plain entry.
+    assert run_python(PREDICT, **places, NUMBA_BOUNDSCHECK="1").split() == ["-0.5", "0"]
+    assert run_python(PREDICT, **places).split() == ["-0.5", "1"]
+
+
+@pytest.mark.jit
+def test_without_a_folder_to_cache_in_it_compiles_all_the_same(monkeypatch):
+    real = jit.njit
+
+    def njit_without_cache(*arguments, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(jit, "njit", njit_without_cache)
+    entry = jit.entry_point.__wrapped__(network.make_forward, np.dtype("float32"))
+    assert len(entry.call.signatures) == 1
+    assert entry.seconds > 0
+
+
+def test_importing_fastnet_loads_neither_numba_nor_anything_optional():
+    loaded = run_python("import sys, fastnet; print(*sys.modules)").split()
+    assert not {"numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas"} & set(loaded)
+    assert "numpy" in loaded
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_only_kernels_import_numba_and_nothing_imports_upward():
+    for path in (ROOT / "fastnet").rglob("*.py"):
+        in_kernels = path.parent.name == "kernels"
+        for module in imported_modules(path):
+            if not in_kernels:
+                assert module.split(".")[0] not in ("numba", "llvmlite"), path
+            elif module.startswith("fastnet"):
+                assert module.startswith("fastnet.kernels"), path
+    numba_free = {"codes.py", "plan.py", "__init__.py"}
+    for name in numba_free:
+        modules = {module.split(".")[0] for module in imported_modules(ROOT / "fastnet" / "kernels" / name)}
+        assert modules <= {"numpy", "typing", "collections", "fastnet"}, name
+
+
+def test_reference_imports_nothing_of_fastnet():
+    assert set(imported_modules(ROOT / "tests" / "reference.py")) == {"numpy"}
