@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import reference
 
+from benchmarks.timing import median_seconds
 from fastnet import SGD, Dense, Model
 
 LEARNING_RATE = 0.01
@@ -93,18 +93,27 @@ def problem(name: str, dtype: str = "float32") -> Problem:
     return made
 
 
-def seconds_per_epoch(train: Callable[[int], float], epochs: int) -> float:
-    """Return the time of one epoch, from a run of several."""
-    start = time.perf_counter()
-    train(epochs)
-    return (time.perf_counter() - start) / epochs
+class Comparison(NamedTuple):
+    """Medians of seconds per epoch, and the ratio of the two."""
+
+    fastnet: float
+    reference: float
+
+    @property
+    def ratio(self) -> float:
+        """fastnet's time over the reference's."""
+        return self.fastnet / self.reference
 
 
-def compare(name: str, rounds: int = 15, round_seconds: float = 0.1) -> tuple[float, float, float]:
-    """Return the medians of fastnet's and the reference's seconds per epoch, alternating, and of their ratio."""
+def compare(name: str, rounds: int = 15, round_seconds: float = 0.1) -> Comparison:
+    """Time both on one workload, in turns, each for about `round_seconds` a turn."""
     made = problem(name)
-    runs = made.fastnet_epochs, made.reference_epochs
-    epochs = [max(1, int(round_seconds / seconds_per_epoch(train, 2))) for train in runs]
-    times = np.array([[seconds_per_epoch(t, e) for t, e in zip(runs, epochs, strict=True)] for _ in range(rounds)])
-    ours, theirs = np.median(times, axis=0)
-    return float(ours), float(theirs), float(np.median(times[:, 0] / times[:, 1]))
+    trains = {"fastnet": made.fastnet_epochs, "reference": made.reference_epochs}
+    epochs = {}
+    for key, train in trains.items():
+        start = time.perf_counter()
+        train(2)
+        epochs[key] = max(1, int(round_seconds / (time.perf_counter() - start) * 2))
+    tasks = {key: lambda train=train, n=epochs[key]: train(n) for key, train in trains.items()}
+    seconds = median_seconds(tasks, rounds)
+    return Comparison(**{key: seconds[key] / epochs[key] for key in trains})

@@ -1,0 +1,175 @@
+"""Each kernel by itself, float32 and float64, against the core's FMA peak where it multiplies."""
+
+from functools import lru_cache
+
+import numpy as np
+from fastnet.kernels import activations, codes, dense, losses, simd, updates
+from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES
+from fastnet.kernels.plan import make_plan, padded_transpose
+from numba import njit
+
+from benchmarks.timing import median_seconds
+
+DTYPES = ["float32", "float64"]
+REPEATS = 200
+M, N, K = 168, 192, 256
+
+
+@lru_cache
+def repeated(kernel):
+    """Return a compiled loop that calls the kernel `n` times: a unit of work without Python in it."""
+    compiled = njit(**OPTIONS)(kernel.py_func)
+
+    def loop(n, *arguments):
+        for _ in range(n):
+            compiled(*arguments)
+
+    return njit(**OPTIONS)(loop)
+
+
+@lru_cache
+def products(dtype):
+    """Return A (M, K), B (K, N) and C (M, N), flat."""
+    rng = np.random.default_rng(0)
+    return tuple(rng.standard_normal(n).astype(dtype) for n in (M * K, K * N, M * N))
+
+
+def multiply(A, B, C, n):
+    repeated(dense.multiply)(n, M, N, C, 0, N, A, 0, K, 1, 1, B, 0, N, K, simd.START_ZERO, C, 0)
+
+
+@lru_cache
+def peak_operands(dtype):
+    """Return operands of a tile that never leave the registers and the first cache lines."""
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    return np.zeros(dense.TALL, dtype), np.zeros(2 * lanes, dtype), np.zeros(dense.TALL * 2 * lanes, dtype), lanes
+
+
+def peak(dtype, k):
+    """Run the tallest tile over the same row of B again and again: fused multiply-adds and little else."""
+    A, B, C, lanes = peak_operands(dtype)
+    repeated(dense.multiply)(1, dense.TALL, 2 * lanes, C, 0, 2 * lanes, A, 0, 1, 0, 0, B, 0, 0, k, 0, C, 0)
+    return 2 * dense.TALL * 2 * lanes * k
+
+
+def tile_rates(dtype="float32", rounds=31):
+    """Return medians over alternating rounds, in operations per second: tiles, NumPy's dot, the peak; one thread."""
+    A, B, C = products(dtype)
+    A_matrix, B_matrix, C_matrix = A.reshape(M, K), B.reshape(K, N), C.reshape(M, N)
+
+    def numpy_dot():
+        for _ in range(20):
+            np.dot(A_matrix, B_matrix, out=C_matrix)
+
+    operations = {"tile": 2 * M * N * K * 20, "numpy": 2 * M * N * K * 20, "peak": peak(dtype, 1)}
+    operations["peak"] *= 1_000_000
+    seconds = median_seconds(
+        {"tile": lambda: multiply(A, B, C, 20), "numpy": numpy_dot, "peak": lambda: peak(dtype, 1_000_000)}, rounds
+    )
+    return {name: operations[name] / time for name, time in seconds.items()}
+
+
+class Tile:
+    """The register tile, 168 x 256 times 256 x 192."""
+
+    params = (DTYPES,)
+    param_names = ("dtype",)
+
+    def time_multiply(self, dtype):
+        multiply(*products(dtype), 20)
+
+    def track_peak_over_tile(self, dtype):
+        rates = tile_rates(dtype)
+        return rates["peak"] / rates["tile"]
+
+    track_peak_over_tile.unit = "tile time / time at the FMA peak"
+
+    def track_time_over_numpy(self, dtype):
+        rates = tile_rates(dtype)
+        return rates["numpy"] / rates["tile"]
+
+    track_time_over_numpy.unit = "tile time / numpy.dot time"
+
+
+@lru_cache
+def layer(n, n_prev, dtype):
+    """Return parameters, a scratch vector and its offsets for a layer over one block of 64 examples."""
+    rng = np.random.default_rng(0)
+    parameters = rng.standard_normal(n * n_prev + n).astype(dtype)
+    ldt = padded_transpose(n_prev)
+    offsets = np.cumsum([0, 256, 64 * (n_prev + 16), 64 * (n + 16), 64 * ldt])
+    return parameters, rng.standard_normal(offsets[-1] + 4096).astype(dtype), offsets.tolist(), ldt
+
+
+class Dense:
+    """The three products of a layer, for one block of 64 examples, and what goes with them; 200 times each."""
+
+    params = ([(1, 32), (20, 33), (64, 30), (256, 256)], DTYPES)
+    param_names = ("(units, inputs)", "dtype")
+
+    def time_matmul_plus_bias(self, shape, dtype):
+        n, n_prev = shape
+        parameters, S, (_, a_prev, z, *_), _ = layer(n, n_prev, dtype)
+        repeated(dense.matmul_plus_bias)(REPEATS, n, n_prev, 64, parameters, 0, n * n_prev, S, a_prev, z, 64)
+
+    def time_input_gradient(self, shape, dtype):
+        n, n_prev = shape
+        parameters, S, (_, a_prev, z, *_), _ = layer(n, n_prev, dtype)
+        repeated(dense.input_gradient)(REPEATS, n, n_prev, 64, parameters, 0, S, z, a_prev, 64)
+
+    def time_weight_gradient(self, shape, dtype):
+        n, n_prev = shape
+        gradient, S, (_, _, dz, at, _), ldt = layer(n, n_prev, dtype)
+        repeated(dense.weight_gradient)(REPEATS, n, n_prev, 64, S, dz, 64 * n, 64, at, ldt, gradient.copy(), 0, False)
+
+    def time_bias_gradient(self, shape, dtype):
+        n, n_prev = shape
+        gradient, S, (_, _, dz, *_), _ = layer(n, n_prev, dtype)
+        repeated(dense.bias_gradient)(REPEATS, n, 64, S, dz, 64 * n, 64, gradient.copy(), n * n_prev, False)
+
+    def time_transpose(self, shape, dtype):
+        n, n_prev = shape
+        _, S, (_, a_prev, _, at, _), ldt = layer(n, n_prev, dtype)
+        repeated(dense.transpose)(REPEATS, S, a_prev, 64, at, ldt, -(-n_prev // 16) * 16, 64)
+
+
+@lru_cache
+def numbers(dtype):
+    """Return four vectors of 4096 numbers."""
+    return np.random.default_rng(0).standard_normal((4, 4096)).astype(dtype)
+
+
+class Elementwise:
+    """Activations, derivatives, losses and updates over 4096 numbers, 200 times each."""
+
+    params = (DTYPES,)
+    param_names = ("dtype",)
+
+    def time_sigmoid(self, dtype):
+        repeated(activations.activate)(REPEATS, codes.SIGMOID, numbers(dtype)[0].copy())
+
+    def time_tanh(self, dtype):
+        repeated(activations.activate)(REPEATS, codes.TANH, numbers(dtype)[0].copy())
+
+    def time_relu(self, dtype):
+        repeated(activations.activate)(REPEATS, codes.RELU, numbers(dtype)[0].copy())
+
+    def time_derivative_of_tanh(self, dtype):
+        A, dZ, _, _ = numbers(dtype)
+        repeated(activations.multiply_by_derivative)(REPEATS, codes.TANH, A, dZ.copy())
+
+    def time_binary_crossentropy(self, dtype):
+        Z, Y, dZ, terms = numbers(dtype).copy()
+        repeated(losses.binary_crossentropy)(REPEATS, Z, Y, dZ, terms)
+
+    def time_mean_squared_error(self, dtype):
+        A, Y, dA, terms = numbers(dtype).copy()
+        repeated(losses.mean_squared_error)(REPEATS, A, Y, dA, terms)
+
+    def time_ordered_sum(self, dtype):
+        repeated(dense.ordered_sum)(REPEATS, numbers(dtype)[0], 0, 4096, False)
+
+    def time_sgd(self, dtype):
+        plan = make_plan((63, 64), (0,), (True,), examples=1, backward=False).rows
+        p, dp, _, _ = numbers(dtype).copy()
+        repeated(updates.sgd)(REPEATS, plan, 32, np.zeros(2), 1e-6, p, dp)

@@ -1,0 +1,78 @@
+"""What a user waits for before the first epoch: import, cold and cached compilation, a whole short process."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+IMPORT_NUMPY = "import numpy"
+IMPORT_FASTNET = "import numpy, fastnet"
+FIT = """
+from sklearn.datasets import load_breast_cancer
+from fastnet import SGD, Dense, Model
+X, y = load_breast_cancer(return_X_y=True)
+X = (X - X.mean(axis=0)) / X.std(axis=0)
+model = Model([Dense(64, "relu"), Dense(32, "relu"), Dense(1, "sigmoid")], optimizer=SGD(0.1), seed=0)
+print(model.fit(X, y, epochs=20, verbose=False).compile_seconds)
+"""
+
+
+def run_process(code: str, cache: str | None = None) -> tuple[float, str]:
+    """Return the time of a whole Python process, and what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if cache is not None:
+        environment["NUMBA_CACHE_DIR"] = cache
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=environment, check=True, capture_output=True, text=True)
+    return time.perf_counter() - start, done.stdout
+
+
+def import_seconds(rounds: int = 15) -> float:
+    """Return what `import fastnet` adds to `import numpy`: the difference of medians of alternating processes."""
+    times = [[run_process(IMPORT_FASTNET)[0], run_process(IMPORT_NUMPY)[0]] for _ in range(rounds)]
+    ours, numpys = np.median(times, axis=0)
+    return float(ours - numpys)
+
+
+def cold_compile_seconds() -> float:
+    """Return the seconds of compilation of a first fit, with an empty cache."""
+    with tempfile.TemporaryDirectory() as cache:
+        return float(run_process(FIT, cache)[1])
+
+
+def warm_process_seconds(rounds: int = 5) -> tuple[float, float]:
+    """Return medians for a process that loads the kernels from the cache: in all, and of loading them."""
+    with tempfile.TemporaryDirectory() as cache:
+        run_process(FIT, cache)
+        runs = [run_process(FIT, cache) for _ in range(rounds)]
+    return float(np.median([seconds for seconds, _ in runs])), float(np.median([float(text) for _, text in runs]))
+
+
+class Start:
+    timeout = 600
+
+    def track_import(self):
+        return import_seconds()
+
+    track_import.unit = "seconds beyond import numpy"
+
+    def track_cold_compile(self):
+        return cold_compile_seconds()
+
+    track_cold_compile.unit = "seconds"
+
+    def track_cached_compile(self):
+        return warm_process_seconds()[1]
+
+    track_cached_compile.unit = "seconds"
+
+    def track_warm_process(self):
+        """From the start of Python to the end of a 20-epoch fit of the breast-cancer data, in all."""
+        return warm_process_seconds()[0]
+
+    track_warm_process.unit = "seconds"
