@@ -3,12 +3,12 @@
 from functools import lru_cache
 
 import numpy as np
-from fastnet.kernels import activations, codes, dense, losses, simd, updates
-from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES
-from fastnet.kernels.plan import make_plan, padded_transpose
 from numba import njit
 
 from benchmarks.timing import median_seconds
+from fastnet.kernels import activations, codes, dense, losses, simd, updates
+from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES
+from fastnet.kernels.plan import make_plan, padded_transpose
 
 DTYPES = ["float32", "float64"]
 REPEATS = 200

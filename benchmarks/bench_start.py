@@ -28,7 +28,9 @@ def run_process(code: str, cache: str | None = None) -> tuple[float, str]:
     if cache is not None:
         environment["NUMBA_CACHE_DIR"] = cache
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-P", "-c", code], env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
     return time.perf_counter() - start, done.stdout
 
 

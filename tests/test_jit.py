@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fastnet.kernels import jit, network
 
 ROOT = Path(__file__).parent.parent
@@ -34,14 +35,14 @@ def run_python(code, **environment):
 @pytest.mark.jit
 def test_the_cache_is_used_and_notices_an_edited_helper(tmp_path):
     shutil.copytree(ROOT / "fastnet", tmp_path / "fastnet", ignore=shutil.ignore_patterns("__pycache__"))
-    places = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    places = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_BOUNDSCHECK": "0"}
     assert run_python(PREDICT, **places).split() == ["-0.01", "0"]
     assert run_python(PREDICT, **places).split() == ["-0.01", "1"]
     helper = tmp_path / "fastnet" / "kernels" / "activations.py"
     helper.write_text(helper.read_text().replace("LEAKY_SLOPE = 0.01", "LEAKY_SLOPE = 0.5"))
     assert run_python(PREDICT, **places).split() == ["-0.5", "0"]
     # Bounds-checked code is other code: it must neither be served from, nor go to, the plain entry.
-    assert run_python(PREDICT, **places, NUMBA_BOUNDSCHECK="1").split() == ["-0.5", "0"]
+    assert run_python(PREDICT, **places | {"NUMBA_BOUNDSCHECK": "1"}).split() == ["-0.5", "0"]
     assert run_python(PREDICT, **places).split() == ["-0.5", "1"]
 
 
