@@ -48,8 +48,8 @@ def table() -> str:
             "",
             f"Time of an epoch. The register tile alone, 168 x 256 x 192: {rates['tile'] / 1e9:.0f} GFLOP/s, "
             f"{rates['tile'] / rates['peak']:.0%} of this core's FMA peak; `numpy.dot` {rates['numpy'] / 1e9:.0f}. "
-            f"First `fit` with an empty cache: {cold:.1f} s of compilation. A new process with a warm cache, from its "
-            f"start to the end of 20 epochs of breast cancer: {warm:.1f} s. "
+            f"First `fit` with an empty cache: {cold:.1f} s of compilation. A whole process with a warm cache "
+            f"that fits breast cancer for 20 epochs: {warm:.1f} s. "
             f"`import fastnet`: {import_seconds() * 1000:.0f} ms beyond `import numpy`.",
             "",
             f"{cpu_name()}, one core, one BLAS thread; Python {platform.python_version()}, NumPy {np.__version__}, "
