@@ -2,6 +2,7 @@
 
 import sys
 import time
+import time
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
