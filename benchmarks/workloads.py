@@ -2,7 +2,6 @@
 
 import sys
 import time
-import time
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,8 @@
 """The bridge from Python to the kernels: memory for them to work in, and calls short enough to interrupt.
 
 A kernel does not see Ctrl-C. So each call is given as many chunks of examples as should take `CALL_SECONDS`, and
-the loop around it is Python's. This is the first file to import numba, and it does so on first use.
+the loop around it is Python's. (A chunk is never divided, though, however large the network.) This is the first file
+to import numba, and it does so on first use.
 """
 
 import time

@@ -60,6 +60,11 @@ class Dense:
         self._W, self._b = W, b
 
     @property
+    def is_bound(self) -> bool:
+        """Whether the layer has parameters, and so belongs to a model."""
+        return self._W is not None
+
+    @property
     def W(self) -> np.ndarray:
         """The weights (n_l, n_{l-1}): a view into `model.parameters`; assigning copies in."""
         return self._built()

@@ -93,6 +93,9 @@ class Model:
             layer.draw_weights((n, n_prev), generator)
             for layer, n, n_prev in zip(self.layers, network.units[1:], network.units[:-1], strict=True)
         ]
+        for index, layer in enumerate(self.layers):
+            if layer.is_bound and not (self._network and np.shares_memory(layer.W, self._parameters)):
+                raise ValueError(f"layers[{index}] belongs to another model already. Make a new Dense for each model.")
         self._network = network
         self._parameters = aligned_zeros(network.plan(1, backward=False).n_parameters, self.dtype)
         self._bind_layers()

@@ -81,6 +81,17 @@ def test_fit_builds_and_build_starts_anew():
     assert unbuilt.check_gradients(X, Y).ok
 
 
+def test_a_layer_belongs_to_one_model():
+    layers = [Dense(3, "tanh"), Dense(1, "sigmoid")]
+    first, second = Model(layers, seed=0), Model(layers, seed=1)
+    first.build(4)
+    before = first.parameters.copy()
+    with pytest.raises(ValueError, match=r"layers\[0\] belongs to another model already"):
+        second.fit(X, Y)
+    np.testing.assert_array_equal(layers[0].W.ravel(), before[:12])
+    first.build(4)
+
+
 def test_losses_are_chosen_by_the_last_activation():
     assert Model([Dense(1, "sigmoid")]).loss == "binary_crossentropy"
     assert Model([Dense(1)]).loss == "mean_squared_error"

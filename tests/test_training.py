@@ -263,6 +263,21 @@ def test_the_first_bad_layer_is_found_in_the_activations():
         np.testing.assert_array_equal(model.parameters, before)
 
 
+def test_an_l2_term_beyond_the_range_is_divergence():
+    model = make_model((1, 1), ("linear",), l2=1.0)
+    model.layers[0].W = [[1e160]]
+    with pytest.raises(TrainingDivergedError):
+        model.step([[0.0]], [0.0])
+    assert model.layers[0].W[0, 0] == 1e160
+
+
+def test_parameters_whose_sum_overflows_are_finite():
+    model = make_model((2, 1), ("linear",))
+    model.layers[0].W = [[1.5e308, 1.5e308]]
+    model.step([[0.0, 0.0]], [0.0])
+    np.testing.assert_array_equal(model.layers[0].W, 1.5e308)
+
+
 def test_a_cost_beyond_the_range_is_laid_to_the_last_layer():
     model = make_model((1, 1), ("linear",), dtype="float32")
     with pytest.raises(TrainingDivergedError) as caught:

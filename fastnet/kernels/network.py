@@ -47,7 +47,7 @@ from fastnet.kernels.plan import (
     Y,
 )
 from fastnet.kernels.scalars import random_bits
-from fastnet.kernels.updates import finish_gradient, l2_cost, sgd
+from fastnet.kernels.updates import all_finite, finish_gradient, l2_cost, sgd
 
 EPOCH, EXAMPLE, LOADED, STATUS = range(4)
 """Entries of `position`: epochs finished in this run, the example where the next chunk starts, whether the scratch
@@ -260,12 +260,15 @@ def make_train(source_digest: str) -> Callable[..., None]:
             if stop == batch_end:
                 m_batch = batch_end - batch_start
                 cost = totals[BATCH_COST] + l2_cost(plan, m_batch, l2, parameters) * m_batch
+                if mode >= SGD and not np.isfinite(cost):
+                    position[STATUS] = COST_NOT_FINITE
+                    return
                 totals[EPOCH_COST] = cost if batch_start == 0 else totals[EPOCH_COST] + cost
                 if mode == GRADIENT:
                     finish_gradient(plan, m_batch, l2, parameters, gradient)
                 elif mode == SGD:
                     sgd(plan, m_batch, l2, learning_rate, parameters, gradient)
-                    if not np.isfinite(ordered_sum(parameters, 0, parameters.shape[0], False)):
+                    if not all_finite(parameters):
                         position[STATUS] = PARAMETERS_NOT_FINITE
                         return
             position[EXAMPLE] = stop

@@ -57,6 +57,17 @@ def descend(p: Any, dp: Any, per_example: Any, decay: Any, alpha: Any) -> None:
 
 
 @kernel
+def all_finite(p: Any) -> bool:
+    """Return whether no entry of p (n,) is infinite or NaN: their sum tells, unless finite numbers overflow it."""
+    if np.isfinite(ordered_sum(p, 0, p.shape[0], False)):
+        return True
+    for i in range(p.shape[0]):  # noqa: SIM110 (numba compiles no generators)
+        if not np.isfinite(p[i]):
+            return False
+    return True
+
+
+@kernel
 def l2_cost(plan: Any, m: int, l2: Any, parameters: Any) -> float:
     """Return the sum over the layers of lambda / (2 m) * ||W||^2."""
     cost = 0.0
