@@ -1,18 +1,18 @@
 """Back propagation against central differences, parameter by parameter."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from fastnet.engine import Network, Run
 from fastnet.kernels import codes
 
-STEPS = (1e-3, 1e-4, 1e-5)
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 TOLERANCE = 1e-6
 FLOOR = 1e-4
 
 
-@dataclass
+@dataclass(repr=False)
 class GradientReport:
     """What `Model.check_gradients` found; printing it shows a line per layer.
 
@@ -26,7 +26,7 @@ class GradientReport:
         The largest relative error that is still `ok`.
     """
 
-    errors: list[tuple[np.ndarray, np.ndarray | None]] = field(repr=False)
+    errors: list[tuple[np.ndarray, np.ndarray | None]]
     tolerance: float = TOLERANCE
 
     @property
@@ -39,7 +39,7 @@ class GradientReport:
         """Whether every parameter's gradient agrees within the tolerance."""
         return self.max_relative_error <= self.tolerance
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = ["layer  largest relative error of dW        of db"]
         for layer, (dW, db) in enumerate(self.errors, start=1):
             lines.append(f"{layer:5d}  {dW.max():28.2e}  {'-' if db is None else format(db.max(), '.2e'):>11}")

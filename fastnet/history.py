@@ -17,7 +17,7 @@ class History:
     compile_seconds : float
         Time spent compiling, or loading compiled code: once in a process.
     stopped_reason : str
-        Why it ended: "epochs" when all were done.
+        Why it ended: "epochs" when all were done, "diverged", or "interrupted" by Ctrl-C.
     """
 
     cost: list[float] = field(default_factory=list)

@@ -6,11 +6,12 @@ import numpy as np
 
 from fastnet.activations import ACTIVATIONS
 from fastnet.errors import NotFittedError
+from fastnet.fixed import FixedSettings
 from fastnet.initializers import Normal, initializer_for
 from fastnet.validation import non_negative_number, positive_integer, real_array, refuse_not_finite
 
 
-class Dense:
+class Dense(FixedSettings):
     """A fully connected layer: Z = W A_prev + b, A = g(Z).
 
     Parameters
@@ -32,6 +33,8 @@ class Dense:
     ValueError, TypeError
         If a setting is not one of those.
     """
+
+    fixed = ("units", "activation", "initializer", "use_bias", "l2")
 
     def __init__(
         self,

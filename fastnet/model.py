@@ -1,5 +1,6 @@
 """Model: a list of layers over one flat parameter vector."""
 
+import copy
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from fastnet import gradient_check, training, validation
 from fastnet.activations import ACTIVATIONS
 from fastnet.engine import Network, Run, aligned_zeros, compiled_train, predict
 from fastnet.errors import NotFittedError
+from fastnet.fixed import FixedSettings
 from fastnet.gradient_check import GradientReport
 from fastnet.history import History
 from fastnet.kernels import codes
@@ -22,7 +24,7 @@ from fastnet.progress import Progress
 DEFAULT_METRICS = ("accuracy",)
 
 
-class Model:
+class Model(FixedSettings):
     """A network of L layers, [LINEAR -> ACTIVATION] x L.
 
     Parameters
@@ -47,6 +49,8 @@ class Model:
         If a setting is out of its range, or the loss does not fit the last activation.
     """
 
+    fixed = ("layers", "loss", "l2", "dtype", "seed")
+
     def __init__(
         self,
         layers: Sequence[Dense],
@@ -58,8 +62,6 @@ class Model:
     ) -> None:
         self.layers = checked_layers(layers)
         self.loss = loss_for(loss, self.layers[-1].activation)
-        if optimizer is not None and not isinstance(optimizer, SGD):
-            raise TypeError(f"optimizer must be an SGD(learning_rate) or None, not {optimizer!r}.")
         self.optimizer = SGD() if optimizer is None else optimizer
         self.l2 = validation.non_negative_number(l2, "l2")
         self.dtype = validation.float_dtype(dtype)
@@ -70,10 +72,22 @@ class Model:
                 f"seed must be a non-negative integer, a numpy.random.Generator or None, not {seed!r}."
             ) from None
         self.seed = seed
+        self.history: History | None = None
         self._network: Network | None = None
         self._parameters = np.empty(0, self.dtype)
         self._shuffle_key = 0
         self._epochs_finished = 0
+
+    @property
+    def optimizer(self) -> SGD:
+        """The optimizer; assign another, such as `SGD(0.01)`, to go on with another learning rate."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: SGD) -> None:
+        if not isinstance(optimizer, SGD):
+            raise TypeError(f"optimizer must be an SGD(learning_rate), not {optimizer!r}.")
+        self._optimizer = optimizer
 
     # ------------------------------------------------------------------------------------------------- parameters
 
@@ -109,6 +123,10 @@ class Model:
         for layer, (W_view, b_view) in zip(self.layers, self._by_layer(self._parameters), strict=True):
             layer.bind(W_view, b_view)
 
+    def __copy__(self) -> "Model":
+        """Copy the parameters too: layers can view only one model's."""
+        return copy.deepcopy(self)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copied or unpickled model: the layers' views must point into its own vector."""
         self.__dict__.update(state)
@@ -136,7 +154,7 @@ class Model:
         """Check X and y together and return both as the kernels take them; `build` the model if it is not."""
         n_features = None if build and self._network is None else self._built().units[0]
         X = validation.examples(X, self.dtype, n_features)
-        y = validation.targets(y, self.dtype, len(X), self.layers[-1].units, self.loss)
+        y = validation.targets(y, self.dtype, X.shape, self.layers[-1].units, self.loss)
         if self._network is None:
             self.build(X.shape[1])
         return X, y
@@ -208,13 +226,13 @@ class Model:
     def check_gradients(self, X: Any, y: Any) -> GradientReport:
         """Compare back propagation with central differences in float64, parameter by parameter; builds if needed.
 
-        Returns a report that prints, with `max_relative_error` and `ok`. Takes four to twelve costs per parameter:
+        Returns a report that prints, with `max_relative_error` and `ok`. Takes four costs or more per parameter:
         meant for small networks and some tens of examples.
         """
         self._data(X, y, build=True)
         double = np.dtype(np.float64)
         X = validation.examples(X, double)
-        y = validation.targets(y, double, len(X), self.layers[-1].units, self.loss)
+        y = validation.targets(y, double, X.shape, self.layers[-1].units, self.loss)
         network = self._built()._replace(dtype=double)
         errors = gradient_check.check_gradients(network, self._parameters.astype(double), X, y)
         return GradientReport(self._by_layer(errors))
@@ -260,6 +278,7 @@ class Model:
         Returns
         -------
         History
+            Also kept as `model.history`, which is there when training was interrupted or diverged, too.
 
         Raises
         ------
@@ -272,13 +291,8 @@ class Model:
         batch_size = None if batch_size is None else validation.positive_integer(batch_size, "batch_size")
         progress = Progress(verbose, epochs)
         X, y = self._data(X, y, build=True)
-        start = time.perf_counter()
-        compiled_train(self.dtype)
-        compile_seconds = time.perf_counter() - start
         shuffle = bool(shuffle) and batch_size is not None
-        history = self._train(X, y, progress, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
-        history.compile_seconds = compile_seconds
-        return history
+        return self._train(X, y, progress, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
 
     def _train(
         self,
@@ -290,6 +304,14 @@ class Model:
         batch_size: int | None = None,
         shuffle: bool = False,
     ) -> History:
+        validation.refuse_not_finite(
+            self._parameters, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features)."
+        )
+        self.history = history = History()
+        start = time.perf_counter()
+        progress.compiling()
+        compiled_train(self.dtype)
+        history.compile_seconds = time.perf_counter() - start
         run = Run(
             self._built(),
             self._parameters,
@@ -303,11 +325,12 @@ class Model:
             first_epoch=self._epochs_finished,
         )
         try:
-            return training.train(run, progress)
+            training.train(run, progress, history)
         finally:
             self._epochs_finished += run.finished_epochs
+        return history
 
-    def evaluate(self, X: Any, y: Any, metrics: Sequence[str] = DEFAULT_METRICS) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any, metrics: Sequence[str] | str = DEFAULT_METRICS) -> dict[str, float]:
         """Return a dict of "cost" and the metrics, on X (m, n_x) and y.
 
         The one metric is "accuracy": the share of outputs predicted right, of a sigmoid output. By default it is
@@ -318,6 +341,7 @@ class Model:
         ValueError
             If a metric is unknown, or is asked of an output that it does not suit.
         """
+        metrics = (metrics,) if isinstance(metrics, str) else metrics
         if metrics is DEFAULT_METRICS and not self._is_classifier:
             metrics = ()
         for metric in metrics:
@@ -358,8 +382,8 @@ class Model:
         return f"Model([{layers}], loss={self.loss!r}, dtype={self.dtype.name!r})"
 
 
-def checked_layers(layers: Sequence[Dense]) -> list[Dense]:
-    """Return the layers as a list; ValueError or TypeError unless they are distinct Dense layers, and some."""
+def checked_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
+    """Return the layers as a tuple; ValueError or TypeError unless they are distinct Dense layers, and some."""
     if isinstance(layers, Dense) or not isinstance(layers, Sequence):
         raise TypeError(f"layers must be a list of layers, such as [Dense(1, 'sigmoid')], not {layers!r}.")
     if not layers:
@@ -369,4 +393,4 @@ def checked_layers(layers: Sequence[Dense]) -> list[Dense]:
             raise TypeError(f"layers must hold Dense layers, but layers[{index}] is {layer!r}.")
         if any(layer is other for other in layers[:index]):
             raise ValueError(f"layers[{index}] stands in the list twice. Make a new Dense for each place.")
-    return list(layers)
+    return tuple(layers)

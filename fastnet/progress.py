@@ -29,6 +29,12 @@ class Progress:
         self.epochs = epochs
         self.finished = 0
 
+    def compiling(self) -> None:
+        """Say why nothing moves yet; the first epoch's line takes the place of this one."""
+        if self.wanted and self.on_terminal:
+            self.stream.write("preparing the kernels; the first time on a machine, that takes some seconds ...")
+            self.stream.flush()
+
     def update(self, costs: list[float], share: float, seconds: float) -> None:
         """Print the epochs finished since the last call, and how far the next has come.
 

@@ -24,8 +24,8 @@ class Snapshot(NamedTuple):
     taken_at: float
 
 
-def train(run: Run, progress: Progress) -> History:
-    """Run all epochs; `run.parameters` is updated in place.
+def train(run: Run, progress: Progress, history: History) -> None:
+    """Run all epochs; update `run.parameters` in place, and fill `history` however it ends.
 
     Raises
     ------
@@ -34,18 +34,22 @@ def train(run: Run, progress: Progress) -> History:
     """
     start = time.perf_counter()
     snapshot = take_snapshot(run, start)
+    history.stopped_reason = "interrupted"
     try:
         while not run.done:
             run.advance()
             now = time.perf_counter()
             if run.status:
+                history.stopped_reason = "diverged"
                 raise diverged(run, snapshot)
             if now - snapshot.taken_at > SNAPSHOT_SECONDS:
                 snapshot = take_snapshot(run, now)
             progress.update(run.costs[: run.finished_epochs].tolist(), run.finished_examples / run.m, now - start)
+        history.stopped_reason = "epochs"
     finally:
+        history.cost = run.costs[: run.finished_epochs].tolist()
+        history.seconds = time.perf_counter() - start
         progress.close()
-    return History(cost=run.costs.tolist(), seconds=time.perf_counter() - start, stopped_reason="epochs")
 
 
 def take_snapshot(run: Run, now: float) -> Snapshot:

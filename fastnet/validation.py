@@ -120,7 +120,7 @@ def examples(X: Any, dtype: np.dtype, n_features: int | None = None) -> np.ndarr
     return in_dtype(array, dtype, "X", "Impute or drop those rows.")
 
 
-def targets(y: Any, dtype: np.dtype, m: int, n_outputs: int, loss: str) -> np.ndarray:
+def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, loss: str) -> np.ndarray:
     """Return y, (m,) or (m, n_L), as an array (m, n_L) that the kernels take.
 
     Parameters
@@ -129,8 +129,10 @@ def targets(y: Any, dtype: np.dtype, m: int, n_outputs: int, loss: str) -> np.nd
         The targets: for cross-entropy 0/1 or probabilities.
     dtype : numpy.dtype
         The model's.
-    m, n_outputs : int
-        The number of examples in X, and of units in the last layer.
+    X_shape : tuple
+        The shape of X, (m, n_x).
+    n_outputs : int
+        The number of units in the last layer.
     loss : str
         The name of the loss.
 
@@ -142,13 +144,21 @@ def targets(y: Any, dtype: np.dtype, m: int, n_outputs: int, loss: str) -> np.nd
         If y has the wrong shape or length, or a value that is not finite or not allowed by the loss.
     """
     array = real_array(y, "y")
-    wanted = "(m,) or (m, 1)" if n_outputs == 1 else f"(m, {n_outputs})"
-    if array.ndim == 2 and array.shape == (n_outputs, m) and m != n_outputs:
-        raise ValueError(f"y must have shape {wanted}, but has {array.shape}: its examples are columns. Pass y.T.")
+    m, n_x = X_shape
+    wanted, units = ("(m,) or (m, 1)", "unit") if n_outputs == 1 else (f"(m, {n_outputs})", "units")
+    if array.ndim == 2 and array.shape[1] != n_outputs and array.shape in ((n_outputs, m), (n_outputs, n_x)):
+        transposed = "y.T" if array.shape[1] == m else "X.T and y.T"
+        raise ValueError(
+            f"y must have shape {wanted}, but has {array.shape}. If examples are columns, as in the course notes, pass "
+            f"{transposed}."
+        )
     if array.ndim == 0 or array.ndim > 2 or (array.size // max(len(array), 1) != n_outputs and array.size):
-        raise ValueError(f"y must have shape {wanted}, as the last layer has {n_outputs} units, but has {array.shape}.")
+        raise ValueError(
+            f"y must have shape {wanted}, as the last layer has {n_outputs} {units}, but has {array.shape}."
+        )
     if len(array) != m:
-        raise ValueError(f"X and y must have the same length, but X has {m} examples and y has {len(array)}.")
+        remedy = " If the examples of X are columns, as in the course notes, pass X.T." if len(array) == n_x else ""
+        raise ValueError(f"X and y must have the same length, but X has {m} examples and y has {len(array)}.{remedy}")
     checked = in_dtype(array, dtype, "y", "Drop those examples.")
     if loss == "binary_crossentropy":
         refuse(
@@ -156,7 +166,7 @@ def targets(y: Any, dtype: np.dtype, m: int, n_outputs: int, loss: str) -> np.nd
             (checked < 0) | (checked > 1),
             "y",
             "{} outside [0, 1]",
-            "binary_crossentropy takes labels 0 and 1, or probabilities.",
+            "binary_crossentropy takes labels 0 and 1, or probabilities; for -1 and 1 pass (y + 1) / 2.",
         )
     return checked.reshape(m, n_outputs)
 
@@ -192,9 +202,10 @@ def numbers_from_objects(array: np.ndarray, name: str) -> np.ndarray:
                 raise TypeError
             numbers[i] = value
         except (TypeError, ValueError):
-            where = format_index(np.unravel_index(i, array.shape))
+            index = format_index(np.unravel_index(i, array.shape))
+            where = f"{name}[{index}]" if index else "it"
             raise TypeError(
-                f"{name} must hold real numbers, but {name}[{where}] is {value!r}, of type {type(value).__name__}."
+                f"{name} must hold real numbers, but {where} is {value!r}, of type {type(value).__name__}."
             ) from None
     return numbers.reshape(array.shape)
 

@@ -27,7 +27,7 @@ def test_back_propagation_agrees_with_central_differences(hidden, last, loss, l2
     assert report.ok, report
     assert report.max_relative_error <= 1e-6
     assert [dW.shape for dW, _ in report.errors] == [layer.W.shape for layer in model.layers]
-    assert str(report).endswith(f"ok: {report.max_relative_error:.2e}, tolerance 1e-06")
+    assert repr(report).endswith(f"ok: {report.max_relative_error:.2e}, tolerance 1e-06")
 
 
 def test_a_wrong_gradient_is_found(monkeypatch):
@@ -46,6 +46,15 @@ def test_a_wrong_gradient_is_found(monkeypatch):
     assert not report.ok
     assert "NOT ok" in str(report)
     assert np.unravel_index(report.errors[0][0].argmax(), (5, 3)) == (2, 1)
+
+
+@pytest.mark.jit
+def test_units_next_to_their_kink_are_no_errors():
+    rng = np.random.default_rng(0)
+    for seed in range(30):
+        X, y = rng.standard_normal((50, 10)), rng.random(50) < 0.5
+        report = make_model((10, 16, 8, 1), ("relu", "relu", "sigmoid"), seed=seed).check_gradients(X, y)
+        assert report.ok, report
 
 
 def test_it_leaves_the_parameters_alone_and_builds_when_needed():

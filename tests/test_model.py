@@ -1,5 +1,6 @@
 """The public API, by what it returns."""
 
+import copy
 import pickle
 import sys
 
@@ -58,6 +59,7 @@ def test_predictions_of_several_sigmoids_and_of_linear_outputs():
 def test_evaluate():
     model = make_model((4, 3, 1), ("relu", "sigmoid"), scale=1)
     results = model.evaluate(X, Y)
+    assert results == model.evaluate(X, Y, metrics="accuracy")
     assert results == {"cost": model.cost(X, Y), "accuracy": np.mean(model.predict(X) == Y[:, 0])}
     assert model.evaluate(X, Y, metrics=()) == {"cost": results["cost"]}
     assert isinstance(results["cost"], float)
@@ -206,6 +208,8 @@ def test_an_interrupt_is_answered_and_leaves_a_usable_model():
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y, epochs=10_000, batch_size=None)
     assert time.perf_counter() - start < 30, "not answered before the epochs were over"
+    assert model.history.stopped_reason == "interrupted"
+    assert 0 < model.history.epochs < 10_000
     assert np.isfinite(model.cost(X, y))
     model.fit(X, y, epochs=1)
 
@@ -213,12 +217,14 @@ def test_an_interrupt_is_answered_and_leaves_a_usable_model():
 def test_models_and_errors_pickle():
     model = make_model((4, 3, 1), ("relu", "sigmoid"), dtype="float32")
     error = TrainingDivergedError("no", epoch=1, batch=2, layer=3)
-    copy = pickle.loads(pickle.dumps(error))
-    assert (str(copy), copy.epoch, copy.batch, copy.layer) == ("no", 1, 2, 3)
-    twin = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(twin.forward(X), model.forward(X))
-    twin.layers[0].W[:] = 0
-    assert (twin.parameters[:12] == 0).all()
+    same = pickle.loads(pickle.dumps(error))
+    assert (str(same), same.epoch, same.batch, same.layer) == ("no", 1, 2, 3)
+    for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model), copy.copy(model)):
+        np.testing.assert_array_equal(twin.forward(X), model.forward(X))
+        twin.layers[0].W[:] = 0
+        assert (twin.parameters[:12] == 0).all()
+        assert np.shares_memory(model.layers[0].W, model.parameters)
+        assert not np.shares_memory(twin.parameters, model.parameters)
 
 
 def test_sgd_defaults():

@@ -210,6 +210,8 @@ def test_divergence_names_the_place_and_keeps_the_last_finite_parameters(dtype, 
     assert f"epoch {error.epoch} of 50, batch {error.batch}: layer {error.layer}" in str(error)
     assert "Lower the learning rate" in str(error)
     assert np.isfinite(model.parameters).all()
+    assert model.history.stopped_reason == "diverged"
+    assert model.history.epochs == error.epoch - 1
     # The same run, stopped one batch before: an update more, and it diverges.
     again = diverging_model(model.optimizer.learning_rate, dtype)
     batches = (error.epoch - 1) * 5 + error.batch - 1

@@ -108,6 +108,7 @@ BAD_X = [
         TypeError,
         "X is sparse, but fastnet computes with dense arrays. Pass X.toarray().",
     ),
+    (None, TypeError, "X must hold real numbers, but it is None, of type NoneType."),
     ([[1, 2], [3]], ValueError, "X cannot be made an array of numbers: "),
 ]
 
@@ -126,19 +127,19 @@ BAD_Y = [
     (
         Y.T,
         ValueError,
-        "y must have shape (m,) or (m, 1), but has (1, 6): its examples are columns. Pass y.T.",
+        "y must have shape (m,) or (m, 1), but has (1, 6). If examples are columns, as in the course notes, pass y.T.",
     ),
     (
         np.zeros((6, 2)),
         ValueError,
-        "y must have shape (m,) or (m, 1), as the last layer has 1 units, but has (6, 2).",
+        "y must have shape (m,) or (m, 1), as the last layer has 1 unit, but has (6, 2).",
     ),
-    (1.0, ValueError, "y must have shape (m,) or (m, 1), as the last layer has 1 units, but has ()."),
+    (1.0, ValueError, "y must have shape (m,) or (m, 1), as the last layer has 1 unit, but has ()."),
     (
         [0, 1, 2, 1, 0, -1],
         ValueError,
         "y has 2 values outside [0, 1]; the first is y[2] = 2.0. binary_crossentropy takes labels 0 and 1, or "
-        "probabilities.",
+        "probabilities; for -1 and 1 pass (y + 1) / 2.",
     ),
     (
         changed(Y, (4, 0), np.nan),
@@ -158,6 +159,35 @@ def test_bad_y(bad, kind, message):
     with pytest.raises(kind) as caught:
         fit(y=bad)
     assert str(caught.value) == message
+
+
+def test_examples_in_columns_are_recognised():
+    model = Model([Dense(1, "sigmoid")])
+    with pytest.raises(ValueError, match=r"but has \(1, 6\)\. If examples are columns.*, pass X\.T and y\.T\."):
+        model.fit(X.T, Y.T)
+    with pytest.raises(
+        ValueError, match=r"X has 4 examples and y has 6\. If the examples of X are columns.*pass X\.T\."
+    ):
+        model.fit(X.T, Y[:, 0])
+
+
+def test_settings_are_fixed():
+    model = make_model((4, 1), ("sigmoid",))
+    with pytest.raises(AttributeError, match=r"l2 of a Model is fixed when it is made. Make a new Model"):
+        model.l2 = 3
+    with pytest.raises(AttributeError, match="activation of a Dense is fixed"):
+        model.layers[0].activation = "tanh"
+    with pytest.raises(TypeError, match="optimizer must be an SGD"):
+        model.optimizer = "adam"
+    assert model.optimizer == SGD(0.1)
+    assert model.layers[0].activation == "sigmoid"
+
+
+def test_parameters_that_were_made_nan_are_refused_before_training():
+    model = make_model((4, 1), ("sigmoid",))
+    model.layers[0].W[0, 2] = np.nan
+    with pytest.raises(ValueError, match=r"parameters has 1 non-finite value; the first is parameters\[2\] = nan"):
+        model.fit(X, Y)
 
 
 def test_bad_y_of_several_outputs():
@@ -251,7 +281,7 @@ CONSTRUCTORS = [
     (
         lambda: Model([Dense(1)], optimizer="adam"),
         TypeError,
-        "optimizer must be an SGD(learning_rate) or None, not 'adam'.",
+        "optimizer must be an SGD(learning_rate), not 'adam'.",
     ),
     (lambda: Model([Dense(1)], l2=-0.1), ValueError, "l2 must be a finite number of at least 0, not -0.1."),
     (lambda: Model([Dense(1)], dtype="float16"), ValueError, "dtype must be 'float32' or 'float64', not 'float16'."),
