@@ -172,4 +172,4 @@ class Elementwise:
     def time_sgd(self, dtype):
         plan = make_plan((63, 64), (0,), (True,), examples=1, backward=False).rows
         p, dp, _, _ = numbers(dtype).copy()
-        repeated(updates.sgd)(REPEATS, plan, 32, np.zeros(2), 1e-6, p, dp)
+        repeated(updates.finish_batch)(REPEATS, plan, codes.SGD, 32, np.zeros(2), 1e-6, p, dp)

@@ -9,15 +9,16 @@ class Activation(NamedTuple):
     """An activation g as the kernels know it, and whether He's initialiser suits it rather than Glorot's."""
 
     code: int
-    formula: str
     he_initialized: bool = False
 
 
 ACTIVATIONS = {
-    "linear": Activation(codes.LINEAR, "z"),
-    "sigmoid": Activation(codes.SIGMOID, "1 / (1 + e^-z)"),
-    "tanh": Activation(codes.TANH, "(e^z - e^-z) / (e^z + e^-z)"),
-    "relu": Activation(codes.RELU, "max(0, z)", he_initialized=True),
-    "leaky_relu": Activation(codes.LEAKY_RELU, "max(0.01 z, z)", he_initialized=True),
+    "linear": Activation(codes.LINEAR),
+    "sigmoid": Activation(codes.SIGMOID),
+    "tanh": Activation(codes.TANH),
+    "relu": Activation(codes.RELU, he_initialized=True),
+    "leaky_relu": Activation(codes.LEAKY_RELU, he_initialized=True),
 }
-"""By name; the slope of leaky ReLU left of zero is 0.01. At the kink, the derivative is the one on its left."""
+"""By name: z; 1 / (1 + e^-z); (e^z - e^-z) / (e^z + e^-z); max(0, z); max(0.01 z, z).
+
+At the kink of the last two, the derivative is the one on its left."""

@@ -7,11 +7,12 @@ to import numba, and it does so on first use.
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from fastnet.kernels.plan import CHUNK, LANES, LD, ROWS, UNITS, A, Plan, make_plan
+from fastnet.kernels.plan import CHUNK, LANES, LD, ROWS, UNITS, A, Plan, W, make_plan
 
 CALL_SECONDS = 0.05
 MOST_CHUNKS = 10**9
@@ -30,34 +31,44 @@ class Network(NamedTuple):
     dtype: np.dtype
 
     def plan(self, examples: int, backward: bool) -> Plan:
-        """Lay the network out for chunks of up to that many examples."""
+        """Lay the network out for batches of up to that many examples."""
         return make_plan(self.units, self.activations, self.use_bias, examples=examples, backward=backward)
 
     @property
     def operations(self) -> int:
         """Floating-point operations to propagate an example forward and back, roughly."""
-        products = sum(6 * n * n_prev for n_prev, n in zip(self.units, self.units[1:], strict=False))
+        products = sum(6 * n * n_prev for n_prev, n in pairwise(self.units))
         return products + 100 * sum(self.units)
+
+
+_loaded: set[np.dtype] = set()
+
+
+def is_loaded(dtype: np.dtype) -> bool:
+    """Return whether training in that dtype can start without compiling or loading anything."""
+    return dtype in _loaded
 
 
 def compiled_train(dtype: np.dtype) -> Callable[..., None]:
     """Return the entry point `kernels.network.train`; compiles it, or loads it from the cache, on first use."""
     from fastnet.kernels import jit, network
 
-    return jit.entry_point(network.make_train, dtype).call
+    train = jit.entry_point(network.make_train, dtype)
+    _loaded.add(dtype)
+    return train
 
 
 def compiled_forward(dtype: np.dtype) -> Callable[..., None]:
     """Return the entry point `kernels.network.forward`, as above."""
     from fastnet.kernels import jit, network
 
-    return jit.entry_point(network.make_forward, dtype).call
+    return jit.entry_point(network.make_forward, dtype)
 
 
 def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
     """Return n zeros that begin at a multiple of 64 bytes, so that vector loads do not straddle cache lines."""
     spare = 64 // dtype.itemsize
-    memory = np.full(n + spare, 0, dtype)  # not np.zeros: that leaves out large pages, worth a tenth of wide layers
+    memory = np.full(n + spare, 0, dtype)  # not np.zeros: what that gives comes in small pages
     skip = -memory.ctypes.data % 64 // dtype.itemsize
     return memory[skip : skip + n]
 
@@ -114,8 +125,8 @@ class Run:
         self.costs = np.zeros(epochs)
         self.gradient = aligned_zeros(self.plan.n_parameters, network.dtype)
         self.scratch = aligned_zeros(self.plan.n_scratch, network.dtype)
-        operations = network.operations * min(self.batch_size, CHUNK)
-        self.chunks_per_call = 1 + int(CALL_SECONDS * FIRST_GUESS / operations)
+        self.chunk = int(self.plan.rows[0, CHUNK])
+        self.examples_per_second = FIRST_GUESS / network.operations
 
     @property
     def finished_epochs(self) -> int:
@@ -138,12 +149,15 @@ class Run:
         return self.finished_epochs == len(self.costs)
 
     def advance(self) -> None:
-        """Work for about CALL_SECONDS."""
-        chunks = self.chunks_per_call
+        """Work for about CALL_SECONDS; for less while the speed is being found out, and when chunks are cut short."""
+        before = self.finished_epochs * self.m + self.finished_examples
         start = time.perf_counter()
-        self.work(chunks)
+        chunks = CALL_SECONDS * self.examples_per_second / min(self.chunk, self.batch_size)
+        self.work(min(max(1, int(chunks)), MOST_CHUNKS))
         seconds = max(time.perf_counter() - start, 1e-9)
-        self.chunks_per_call = min(max(1, int(chunks * min(CALL_SECONDS / seconds, 10))), MOST_CHUNKS)
+        examples = self.finished_epochs * self.m + self.finished_examples - before
+        if examples:
+            self.examples_per_second = min(examples / seconds, 10 * self.examples_per_second)
 
     def work(self, chunks: int) -> None:
         """Work through up to that many chunks."""
@@ -166,24 +180,28 @@ class Run:
 
         def in_examples(n: int) -> int:
             batches, rest = divmod(n, self.batch_size)
-            return batches * -(-self.batch_size // CHUNK) + -(-rest // CHUNK)
+            return batches * -(-self.batch_size // self.chunk) + -(-rest // self.chunk)
 
         return epoch * in_examples(self.m) + in_examples(example)
 
-    def first_layer_not_finite(self) -> int:
-        """Return the first layer with a non-finite activation among the examples last propagated, from 1."""
+    def first_layer_not_finite(self) -> int | None:
+        """Return the first layer, from 1, with a non-finite activation among the examples last propagated, if any."""
         start = self.finished_examples
-        stop = min(self.m, start - start % self.batch_size + self.batch_size, start + CHUNK)
-        last = len(self.network.units) - 1
-        for layer in range(1, last + 1):
-            row = self.plan.rows[layer]
+        stop = min(self.m, start - start % self.batch_size + self.batch_size, start + self.chunk)
+        for layer, row in enumerate(self.plan.rows[1:], start=1):
             n, rows, ld = int(row[UNITS]), int(row[ROWS]), int(row[LD])
             blocks = -(-(stop - start) // ld)
             A_blocks = self.scratch[int(row[A]) :][: blocks * rows * ld].reshape(blocks, rows, ld)
             A_by_example = A_blocks[:, :n].transpose(0, 2, 1).reshape(-1, n)
             if not np.isfinite(A_by_example[: stop - start]).all():
                 return layer
-        return last
+        return None
+
+    def first_layer_with_bad_parameters(self) -> int:
+        """Return the first layer, from 1, whose W or b holds a non-finite value; there must be one."""
+        ends = [*self.plan.rows[2:, W].tolist(), len(self.parameters)]
+        first_bad = int(np.argmin(np.isfinite(self.parameters)))
+        return 1 + next(layer for layer, end in enumerate(ends) if first_bad < end)
 
 
 def predict(network: Network, parameters: np.ndarray, X: np.ndarray) -> np.ndarray:

@@ -9,15 +9,16 @@ class Loss(NamedTuple):
     """A loss as the kernels know it; `activation` is the only last activation it takes, or None for any."""
 
     code: int
-    formula: str
     activation: str | None = None
 
 
 LOSSES = {
-    "binary_crossentropy": Loss(codes.BINARY_CROSSENTROPY, "-(1/m) sum (y log a + (1 - y) log(1 - a))", "sigmoid"),
-    "mean_squared_error": Loss(codes.MEAN_SQUARED_ERROR, "1/(2m) sum (a - y)^2"),
+    "binary_crossentropy": Loss(codes.BINARY_CROSSENTROPY, "sigmoid"),
+    "mean_squared_error": Loss(codes.MEAN_SQUARED_ERROR),
 }
-"""By name. The cross-entropy is computed from the logit z, not from a, and so is exact however certain the output."""
+"""By name: -(1/m) sum (y log a + (1 - y) log(1 - a)); 1/(2m) sum (a - y)^2.
+
+The cross-entropy is computed from the logit z, not from a, and so is exact however certain the output."""
 
 DEFAULT_LOSSES = {"sigmoid": "binary_crossentropy", "linear": "mean_squared_error"}
 """The loss that `loss=None` stands for, by the last activation."""
@@ -38,7 +39,7 @@ def loss_for(name: str | None, last_activation: str) -> str:
                 f"{' and '.join(map(repr, DEFAULT_LOSSES))}. Pass loss='mean_squared_error', or change the activation."
             )
         return DEFAULT_LOSSES[last_activation]
-    if name not in LOSSES:
+    if not isinstance(name, str) or name not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))} or None, not {name!r}.")
     needed = LOSSES[name].activation
     if needed is not None and needed != last_activation:

@@ -2,14 +2,14 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastnet import gradient_check, training, validation
 from fastnet.activations import ACTIVATIONS
-from fastnet.engine import Network, Run, aligned_zeros, compiled_train, predict
+from fastnet.engine import Network, Run, aligned_zeros, compiled_train, is_loaded, predict
 from fastnet.errors import NotFittedError
 from fastnet.fixed import FixedSettings
 from fastnet.gradient_check import GradientReport
@@ -62,9 +62,11 @@ class Model(FixedSettings):
     ) -> None:
         self.layers = checked_layers(layers)
         self.loss = loss_for(loss, self.layers[-1].activation)
+        self.dtype = validation.float_dtype(dtype)
         self.optimizer = SGD() if optimizer is None else optimizer
         self.l2 = validation.non_negative_number(l2, "l2")
-        self.dtype = validation.float_dtype(dtype)
+        for strength in (self.l2, *(layer.l2 for layer in self.layers)):
+            validation.in_range_of(self.dtype, strength or 0.0, "l2")
         try:
             np.random.default_rng(seed)
         except (TypeError, ValueError) as error:
@@ -87,6 +89,7 @@ class Model(FixedSettings):
     def optimizer(self, optimizer: SGD) -> None:
         if not isinstance(optimizer, SGD):
             raise TypeError(f"optimizer must be an SGD(learning_rate), not {optimizer!r}.")
+        validation.in_range_of(self.dtype, optimizer.learning_rate, "learning_rate")
         self._optimizer = optimizer
 
     # ------------------------------------------------------------------------------------------------- parameters
@@ -248,7 +251,9 @@ class Model(FixedSettings):
             As `fit` does.
         """
         X, y = self._data(X, y, build=True)
-        return self._train(X, y, Progress(False, 1), epochs=1).cost[0]
+        history = History()
+        self._train(X, y, Progress(False, 1), history, epochs=1)
+        return history.cost[0]
 
     def fit(
         self,
@@ -292,26 +297,29 @@ class Model(FixedSettings):
         progress = Progress(verbose, epochs)
         X, y = self._data(X, y, build=True)
         shuffle = bool(shuffle) and batch_size is not None
-        return self._train(X, y, progress, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
+        self.history = History()
+        if not is_loaded(self.dtype):
+            start = time.perf_counter()
+            with progress.compiling():
+                compiled_train(self.dtype)
+            self.history.compile_seconds = time.perf_counter() - start
+        self._train(X, y, progress, self.history, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
+        return self.history
 
     def _train(
         self,
         X: np.ndarray,
         y: np.ndarray,
         progress: Progress,
+        history: History,
         *,
         epochs: int,
         batch_size: int | None = None,
         shuffle: bool = False,
-    ) -> History:
+    ) -> None:
         validation.refuse_not_finite(
             self._parameters, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features)."
         )
-        self.history = history = History()
-        start = time.perf_counter()
-        progress.compiling()
-        compiled_train(self.dtype)
-        history.compile_seconds = time.perf_counter() - start
         run = Run(
             self._built(),
             self._parameters,
@@ -328,7 +336,6 @@ class Model(FixedSettings):
             training.train(run, progress, history)
         finally:
             self._epochs_finished += run.finished_epochs
-        return history
 
     def evaluate(self, X: Any, y: Any, metrics: Sequence[str] | str = DEFAULT_METRICS) -> dict[str, float]:
         """Return a dict of "cost" and the metrics, on X (m, n_x) and y.
@@ -344,6 +351,8 @@ class Model(FixedSettings):
         metrics = (metrics,) if isinstance(metrics, str) else metrics
         if metrics is DEFAULT_METRICS and not self._is_classifier:
             metrics = ()
+        if not isinstance(metrics, Iterable):
+            raise TypeError(f"metrics must be a list of names, not {metrics!r}.")
         for metric in metrics:
             if metric != "accuracy":
                 raise ValueError(f"metrics must be from 'accuracy', not {metric!r}.")

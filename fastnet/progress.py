@@ -1,7 +1,11 @@
 """The line that `fit` prints for each epoch."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
+
+import numpy as np
 
 
 class Progress:
@@ -29,27 +33,35 @@ class Progress:
         self.epochs = epochs
         self.finished = 0
 
-    def compiling(self) -> None:
-        """Say why nothing moves yet; the first epoch's line takes the place of this one."""
-        if self.wanted and self.on_terminal:
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Say why nothing moves yet, on a terminal, and take it back."""
+        shown = self.wanted and self.on_terminal
+        if shown:
             self.stream.write("preparing the kernels; the first time on a machine, that takes some seconds ...")
             self.stream.flush()
+        try:
+            yield
+        finally:
+            if shown:
+                self.stream.write("\r\x1b[K")
+                self.stream.flush()
 
-    def update(self, costs: list[float], share: float, seconds: float) -> None:
+    def update(self, costs: np.ndarray, finished: int, share: float, seconds: float) -> None:
         """Print the epochs finished since the last call, and how far the next has come.
 
-        `costs` holds an entry for every finished epoch, `share` is the part of the next that is done (0 to 1),
-        `seconds` the time since the start.
+        The first `finished` entries of `costs` are those of epochs done; `share` is the part of the next that is
+        done (0 to 1), `seconds` the time since the start.
         """
         if not self.wanted:
             return
         width = len(str(self.epochs))
         start = "\r\x1b[K" if self.on_terminal else ""
-        for epoch in range(self.finished, len(costs)):
+        for epoch in range(self.finished, finished):
             self.stream.write(
                 f"{start}epoch {epoch + 1:{width}}/{self.epochs}  cost {costs[epoch]:.6g}  {seconds:.1f} s\n"
             )
-        self.finished = len(costs)
+        self.finished = finished
         if self.on_terminal and self.finished < self.epochs:
             self.stream.write(f"{start}epoch {self.finished + 1:{width}}/{self.epochs}  {share:4.0%}  {seconds:.1f} s")
         self.stream.flush()

@@ -21,6 +21,7 @@ class Snapshot(NamedTuple):
     position: np.ndarray
     totals: np.ndarray
     order: np.ndarray
+    gradient: np.ndarray
     taken_at: float
 
 
@@ -44,7 +45,7 @@ def train(run: Run, progress: Progress, history: History) -> None:
                 raise diverged(run, snapshot)
             if now - snapshot.taken_at > SNAPSHOT_SECONDS:
                 snapshot = take_snapshot(run, now)
-            progress.update(run.costs[: run.finished_epochs].tolist(), run.finished_examples / run.m, now - start)
+            progress.update(run.costs, run.finished_epochs, run.finished_examples / run.m, now - start)
         history.stopped_reason = "epochs"
     finally:
         history.cost = run.costs[: run.finished_epochs].tolist()
@@ -54,7 +55,14 @@ def train(run: Run, progress: Progress, history: History) -> None:
 
 def take_snapshot(run: Run, now: float) -> Snapshot:
     """Copy what training changes; a few times a second at most, so that it costs nothing beside the work."""
-    return Snapshot(run.parameters.copy(), run.position.copy(), run.totals.copy(), run.order.copy(), now)
+    return Snapshot(
+        parameters=run.parameters.copy(),
+        position=run.position.copy(),
+        totals=run.totals.copy(),
+        order=run.order.copy(),
+        gradient=run.gradient.copy(),
+        taken_at=now,
+    )
 
 
 def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
@@ -62,29 +70,24 @@ def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
     epoch, example = run.finished_epochs, run.finished_examples
     batch = example // run.batch_size
     if run.status == COST_NOT_FINITE:
-        layer, what = run.first_layer_not_finite(), "output"
+        found = run.first_layer_not_finite()
+        layer = len(run.network.units) - 1 if found is None else found
+        where = f"layer {layer} is the first with a non-finite value in its output"
+        if found is None:
+            where = f"the outputs of all layers are finite, but the cost of layer {layer} is not"
     else:
         assert run.status == PARAMETERS_NOT_FINITE
-        layer, what = first_layer_with_bad_parameters(run), "W or b"
+        layer = run.first_layer_with_bad_parameters()
+        where = f"layer {layer} is the first with a non-finite value in its W or b"
         repeat(run, snapshot, run.chunks_before(epoch, batch * run.batch_size))
     return TrainingDivergedError(
-        f"Training diverged in epoch {epoch + 1} of {len(run.costs)}, batch {batch + 1}: layer {layer} is the first "
-        f"with a non-finite value in its {what}. The model keeps the last finite parameters. Lower the learning rate "
-        f"({run.learning_rate:g}), or bring the features of X to one scale.",
+        f"Training diverged in epoch {epoch + 1} of {len(run.costs)}, batch {batch + 1}: {where}. The model keeps the "
+        f"last finite parameters. Lower the learning rate ({run.learning_rate:g}), or bring the features of X, and "
+        "targets that are not 0 or 1, to one scale.",
         epoch=epoch + 1,
         batch=batch + 1,
         layer=layer,
     )
-
-
-def first_layer_with_bad_parameters(run: Run) -> int:
-    """Return the first layer, from 1, whose W or b holds a non-finite value."""
-    end = 0
-    for layer, (n_prev, n) in enumerate(zip(run.network.units, run.network.units[1:], strict=False), start=1):
-        begin, end = end, end + n * n_prev + n * run.network.use_bias[layer - 1]
-        if not np.isfinite(run.parameters[begin:end]).all():
-            return layer
-    raise AssertionError("the kernel found a non-finite parameter that is not there")
 
 
 def repeat(run: Run, snapshot: Snapshot, until_chunk: int) -> None:
@@ -96,5 +99,6 @@ def repeat(run: Run, snapshot: Snapshot, until_chunk: int) -> None:
     run.position[:] = snapshot.position
     run.totals[:] = snapshot.totals
     run.order[:] = snapshot.order
+    run.gradient[:] = snapshot.gradient
     run.position[run.kernels.LOADED] = 0
     run.work(until_chunk - run.chunks_before(run.finished_epochs, run.finished_examples))

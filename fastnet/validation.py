@@ -29,7 +29,7 @@ REFUSED_KINDS = {
 def float_dtype(dtype: Any) -> np.dtype:
     """Return float32 or float64 as a NumPy dtype; ValueError for anything else."""
     try:
-        found: np.dtype | None = np.dtype(dtype)
+        found: np.dtype | None = None if dtype is None else np.dtype(dtype)
     except TypeError:
         found = None
     if found is None or found.name not in FLOAT_DTYPES or not found.isnative:
@@ -69,6 +69,14 @@ def positive_number(value: Any, name: str) -> float:
     if number <= 0:
         raise ValueError(f"{name} must be a finite number greater than 0, not {value!r}.")
     return number
+
+
+def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
+    """Raise ValueError if a number other than zero is zero or infinite in `dtype`."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = dtype.type(value)
+    if not np.isfinite(rounded) or (rounded == 0 and value != 0):
+        raise ValueError(f"{name} must be in the range of {dtype}, but {value!r} is {rounded} there.")
 
 
 def non_negative_number(value: Any, name: str) -> float:
@@ -152,7 +160,8 @@ def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, l
             f"y must have shape {wanted}, but has {array.shape}. If examples are columns, as in the course notes, pass "
             f"{transposed}."
         )
-    if array.ndim == 0 or array.ndim > 2 or (array.size // max(len(array), 1) != n_outputs and array.size):
+    outputs = {1: 1, 2: array.shape[-1] if array.ndim else 0}.get(array.ndim)
+    if outputs != n_outputs:
         raise ValueError(
             f"y must have shape {wanted}, as the last layer has {n_outputs} {units}, but has {array.shape}."
         )
@@ -198,10 +207,10 @@ def numbers_from_objects(array: np.ndarray, name: str) -> np.ndarray:
     numbers = np.empty(flat.shape)
     for i, value in enumerate(flat):
         try:
-            if value is None or isinstance(value, (str, bytes)):
+            if value is None or isinstance(value, (str, bytes, np.datetime64, np.timedelta64)):
                 raise TypeError
             numbers[i] = value
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             index = format_index(np.unravel_index(i, array.shape))
             where = f"{name}[{index}]" if index else "it"
             raise TypeError(

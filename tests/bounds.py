@@ -5,6 +5,8 @@ products' magnitudes, in any order (Higham, Accuracy and Stability of Numerical 
 k and the magnitudes, never a tolerance.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import reference
 
@@ -47,27 +49,60 @@ class Guarded:
         assert (self.whole[-GUARD:] == self.BAND).all(), "written past the end"
 
 
-def gradient_magnitude(
-    X: np.ndarray, Y: np.ndarray, parameters: reference.Parameters, l2: float
-) -> tuple[reference.Parameters, float, int]:
-    """Return the magnitudes that bound the rounding error of every gradient entry and of the cost, and the k.
+class Errors(NamedTuple):
+    """First-order bounds on rounding errors, in units of eps, shaped as what they bound."""
 
-    The network is run on absolute values: every product and sum replaced by that of magnitudes, every activation and
-    derivative (all have slopes of at most 1) by 1 plus its argument's magnitude. k counts the terms on the longest
-    path: forward through all layers, back, and over the examples.
+    output: np.ndarray
+    cost: float
+    gradients: reference.Parameters
+
+
+def network_errors(
+    caches: list[reference.Cache], Y: np.ndarray, activations: list[str], loss: str, l2: float, eps: float
+) -> Errors:
+    """Follow rounding errors through forward and back propagation, as they arise and as they are passed on.
+
+    A sum of k products adds k times the sum of their magnitudes, an activation or product its own magnitude; what
+    came in is passed on by the derivative. E is in units of eps: an error is at most C E eps, to first order. ReLUs
+    so close to their kink that they may be on its other side pass on everything.
     """
-    L, m = reference.depth(parameters), X.shape[1]
-    A = [np.abs(X)]
-    for layer in range(1, L + 1):
-        A.append(1 + np.abs(parameters[f"W{layer}"]) @ A[-1] + np.abs(parameters[f"b{layer}"]))
-    dZ = (A[-1] + np.abs(Y)) * (1 + A[-1])
-    magnitude = {}
-    for layer in range(L, 0, -1):
-        W = np.abs(parameters[f"W{layer}"])
-        magnitude[f"dW{layer}"] = dZ @ A[layer - 1].T / m + l2 / m * W
-        magnitude[f"db{layer}"] = dZ.sum(axis=1, keepdims=True) / m
-        dZ = (W.T @ dZ) * (1 + A[layer - 1])
-    squares = sum((parameters[f"W{layer}"] ** 2).sum() for layer in range(1, L + 1))
-    cost = float((((A[-1] + np.abs(Y)) ** 2).sum() + l2 * squares) / m)
-    units = [X.shape[0], *(parameters[f"b{layer}"].shape[0] for layer in range(1, L + 1))]
-    return magnitude, cost, 2 * sum(units) + m
+    A_0 = caches[0][0]
+    E_A = [np.zeros_like(A_0)]
+    E_slope = []
+    for (
+        A_prev,
+        W,
+        b,
+        Z,
+        A,
+    ), name in zip(caches, activations, strict=True):
+        E_Z = np.abs(W) @ E_A[-1] + W.shape[1] * (np.abs(W) @ np.abs(A_prev) + np.abs(b))
+        slope = np.abs(reference.activation_derivative(Z, A, name))
+        on_kink = (np.abs(Z) <= C * eps * E_Z) & (name in ("relu", "leaky_relu"))
+        E_A.append(np.where(on_kink, 1, slope) * E_Z + np.abs(A))
+        bend = {"sigmoid": np.abs(1 - 2 * A), "tanh": 2 * np.abs(A)}.get(name, np.zeros_like(A))
+        E_slope.append(bend * E_A[-1] + slope + (A**2 if name == "tanh" else 0) + np.where(on_kink, 1 / eps, 0))
+
+    _, _, _, Z, A = caches[-1]
+    m = Y.shape[1]
+    difference = A - Y
+    dA, E_dA = difference, E_A[-1] + np.abs(difference)
+    if loss == "binary_crossentropy":
+        dZ, E_dZ = difference, E_dA
+        E_terms = np.abs(difference) * E_Z + np.abs(Z) + 1
+    else:
+        E_terms = np.abs(difference) * E_dA
+    gradients = {}
+    for layer in range(len(caches), 0, -1):
+        A_prev, W, _, Z, A = caches[layer - 1]
+        if layer < len(caches) or loss != "binary_crossentropy":
+            slope = reference.activation_derivative(Z, A, activations[layer - 1])
+            dZ = dA * slope
+            E_dZ = np.abs(slope) * E_dA + np.abs(dA) * E_slope[layer - 1] + np.abs(dZ)
+        through_sums = E_dZ @ np.abs(A_prev).T + np.abs(dZ) @ E_A[layer - 1].T + m * np.abs(dZ) @ np.abs(A_prev).T
+        gradients[f"dW{layer}"] = through_sums / m + 2 * l2 / m * np.abs(W)
+        gradients[f"db{layer}"] = (E_dZ + m * np.abs(dZ)).sum(axis=1, keepdims=True) / m
+        dA = W.T @ dZ
+        E_dA = np.abs(W.T) @ E_dZ + W.shape[0] * np.abs(W.T) @ np.abs(dZ)
+    squares = sum((W**2).sum() for _, W, _, _, _ in caches)
+    return Errors(E_A[-1], float(E_terms.sum() / m + l2 / m * squares), gradients)

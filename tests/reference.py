@@ -10,7 +10,8 @@ import numpy as np
 LEAKY_SLOPE = 0.01
 
 Parameters = dict[str, np.ndarray]
-Cache = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Cache = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""A_prev, W, b, Z, A of a layer: what back propagation needs of it."""
 
 
 def initialize_parameters(layer_dims: list[int], rng: np.random.Generator, scale: float = 0.01) -> Parameters:
@@ -51,12 +52,12 @@ def activation(Z: np.ndarray, name: str) -> np.ndarray:
     return Z
 
 
-def activation_derivative(Z: np.ndarray, name: str) -> np.ndarray:
-    """Return g'(Z); at the kink of the ReLU family, the slope on its left."""
+def activation_derivative(Z: np.ndarray, A: np.ndarray, name: str) -> np.ndarray:
+    """Return g'(Z), given A = g(Z) as well; at the kink of the ReLU family, the slope on its left."""
     if name == "sigmoid":
-        return sigmoid(Z) * (1 - sigmoid(Z))
+        return A * (1 - A)
     if name == "tanh":
-        return 1 - np.tanh(Z) ** 2
+        return 1 - A**2
     if name == "relu":
         return np.where(Z > 0, 1, 0).astype(Z.dtype)
     if name == "leaky_relu":
@@ -73,7 +74,8 @@ def linear_forward(A_prev: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarr
 def linear_activation_forward(A_prev: np.ndarray, W: np.ndarray, b: np.ndarray, name: str) -> tuple[np.ndarray, Cache]:
     """Return A = g(W A_prev + b) and what back propagation needs of it."""
     Z = linear_forward(A_prev, W, b)
-    return activation(Z, name), (A_prev, W, b, Z)
+    A = activation(Z, name)
+    return A, (A_prev, W, b, Z, A)
 
 
 def forward(X: np.ndarray, parameters: Parameters, activations: list[str]) -> tuple[np.ndarray, list[Cache]]:
@@ -99,57 +101,56 @@ def squared_error_cost(A: np.ndarray, Y: np.ndarray) -> float:
     return float(np.sum((A - Y) ** 2) / (2 * Y.shape[1]))
 
 
-def compute_cost(
-    caches: list[Cache], Y: np.ndarray, parameters: Parameters, activations: list[str], loss: str, l2: float = 0.0
-) -> float:
+def compute_cost(caches: list[Cache], Y: np.ndarray, parameters: Parameters, loss: str, l2: float = 0.0) -> float:
     """Return J: the loss, averaged over the examples, and lambda/(2m) times the sum of all W squared."""
     m = Y.shape[1]
-    Z = caches[-1][3]
-    if loss == "binary_crossentropy":
-        cost = cross_entropy_cost(Z, Y)
-    else:
-        cost = squared_error_cost(activation(Z, activations[-1]), Y)
-    squares = sum(np.sum(parameters[f"W{layer}"] ** 2) for layer in range(1, depth(parameters) + 1))
-    return cost + float(l2 / (2 * m) * squares)
+    _, _, _, Z, A = caches[-1]
+    cost = cross_entropy_cost(Z, Y) if loss == "binary_crossentropy" else squared_error_cost(A, Y)
+    if l2:
+        squares = sum(np.sum(parameters[f"W{layer}"] ** 2) for layer in range(1, depth(parameters) + 1))
+        cost += float(l2 / (2 * m) * squares)
+    return cost
 
 
 # ----------------------------------------------------------------------------------------------------------- backward
 
 
-def linear_backward(dZ: np.ndarray, cache: Cache, l2: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return dA_prev = W^T dZ, dW = dZ A_prev^T / m + lambda/m W and db = sum(dZ) / m."""
-    A_prev, W, _, _ = cache
+def linear_backward(dZ: np.ndarray, cache: Cache, l2: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return dW = dZ A_prev^T / m + lambda/m W and db = sum(dZ) / m."""
+    A_prev, W = cache[:2]
     m = A_prev.shape[1]
     dW = dZ @ A_prev.T / m
     if l2:
         dW = dW + l2 / m * W
-    db = np.sum(dZ, axis=1, keepdims=True) / m
-    return W.T @ dZ, dW, db
+    return dW, np.sum(dZ, axis=1, keepdims=True) / m
+
+
+def input_backward(dZ: np.ndarray, cache: Cache) -> np.ndarray:
+    """Return dA_prev = W^T dZ; the first layer has no use for it."""
+    return cache[1].T @ dZ
 
 
 def activation_backward(dA: np.ndarray, cache: Cache, name: str) -> np.ndarray:
     """Return dZ = dA * g'(Z)."""
-    return dA * activation_derivative(cache[3], name)
+    return dA * activation_derivative(cache[3], cache[4], name)
 
 
 def output_gradient(caches: list[Cache], Y: np.ndarray, activations: list[str], loss: str) -> np.ndarray:
     """Return dZ of the last layer: A - Y for the sigmoid with cross-entropy, else (A - Y) * g'(Z)."""
-    Z = caches[-1][3]
-    difference = activation(Z, activations[-1]) - Y
+    difference = caches[-1][4] - Y
     if loss == "binary_crossentropy":
         return difference
     return activation_backward(difference, caches[-1], activations[-1])
 
 
-def backward(
-    caches: list[Cache], Y: np.ndarray, activations: list[str], loss: str, l2: float = 0.0, dZ: np.ndarray | None = None
-) -> Parameters:
-    """Return the gradients dW1, db1, ..., from the last layer (its `dZ`, computed if not given) to the first."""
-    dZ = output_gradient(caches, Y, activations, loss) if dZ is None else dZ
+def backward(caches: list[Cache], Y: np.ndarray, activations: list[str], loss: str, l2: float = 0.0) -> Parameters:
+    """Return the gradients dW1, db1, ..., found from the last layer to the first."""
+    dZ = output_gradient(caches, Y, activations, loss)
     gradients = {}
     for layer in range(len(activations), 0, -1):
-        dA_prev, gradients[f"dW{layer}"], gradients[f"db{layer}"] = linear_backward(dZ, caches[layer - 1], l2)
+        gradients[f"dW{layer}"], gradients[f"db{layer}"] = linear_backward(dZ, caches[layer - 1], l2)
         if layer > 1:
+            dA_prev = input_backward(dZ, caches[layer - 1])
             dZ = activation_backward(dA_prev, caches[layer - 2], activations[layer - 2])
     return gradients
 
@@ -175,7 +176,7 @@ def step(
 ) -> float:
     """Update the parameters once, in place; return the cost before."""
     _, caches = forward(X, parameters, activations)
-    cost = compute_cost(caches, Y, parameters, activations, loss, l2)
+    cost = compute_cost(caches, Y, parameters, loss, l2)
     update_parameters(parameters, backward(caches, Y, activations, loss, l2), learning_rate)
     return cost
 

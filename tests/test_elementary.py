@@ -11,7 +11,10 @@ from fastnet.kernels.jit import kernel
 
 LOWEST = {"float32": -86.98, "float64": -708.03}
 HIGHEST = {"float32": 88.72283, "float64": 709.782712893384}
-STATED_ULP = {"exp": 1.1, "tanh": 2.5, "sigmoid": 2.2, "log1p": 2.0}
+STATED_ULP = {
+    "float32": {"exp": 1.1, "tanh": 2.5, "sigmoid": 2.2, "log1p": 2.0},
+    "float64": {"exp": 1.0, "tanh": 2.5, "sigmoid": 1.7, "log1p": 1.9},
+}
 EXACT = {
     "exp": mpmath.exp,
     "tanh": mpmath.tanh,
@@ -57,12 +60,15 @@ def test_error_is_within_the_stated_ulp(name, dtype):
     x = whole_range(name, dtype, 300 if JIT_DISABLED else 4000)
     y = apply(name, x)
     # With the JIT off, products are rounded before they are added: an fma's worth of accuracy less.
-    allowed = STATED_ULP[name] * (3 if JIT_DISABLED else 1)
+    stated = STATED_ULP[dtype][name]
+    errors = []
     with mpmath.workprec(150):
         for value, result in zip(x, y, strict=True):
             exact = EXACT[name](mpmath.mpf(float(value)))
             ulp = float(np.spacing(np.abs(np.array(float(exact)).astype(dtype))))
-            assert abs(mpmath.mpf(float(result)) - exact) <= allowed * ulp, f"{name}({value!r}) = {result!r}"
+            errors.append(float(abs(mpmath.mpf(float(result)) - exact) / ulp))
+    assert max(errors) <= stated * (3 if JIT_DISABLED else 1), f"at {x[np.argmax(errors)]!r}"
+    assert max(errors) > stated / 2, "much better than stated: correct the docstring"
 
 
 @pytest.mark.jit
@@ -72,8 +78,9 @@ def test_error_on_a_million_float32(name):
     exact = {"sigmoid": lambda z: 1 / (1 + np.exp(-z))}.get(name, getattr(np, name, None))(x.astype(np.float64))
     ulp = np.spacing(np.abs(exact.astype(np.float32))).astype(np.float64)
     errors = np.abs(apply(name, x) - exact) / ulp
-    assert errors.max() <= STATED_ULP[name], f"at {x[errors.argmax()]!r}"
-    assert errors.max() > STATED_ULP[name] - 0.15, "better than stated: correct the docstring"
+    stated = STATED_ULP["float32"][name]
+    assert errors.max() <= stated, f"at {x[errors.argmax()]!r}"
+    assert errors.max() > stated - 0.15, "better than stated: correct the docstring"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

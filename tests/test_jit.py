@@ -57,8 +57,7 @@ def test_without_a_folder_to_cache_in_it_compiles_all_the_same(monkeypatch):
 
     monkeypatch.setattr(jit, "njit", njit_without_cache)
     entry = jit.entry_point.__wrapped__(network.make_forward, np.dtype("float32"))
-    assert len(entry.call.signatures) == 1
-    assert entry.seconds > 0
+    assert len(entry.signatures) == 1
 
 
 def test_importing_fastnet_loads_neither_numba_nor_anything_optional():
@@ -86,7 +85,7 @@ def test_only_kernels_import_numba_and_nothing_imports_upward():
     numba_free = {"codes.py", "plan.py", "__init__.py"}
     for name in numba_free:
         modules = {module.split(".")[0] for module in imported_modules(ROOT / "fastnet" / "kernels" / name)}
-        assert modules <= {"numpy", "typing", "collections", "fastnet"}, name
+        assert modules <= {"numpy", "typing", "collections", "itertools", "fastnet"}, name
 
 
 def test_reference_imports_nothing_of_fastnet():

@@ -1,19 +1,22 @@
 """The entry points: gradients and costs against the reference, epochs in pieces, no allocation, one signature."""
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import reference
-from bounds import DTYPES, SEVEN_UNITS, TEN_BATCHES, assert_within, gradient_magnitude
+from bounds import DTYPES, SEVEN_UNITS, TEN_BATCHES, Guarded, assert_within, network_errors
 from compiled import from_python, make_model, random_data, reference_parameters
 from conftest import JIT_DISABLED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnet import validation
-from fastnet.engine import Run, compiled_forward, compiled_train
+from fastnet.engine import CALL_SECONDS, Run, compiled_forward, compiled_train
 from fastnet.kernels import codes, network
+from fastnet.kernels.plan import AT as AT_COLUMN
+from fastnet.kernels.plan import LD, LDT, ROWS, A, Y, make_plan
 
 UNITS = (1, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 65) if JIT_DISABLED else TEN_BATCHES
@@ -26,19 +29,19 @@ NETS = [
 ]
 
 
-def check_gradients_and_cost(units, activations, loss, m, l2, dtype):
-    model = make_model(units, activations, loss=loss, l2=l2, dtype=dtype, scale=0.5)
+def check_gradients_and_cost(units, activations, loss, m, l2, dtype, spoil=1.0):
+    model = make_model(units, activations, loss=loss, l2=l2, dtype=dtype, scale=1 / np.sqrt(max(units)))
     X, y = random_data(m, units[0], units[-1], seed=m)
     parameters = reference_parameters(model)
     A_L, caches = reference.forward(X.T, parameters, activations)
     exact = reference.backward(caches, y.T, activations, model.loss, l2)
-    magnitude, cost_magnitude, k = gradient_magnitude(X.T, y.T, parameters, l2)
+    errors = network_errors(caches, y.T, activations, model.loss, l2, np.finfo(dtype).eps)
     for layer, (dW, db) in enumerate(model.gradients(X, y), start=1):
-        assert_within(dW, exact[f"dW{layer}"], magnitude[f"dW{layer}"], k)
-        assert_within(db, exact[f"db{layer}"], magnitude[f"db{layer}"], k)
-    cost = reference.compute_cost(caches, y.T, parameters, activations, model.loss, l2)
-    assert_within(np.array(model.cost(X, y), dtype), np.float64(cost), cost_magnitude, k)
-    assert_within(model.forward(X), A_L.T, 1 + np.abs(A_L.T), k)
+        assert_within(dW * spoil, exact[f"dW{layer}"], errors.gradients[f"dW{layer}"], 1)
+        assert_within(db * spoil, exact[f"db{layer}"], errors.gradients[f"db{layer}"], 1)
+    cost = reference.compute_cost(caches, y.T, parameters, model.loss, l2)
+    assert_within(np.array(model.cost(X, y) * spoil, dtype), np.float64(cost), errors.cost, 1)
+    assert_within(model.forward(X) * spoil, A_L.T, errors.output.T, 1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -49,6 +52,16 @@ def test_gradients_costs_and_predictions(n, hidden, last, loss, dtype):
         activations = [*hidden, last]
         units = [n + 1, *(n for _ in hidden), 1 if n % 2 else 2]
         check_gradients_and_cost(units, activations, loss, m, 0.3 * (m % 2), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("hidden", "last", "loss"), NETS)
+@pytest.mark.parametrize("n", UNITS)
+def test_the_bounds_would_notice_an_error_of_five_percent(n, hidden, last, loss, dtype):
+    for m in (m for m in BATCHES if m > 1):  # a single example on a kink may legitimately be off altogether
+        units = [n + 1, *(n for _ in hidden), 1]
+        with pytest.raises(AssertionError, match="off by"):
+            check_gradients_and_cost(units, [*hidden, last], loss, m, 0.0, dtype, spoil=1.05)
 
 
 @settings(max_examples=5 if JIT_DISABLED else 60, deadline=None, derandomize=True)
@@ -79,6 +92,59 @@ def test_an_epoch_in_pieces_gives_the_bits_of_a_whole_one(dtype):
             run.work(pieces)
         results.append((model.parameters.tobytes(), run.costs.tobytes()))
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", UNITS)
+def test_loading_examples_and_targets(n, dtype):
+    """AT holds the chosen rows, A their transposes in blocks, Y the targets; nothing beyond the scratch is touched."""
+    m_all, first = 700, 3
+    X, y = random_data(m_all, n, 2)
+    X, y = X.astype(dtype), y.astype(dtype)
+    order = np.random.default_rng(0).permutation(m_all)
+    for m in (m for m in BATCHES if m <= 512):
+        plan = make_plan((n, 2), (0,), (True,), examples=m, backward=True)
+        S = Guarded(plan.n_scratch, dtype)
+        from_python(network.load_examples)(plan.rows, X, order, first, m, S.inside)
+        from_python(network.load_targets)(plan.rows, y, order, first, m, S.inside)
+        S.assert_guards()
+        chosen = order[first : first + m]
+        source, output = plan.rows
+        ld, blocks = source[LD], -(-m // source[LD])
+        AT = S.inside[source[AT_COLUMN] :][: blocks * ld * source[LDT]].reshape(-1, source[LDT])
+        np.testing.assert_array_equal(AT[:m, :n], X[chosen])
+        for offset, row, values in ((source[A], source, X), (output[Y], output, y)):
+            in_blocks = S.inside[offset:][: blocks * row[ROWS] * ld].reshape(blocks, row[ROWS], ld)
+            columns = in_blocks[:, : values.shape[1]].transpose(0, 2, 1).reshape(-1, values.shape[1])
+            np.testing.assert_array_equal(columns[:m], values[chosen])
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize(("units", "m"), [((1024, 1024, 1024, 1), 513), ((2048, 2048, 1), 512), ((2, 4, 1), 400)])
+def test_no_call_into_the_kernel_is_long(units, m, monkeypatch):
+    """What a call is given to do follows the work, not the number of chunks, and one chunk is bounded."""
+    model = make_model(units, ["tanh"] * (len(units) - 2) + ["sigmoid"], dtype="float32")
+    X, y = model._data(*random_data(m, units[0]))
+    run = Run(model._built(), model.parameters, X, y, mode=codes.SGD, epochs=10**6, learning_rate=1e-3)
+    speed = 2e9 / model._built().operations  # examples per second, by a pretended clock: no machine's mood enters
+    clock = {"now": 0.0}
+    done = []
+
+    def work(chunks):
+        for _ in range(chunks):
+            start = run.finished_examples
+            stop = min(m, start + run.chunk)
+            done[-1:] = [done[-1] + stop - start]
+            run.position[:2] = (run.finished_epochs + (stop == m), stop % m)
+        clock["now"] += done[-1] / speed
+
+    monkeypatch.setattr(run, "work", work)
+    monkeypatch.setattr("fastnet.engine.time.perf_counter", lambda: clock["now"])
+    for _ in range(20):
+        done.append(0)
+        run.advance()
+    assert max(done) <= max(speed * CALL_SECONDS * 1.01, run.chunk)
+    assert 6 * sum(a * b for a, b in pairwise(units)) * run.chunk <= 2**33 or run.chunk == 64
 
 
 def test_shuffle_gives_permutations_that_depend_on_key_and_epoch_alone():

@@ -91,8 +91,8 @@ def test_an_element_of_a_tile_does_not_depend_on_its_shape(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_tile_spills_in_its_k_loop(shape, dtype):
-    if VECTOR_BYTES == 16 and platform.machine() in ("x86_64", "AMD64"):
-        pytest.skip("without AVX there is no vector fma: a tile is a row of calls")
+    if VECTOR_BYTES == 16 or platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("reads x86 code with vector fmas; without AVX, a tile is a row of calls")
     tile = TILES[shape]
 
     def call(C, c, ldc, A, a, ra, ka, jump, B, b, kb, K, start, bias, o):
@@ -105,7 +105,7 @@ def test_no_tile_spills_in_its_k_loop(shape, dtype):
     loops = inner_loops_with_fma(assembly)
     assert loops, "no loop with vector fmas was found in the machine code"
     for loop in loops:
-        assert len(re.findall(r"fn?madd\d+p|fmla", loop)) == shape[0] * shape[1], "the loop was unrolled, or not whole"
+        assert len(re.findall(r"fn?madd\d+p", loop)) == shape[0] * shape[1], "the loop was unrolled, or not whole"
         spilled = re.findall(r".*[xyz]mm\d+.*\(%rsp\).*|.*\(%rsp\), %[xyz]mm.*|.*, -?\d*\(%rsp\)$", loop, re.MULTILINE)
         assert not spilled, "\n".join(spilled)
 
@@ -115,8 +115,8 @@ def inner_loops_with_fma(assembly):
     blocks = re.split(r"^(\.?\w+):", assembly, flags=re.MULTILINE)
     loops = []
     for label, body in zip(blocks[1::2], blocks[2::2], strict=True):
-        jump_back = re.search(rf"\s(j\w+|b\.\w+|cbn?z)\s.*{re.escape(label)}\b", body)
-        if jump_back and re.search(r"fn?madd\d+p|fmla", body[: jump_back.end()]):
+        jump_back = re.search(rf"\sj\w+\s.*{re.escape(label)}\b", body)
+        if jump_back and re.search(r"fn?madd\d+p", body[: jump_back.end()]):
             loops.append(body[: jump_back.end()])
     return loops
 

@@ -23,8 +23,8 @@ from fastnet.kernels.simd import (
 )
 
 # Two registers wide, so that a load of B serves many rows, and a vector of a narrow layer wastes little. Eight rows
-# fill 16 of the 32 registers of AVX-512 and NEON: 95-98 % of the FMA peak, as 12 x 2 and 6 x 4 do, with the
-# shortest tails (`asv run --bench Tile`). With 16 registers (AVX2), six rows are the most that do not spill.
+# fill 16 of the 32 registers of AVX-512 and NEON: about 95 % of the FMA peak (`scripts/bench --bench Tile`), which
+# 12 rows did not better, with shorter tails. With 16 registers (AVX2), six rows are the most that do not spill.
 TALL = 6 if VECTOR_BYTES == 32 else 8
 ROWS_OF_TILES = (TALL, 4, 2, 1)
 
@@ -32,7 +32,7 @@ tile_tall_2, tile_4_2, tile_2_2, tile_1_2 = (make_tile(rows, 2) for rows in ROWS
 tile_tall_1, tile_4_1, tile_2_1, tile_1_1 = (make_tile(rows, 1) for rows in ROWS_OF_TILES)
 
 K_BLOCK = 256
-"""Terms of a sum per pass: a strip of B, 32 columns of 256 float32, then stays in the first-level cache."""
+"""Terms of a sum per pass: a strip of B, 32 columns of 256 float32, then stays in a first-level cache of 48 KB."""
 
 BOUNDS_CHECKED = bool(config.BOUNDSCHECK) or JIT_DISABLED
 

@@ -1,7 +1,7 @@
 """exp, tanh, the logistic function and log(1 + e) as branch-free chains of fmas, the same bits on every machine.
 
-Loops over them become vector code, about ten times faster than over libm's, whose last bit differs between
-machines besides. The coefficients come from `python scripts/fit_polynomials.py`; the largest errors stated below,
+Loops over them become vector code, as loops over libm's do not; and libm's last bit differs between
+machines. The coefficients come from `python scripts/fit_polynomials.py`; the largest errors stated below,
 in units in the last place, are measured over the whole range and kept by `tests/test_elementary.py`.
 """
 
@@ -66,7 +66,10 @@ def expm1_reduced(x: Any) -> Any:
 
 @kernel
 def exp(x: Any) -> Any:
-    """Return e^x, within 1.1 ulp; below 2^-125.5 (float64: 2^-1021.5) the result is zero. NaN stays NaN."""
+    """Return e^x, within 1.1 ulp (float64: 1.0). NaN stays NaN.
+
+    What would be below 2^-125.5 (float64: 2^-1021.5) is zero.
+    """
     T = type(x)
     x = exp_low(x) if x < exp_low(x) else x
     x = exp_high(x) if x > exp_high(x) else x
@@ -77,7 +80,7 @@ def exp(x: Any) -> Any:
 
 @kernel
 def tanh(x: Any) -> Any:
-    """Return tanh x, within 2.5 ulp. NaN stays NaN.
+    """Return tanh x, within 2.5 ulp in both dtypes. NaN stays NaN.
 
     With m = e^(-2|x|) - 1, which keeps its digits near zero, tanh |x| = -m / (2 + m).
     """
@@ -93,7 +96,10 @@ def tanh(x: Any) -> Any:
 
 @kernel
 def sigmoid(x: Any) -> Any:
-    """Return 1 / (1 + e^-x), within 2.2 ulp; below x = -86.99 (float64: -708.04) it is zero. NaN stays NaN."""
+    """Return 1 / (1 + e^-x), within 2.2 ulp (float64: 1.7). NaN stays NaN.
+
+    Below x = -86.99 (float64: -708.04) it is zero.
+    """
     T = type(x)
     e = exp(-abs(x))
     return (e if x < T(0) else T(1)) / (T(1) + e)
@@ -101,7 +107,7 @@ def sigmoid(x: Any) -> Any:
 
 @kernel
 def log1p(e: Any) -> Any:
-    """Return log(1 + e) for 0 <= e <= 1, within 2.0 ulp."""
+    """Return log(1 + e) for 0 <= e <= 1, within 2.0 ulp (float64: 1.9)."""
     T = type(e)
     s = e / (T(2) + e)
     t = s * s

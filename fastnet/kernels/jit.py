@@ -5,12 +5,13 @@ another file, to an intrinsic or to a global, nor that bounds checks were switch
 cached, each made by a factory that closes over `source_digest()`: the value of a closure cell is part of the key.
 """
 
+import gc
 import hashlib
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -24,7 +25,7 @@ JIT_DISABLED = bool(config.DISABLE_JIT)
 
 # error_model: the default checks every division for zero, which kept loops scalar.
 # fastmath: deletes NaN checks and reorders sums; the kernels spell out each fma instead.
-OPTIONS = {"error_model": "numpy", "nogil": True, "fastmath": False}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": False}
 
 Function = Callable[..., Any]
 
@@ -40,40 +41,47 @@ def spliced_kernel(function: Function) -> Function:
 
     For the links between the entry points and `dense.multiply`. numba sends a compiled helper, and all that it
     calls, through LLVM once for every function above it: with the links compiled, a first `fit` took 8.8 s, with
-    them spliced 6.4 s.
+    them spliced 6.4 s (`scripts/bench --bench cold_compile`).
     """
     compiled: Function = njit(inline="always", **OPTIONS)(function)
     return compiled
 
 
-class EntryPoint(NamedTuple):
-    """A function callable from Python, compiled for one dtype, and the seconds it took to get it."""
-
-    call: Function
-    seconds: float
-
-
 @cache
-def entry_point(factory: Callable[[str], Function], dtype: np.dtype) -> EntryPoint:
-    """Compile, or load from the cache, the function that `factory(source_digest())` returns.
+def entry_point(factory: Callable[[str], Function], dtype: np.dtype) -> Function:
+    """Compile, or load from the cache, the function that `factory(source_digest())` returns, for one dtype.
 
     The function carries its argument types in `signature`, a function of the floating-point type. It gets exactly
     that one signature: a call with anything else raises instead of compiling again.
     """
-    start = time.perf_counter()
     function = factory(source_digest())
     if JIT_DISABLED:
-        return EntryPoint(function, 0.0)
+        return function
     # A name for each dtype, so that two processes never write two signatures into one index file.
     function.__qualname__ += f"_{dtype.name}"
     argument_types = function.signature(types.float32 if dtype == np.float32 else types.float64)  # type: ignore[attr-defined]
-    try:
-        dispatcher = njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # numba found no folder it may write to
-        dispatcher = njit(**OPTIONS)(function)
-    dispatcher.compile(argument_types)
+    with garbage_collection_paused():
+        try:
+            dispatcher = njit(cache=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+            dispatcher.compile(argument_types)
+        except (RuntimeError, OSError):  # numba found no folder it may write to, or no room in it
+            dispatcher = njit(no_cfunc_wrapper=True, **OPTIONS)(function)
+            dispatcher.compile(argument_types)
     dispatcher.disable_compile()
-    return EntryPoint(dispatcher, time.perf_counter() - start)
+    compiled: Function = dispatcher
+    return compiled
+
+
+@contextmanager
+def garbage_collection_paused() -> Iterator[None]:
+    """Compiling makes millions of small objects that stay: looking through them again and again is a sixth of it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @cache

@@ -15,7 +15,6 @@ from fastnet.kernels.codes import (
     BINARY_CROSSENTROPY,
     COST,
     COST_NOT_FINITE,
-    GRADIENT,
     PARAMETERS_NOT_FINITE,
     SGD,
 )
@@ -37,7 +36,6 @@ from fastnet.kernels.plan import (
     LANES,
     LD,
     LDT,
-    PADDING,
     ROWS,
     TERMS,
     UNITS,
@@ -45,13 +43,17 @@ from fastnet.kernels.plan import (
     B,
     W,
     Y,
+    padded,
 )
 from fastnet.kernels.scalars import random_bits
-from fastnet.kernels.updates import all_finite, finish_gradient, l2_cost, sgd
+from fastnet.kernels.updates import all_finite, finish_batch, l2_cost
 
 EPOCH, EXAMPLE, LOADED, STATUS = range(4)
 """Entries of `position`: epochs finished in this run, the example where the next chunk starts, whether the scratch
 vector already holds the only chunk there is, and RUNNING or why training stopped."""
+
+padded_columns = kernel(padded)
+"""The columns that a block of m examples computes with."""
 
 BATCH_COST, EPOCH_COST = range(2)
 """Entries of `totals`: the cost summed over the examples of the batch, and over the epoch, so far."""
@@ -88,12 +90,6 @@ def load_targets(plan: Any, targets: Any, order: Any, first: int, m: int, S: Any
             S[column + r * ld] = y[r]
 
 
-@kernel
-def padded_columns(m: int) -> int:
-    """Return the columns that a block of m examples computes with."""
-    return (m + PADDING - 1) // PADDING * PADDING
-
-
 # ------------------------------------------------------------------------------------------------- forward, backward
 
 
@@ -114,22 +110,17 @@ def forward_block(plan: Any, q: int, m: int, parameters: Any, S: Any) -> None:
 @kernel
 def activate_block(activation: int, n: int, columns: int, S: Any, z: int, ld: int) -> None:
     """A = g(Z) over the first `columns` of n rows; in one run where the rows touch."""
-    if columns == ld:
-        activate(activation, S[z : z + n * ld])
-    else:
-        for r in range(n):
-            activate(activation, S[z + r * ld : z + r * ld + columns])
+    rows, length = (1, n * ld) if columns == ld else (n, columns)
+    for r in range(rows):
+        activate(activation, S[z + r * ld : z + r * ld + length])
 
 
 @kernel
 def differentiate_block(activation: int, n: int, columns: int, S: Any, a: int, dz: int, ld: int) -> None:
     """DZ = dA * g'(Z) over the first `columns` of n rows; dA lies where dZ will."""
-    if columns == ld:
-        multiply_by_derivative(activation, S[a : a + n * ld], S[dz : dz + n * ld])
-    else:
-        for r in range(n):
-            row = r * ld
-            multiply_by_derivative(activation, S[a + row : a + row + columns], S[dz + row : dz + row + columns])
+    rows, length = (1, n * ld) if columns == ld else (n, columns)
+    for row in range(0, rows * ld, ld):
+        multiply_by_derivative(activation, S[a + row : a + row + length], S[dz + row : dz + row + length])
 
 
 @spliced_kernel
@@ -222,7 +213,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
         learning_rate: float, l2: Any, X: Any, targets: Any, order: Any,
         position: Any, totals: Any, costs: Any, parameters: Any, gradient: Any, S: Any,
     ) -> None:  # fmt: skip
-        """Work through up to `chunks` chunks of up to len(costs) epochs over X (m, n_x) and targets (m, n_L).
+        """Work through up to `chunks` chunks of examples, in len(costs) epochs over X (m, n_x) and targets (m, n_L).
 
         `mode` says what a batch is for: its COST, its GRADIENT as well, or a step of an optimizer. Examples go in
         `order` (m,), which is drawn anew for each epoch e from (key, first_epoch + e) when `shuffled`. Progress is
@@ -234,7 +225,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
         """
         _ = source_digest  # a closure cell, and so a part of the cache's key
         m = X.shape[0]
-        only_chunk = m <= min(batch_size, CHUNK) and not shuffled
+        chunk = plan[0, CHUNK]
+        only_chunk = m <= min(batch_size, chunk) and not shuffled
         for _chunk in range(chunks):
             epoch, start = position[EPOCH], position[EXAMPLE]
             if epoch == costs.shape[0]:
@@ -243,7 +235,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
                 shuffle(order, key, first_epoch + epoch)
             batch_start = start - start % batch_size
             batch_end = min(m, batch_start + batch_size)
-            stop = min(batch_end, start + CHUNK)
+            stop = min(batch_end, start + chunk)
             if not (only_chunk and position[LOADED] == 1):
                 load_examples(plan, X, order, start, stop - start, S)
                 load_targets(plan, targets, order, start, stop - start, S)
@@ -264,13 +256,11 @@ def make_train(source_digest: str) -> Callable[..., None]:
                     position[STATUS] = COST_NOT_FINITE
                     return
                 totals[EPOCH_COST] = cost if batch_start == 0 else totals[EPOCH_COST] + cost
-                if mode == GRADIENT:
-                    finish_gradient(plan, m_batch, l2, parameters, gradient)
-                elif mode == SGD:
-                    sgd(plan, m_batch, l2, learning_rate, parameters, gradient)
-                    if not all_finite(parameters):
-                        position[STATUS] = PARAMETERS_NOT_FINITE
-                        return
+                if mode != COST:
+                    finish_batch(plan, mode, m_batch, l2, learning_rate, parameters, gradient)
+                if mode >= SGD and not all_finite(parameters):
+                    position[STATUS] = PARAMETERS_NOT_FINITE
+                    return
             position[EXAMPLE] = stop
             if stop == m:
                 costs[epoch] = totals[EPOCH_COST] / m

@@ -3,19 +3,24 @@
 A *plan* is an integer array with a row for the input (row 0) and one for every layer; its columns are named below.
 Parameters of layer l: W (units, units_before) in C order at plan[l, W], then b (units,) at plan[l, B].
 
-A batch is worked through in *chunks* of up to CHUNK examples, a chunk in *blocks* of up to LANES. A block of layer l
-holds A (rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. AT holds the
-same activations transposed, an example a row: the weight gradient sums over examples, and they are its k.
-Every offset counts elements. Padding is finite, and no real number is ever computed from it.
+A batch is worked through in *chunks*, a chunk in *blocks* of up to LANES examples. A block of layer l holds A
+(rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. AT holds the same
+activations transposed, an example a row: the weight gradient sums over examples, and they are its k. Every offset
+counts elements. No result is ever computed from what lies in the padding.
+
+A team of threads can divide the blocks of a chunk, and the tiles of a weight gradient; each will need a head of
+TEMPORARY elements and a TERMS block of its own.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-CHUNK = 512
-"""Examples whose gradient is one chain of sums; longer batches add their chunks in order (a part of the contract)."""
+MOST_EXAMPLES, FEWEST_EXAMPLES = 512, 64
+MOST_OPERATIONS = 2**33
+"""The sizes a chunk may have, and the work in it: 40 ms at 200 GFLOP/s, since a kernel returns only between chunks."""
 
 LANES = 64
 """Examples in a block: the most columns that a layer's activations hold side by side."""
@@ -26,10 +31,10 @@ PADDING = 16
 TEMPORARY = 256
 """Elements at the head of the scratch vector where a tile that overhangs its matrix is put together."""
 
-UNITS, ACTIVATION, W, B, A, ROWS, LD, AT, LDT, DZ, Y, TERMS, COLUMNS = range(13)
-"""Columns of a plan: units; activation code; offsets of W and b (-1: no bias) among the parameters; offsets of A, AT
-and dZ in the scratch vector; A's padded rows and row stride; AT's row stride; and in the last row the offsets of
-the targets Y and of one block's terms of the cost, laid out like A."""
+UNITS, ACTIVATION, W, B, CHUNK, A, ROWS, LD, AT, LDT, DZ, Y, TERMS, COLUMNS = range(14)
+"""Columns of a plan: units; activation code; offsets of W and b (-1: no bias) among the parameters; examples in a
+chunk; offset of A in the scratch vector, its padded rows and its row stride; offset of AT, its row stride; offset of
+dZ; and in the last row the offsets of the targets Y and of one block's terms of the cost, laid out like A."""
 
 
 class Plan(NamedTuple):
@@ -43,18 +48,19 @@ class Plan(NamedTuple):
 def make_plan(
     units: Sequence[int], activations: Sequence[int], use_bias: Sequence[bool], *, examples: int, backward: bool
 ) -> Plan:
-    """Lay out a network of `units` (the input's width first) for chunks of up to `examples` examples.
+    """Lay out a network of `units` (the input's width first) for batches of up to `examples` examples.
 
     `activations` and `use_bias` have one entry a layer, so one fewer than `units`. Without `backward`, there is no
     room for gradients: enough for `network.forward`.
     """
-    examples = min(examples, CHUNK)
+    chunk = chunk_size(units)
+    examples = min(examples, chunk)
     ld = min(LANES, padded(examples))
     blocks = -(-examples // ld)
     plan = np.zeros((len(units), COLUMNS), dtype=np.int64)
     parameter, scratch = 0, TEMPORARY
     for layer, row in enumerate(plan):
-        row[UNITS], row[ROWS], row[LD] = units[layer], padded(units[layer]), ld
+        row[UNITS], row[CHUNK], row[ROWS], row[LD] = units[layer], chunk, padded(units[layer]), ld
         block = int(row[ROWS]) * ld
         row[A], scratch = scratch, scratch + blocks * block
         if layer == 0 or (backward and layer < len(units) - 1):
@@ -70,6 +76,19 @@ def make_plan(
         plan[-1, Y], scratch = scratch, scratch + blocks * block
         plan[-1, TERMS], scratch = scratch, scratch + block
     return Plan(plan, parameter, scratch)
+
+
+def chunk_size(units: Sequence[int]) -> int:
+    """Return how many examples make a chunk: those whose gradient is one chain of sums.
+
+    Longer batches add the gradients of their chunks, in order. That makes it a part of the numerical contract, and
+    so it depends on the layers alone.
+    """
+    operations = sum(6 * n * n_prev for n_prev, n in pairwise(units))
+    chunk = MOST_EXAMPLES
+    while chunk > FEWEST_EXAMPLES and chunk * operations > MOST_OPERATIONS:
+        chunk //= 2
+    return chunk
 
 
 def padded(n: int) -> int:

@@ -122,7 +122,6 @@ def forbid_unrolling(module: ir.Module, branch: Any) -> None:
 
 def make_tile(rows: int, vectors: int) -> Function:
     """Make the register tile of `rows` rows by `vectors` registers; `tile` below documents its arguments."""
-    width = lanes_of
 
     def twin(
         C: np.ndarray, c: int, ldc: int, A: np.ndarray, a: int, ra: int, ka: int, jump: int,
@@ -153,7 +152,7 @@ def make_tile(rows: int, vectors: int) -> Function:
         C may alias neither A nor B.
         """
         dtype = flat_float(C, A, B, bias)
-        lanes = width(dtype)
+        lanes = lanes_of(dtype)
         i = types.intp
         signature = types.void(C, i, i, A, i, i, i, i, B, i, i, i, i, bias, i)
 

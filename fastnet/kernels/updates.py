@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnet.kernels.codes import GRADIENT, SGD
 from fastnet.kernels.dense import ordered_sum
 from fastnet.kernels.jit import kernel
 from fastnet.kernels.plan import UNITS, B, W
@@ -17,43 +18,39 @@ smallest_normal = per_dtype(float(np.finfo(np.float32).tiny), float(np.finfo(np.
 
 
 @kernel
-def finish_gradient(plan: Any, m: int, l2: Any, parameters: Any, gradient: Any) -> None:
-    """Gradient <- gradient / m + lambda / m * W, layer by layer; `l2` (L + 1,) holds lambda of layer l at l."""
-    T = parameters.dtype.type
-    per_example = T(1.0 / m)
-    for layer in range(1, plan.shape[0]):
-        n, n_prev, w, b = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, W], plan[layer, B]
-        mean_gradient(parameters[w : w + n * n_prev], gradient[w : w + n * n_prev], per_example, T(l2[layer] / m))
-        if b >= 0:
-            mean_gradient(parameters[b : b + n], gradient[b : b + n], per_example, T(0))
+def finish_batch(plan: Any, mode: int, m: int, l2: Any, learning_rate: float, parameters: Any, gradient: Any) -> None:
+    """Finish the gradient of a batch of m examples, or take the step of an optimizer with it, layer by layer.
 
-
-@kernel
-def mean_gradient(p: Any, dp: Any, per_example: Any, decay: Any) -> None:
-    """Dp <- dp / m + lambda / m * p, all (n,)."""
-    for i in range(p.shape[0]):
-        dp[i] = fma(decay, p[i], dp[i] * per_example)
-
-
-@kernel
-def sgd(plan: Any, m: int, l2: Any, learning_rate: float, parameters: Any, gradient: Any) -> None:
-    """One step of gradient descent: p <- p - alpha (dp / m + lambda / m * p); `gradient` is read only."""
+    `l2` (L + 1,) holds lambda of layer l at l; `mode` is GRADIENT or an optimizer's code.
+    """
     T = parameters.dtype.type
     per_example, alpha = T(1.0 / m), T(learning_rate)
     for layer in range(1, plan.shape[0]):
-        n, n_prev, w, b = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, W], plan[layer, B]
-        descend(parameters[w : w + n * n_prev], gradient[w : w + n * n_prev], per_example, T(l2[layer] / m), alpha)
-        if b >= 0:
-            descend(parameters[b : b + n], gradient[b : b + n], per_example, T(0), alpha)
+        n = plan[layer, UNITS]
+        n_weights = n * plan[layer - 1, UNITS]
+        first, decay = plan[layer, W], T(l2[layer] / m)
+        finish(
+            mode, parameters[first : first + n_weights], gradient[first : first + n_weights], per_example, decay, alpha
+        )
+        first = plan[layer, B]
+        if first >= 0:
+            finish(mode, parameters[first : first + n], gradient[first : first + n], per_example, T(0), alpha)
 
 
 @kernel
-def descend(p: Any, dp: Any, per_example: Any, decay: Any, alpha: Any) -> None:
-    """P <- p - alpha (dp / m + lambda / m * p), all (n,). A subnormal result becomes zero: those are slow to add."""
+def finish(mode: int, p: Any, dp: Any, per_example: Any, decay: Any, alpha: Any) -> None:
+    """GRADIENT: dp <- dp / m + lambda / m * p. SGD: p <- p - alpha (dp / m + lambda / m * p). All are (n,).
+
+    A subnormal parameter becomes zero: those are slow to compute with.
+    """
     T = p.dtype.type
-    for i in range(p.shape[0]):
-        new = fma(-alpha, fma(decay, p[i], dp[i] * per_example), p[i])
-        p[i] = T(0) if abs(new) < smallest_normal(new) else new
+    if mode == GRADIENT:
+        for i in range(p.shape[0]):
+            dp[i] = fma(decay, p[i], dp[i] * per_example)
+    elif mode == SGD:
+        for i in range(p.shape[0]):
+            new = fma(-alpha, fma(decay, p[i], dp[i] * per_example), p[i])
+            p[i] = T(0) if abs(new) < smallest_normal(new) else new
 
 
 @kernel
