@@ -5,9 +5,12 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
+from benchmarks.peak import peak
 from benchmarks.timing import median_seconds
-from fastnet.kernels import activations, codes, dense, losses, simd, updates
-from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES
+from fastnet import Dense as DenseLayer
+from fastnet import Model
+from fastnet.kernels import activations, codes, dense, losses, network, simd, updates
+from fastnet.kernels.jit import OPTIONS
 from fastnet.kernels.plan import make_plan, padded_transpose
 
 DTYPES = ["float32", "float64"]
@@ -38,20 +41,6 @@ def multiply(A, B, C, n):
     repeated(dense.multiply)(n, M, N, C, 0, N, A, 0, K, 1, 1, B, 0, N, K, simd.START_ZERO, C, 0)
 
 
-@lru_cache
-def peak_operands(dtype):
-    """Return operands of a tile that never leave the registers and the first cache lines."""
-    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
-    return np.zeros(dense.TALL, dtype), np.zeros(2 * lanes, dtype), np.zeros(dense.TALL * 2 * lanes, dtype), lanes
-
-
-def peak(dtype, k):
-    """Run the tallest tile over the same row of B again and again: fused multiply-adds and little else."""
-    A, B, C, lanes = peak_operands(dtype)
-    repeated(dense.multiply)(1, dense.TALL, 2 * lanes, C, 0, 2 * lanes, A, 0, 1, 0, 0, B, 0, 0, k, 0, C, 0)
-    return 2 * dense.TALL * 2 * lanes * k
-
-
 def tile_rates(dtype="float32", rounds=31):
     """Return medians over alternating rounds, in operations per second: tiles, NumPy's dot, the peak; one thread."""
     A, B, C = products(dtype)
@@ -61,10 +50,9 @@ def tile_rates(dtype="float32", rounds=31):
         for _ in range(20):
             np.dot(A_matrix, B_matrix, out=C_matrix)
 
-    operations = {"tile": 2 * M * N * K * 20, "numpy": 2 * M * N * K * 20, "peak": peak(dtype, 1)}
-    operations["peak"] *= 1_000_000
+    operations = {"tile": 2 * M * N * K * 20, "numpy": 2 * M * N * K * 20, "peak": peak(dtype, 200_000)}
     seconds = median_seconds(
-        {"tile": lambda: multiply(A, B, C, 20), "numpy": numpy_dot, "peak": lambda: peak(dtype, 1_000_000)}, rounds
+        {"tile": lambda: multiply(A, B, C, 20), "numpy": numpy_dot, "peak": lambda: peak(dtype, 200_000)}, rounds
     )
     return {name: operations[name] / time for name, time in seconds.items()}
 
@@ -139,24 +127,28 @@ def numbers(dtype):
     return np.random.default_rng(0).standard_normal((4, 4096)).astype(dtype)
 
 
+ACTIVATIONS = {"sigmoid": codes.SIGMOID, "tanh": codes.TANH, "relu": codes.RELU, "leaky_relu": codes.LEAKY_RELU}
+
+
+class Activation:
+    """Activations and derivatives over 4096 numbers, 200 times each."""
+
+    params = (list(ACTIVATIONS), DTYPES)
+    param_names = ("activation", "dtype")
+
+    def time_activate(self, activation, dtype):
+        repeated(activations.activate)(REPEATS, ACTIVATIONS[activation], numbers(dtype)[0].copy())
+
+    def time_multiply_by_derivative(self, activation, dtype):
+        A, dZ, _, _ = numbers(dtype)
+        repeated(activations.multiply_by_derivative)(REPEATS, ACTIVATIONS[activation], A, dZ.copy())
+
+
 class Elementwise:
-    """Activations, derivatives, losses and updates over 4096 numbers, 200 times each."""
+    """Losses, sums and updates over 4096 numbers, 200 times each."""
 
     params = (DTYPES,)
     param_names = ("dtype",)
-
-    def time_sigmoid(self, dtype):
-        repeated(activations.activate)(REPEATS, codes.SIGMOID, numbers(dtype)[0].copy())
-
-    def time_tanh(self, dtype):
-        repeated(activations.activate)(REPEATS, codes.TANH, numbers(dtype)[0].copy())
-
-    def time_relu(self, dtype):
-        repeated(activations.activate)(REPEATS, codes.RELU, numbers(dtype)[0].copy())
-
-    def time_derivative_of_tanh(self, dtype):
-        A, dZ, _, _ = numbers(dtype)
-        repeated(activations.multiply_by_derivative)(REPEATS, codes.TANH, A, dZ.copy())
 
     def time_binary_crossentropy(self, dtype):
         Z, Y, dZ, terms = numbers(dtype).copy()
@@ -170,6 +162,69 @@ class Elementwise:
         repeated(dense.ordered_sum)(REPEATS, numbers(dtype)[0], 0, 4096, False)
 
     def time_sgd(self, dtype):
-        plan = make_plan((63, 64), (0,), (True,), examples=1, backward=False).rows
         p, dp, _, _ = numbers(dtype).copy()
-        repeated(updates.finish_batch)(REPEATS, plan, codes.SGD, 32, np.zeros(2), 1e-6, p, dp)
+        repeated(updates.finish_batch)(REPEATS, plan_of_4096(), codes.SGD, 32, np.ones(2), 1e-6, p, dp)
+
+    def time_finish_gradient(self, dtype):
+        p, dp, _, _ = numbers(dtype).copy()
+        repeated(updates.finish_batch)(REPEATS, plan_of_4096(), codes.GRADIENT, 32, np.ones(2), 1e-6, p, dp)
+
+    def time_l2_cost(self, dtype):
+        repeated(updates.l2_cost)(REPEATS, plan_of_4096(), 32, np.ones(2), numbers(dtype)[0])
+
+
+def plan_of_4096():
+    """Return the plan of a layer of 4096 parameters."""
+    return make_plan((63, 64), (0,), (True,), examples=1, backward=False).rows
+
+
+class Loading:
+    """Gathering a batch of 128 examples, targets, and drawing an order of 10,000; 200 times each."""
+
+    params = ([2, 30, 784], DTYPES)
+    param_names = ("features", "dtype")
+
+    def time_load_examples(self, features, dtype):
+        plan, X, order, S = batch(features, dtype)
+        repeated(network.load_examples)(REPEATS, plan, X, order, 0, 128, S)
+
+    def time_load_targets(self, features, dtype):
+        plan, X, order, S = batch(features, dtype)
+        repeated(network.load_targets)(REPEATS, plan, X[:, :1].copy(), order, 0, 128, S)
+
+    def time_shuffle(self, features, dtype):
+        repeated(network.shuffle)(REPEATS, np.empty(10_000, np.int64), 1, 2)
+
+
+@lru_cache
+def batch(features, dtype):
+    """Return a plan, 1,000 examples, an order of them and a scratch vector."""
+    plan = make_plan((features, 1), (0,), (True,), examples=128, backward=True)
+    rng = np.random.default_rng(0)
+    return (
+        plan.rows,
+        rng.standard_normal((1000, features)).astype(dtype),
+        rng.permutation(1000),
+        np.zeros(plan.n_scratch, dtype),
+    )
+
+
+class Forward:
+    """Prediction of 10,000 rows by 30-64-32-1."""
+
+    params = (DTYPES,)
+    param_names = ("dtype",)
+
+    def time_forward(self, dtype):
+        model, X = fitted(dtype)
+        model.forward(X)
+
+
+@lru_cache
+def fitted(dtype):
+    """Return a built model, its kernels compiled, and data."""
+    model = Model([DenseLayer(64, "relu"), DenseLayer(32, "relu"), DenseLayer(1, "sigmoid")], dtype=dtype, seed=0)
+    model.build(30)
+    X = np.random.default_rng(0).standard_normal((10_000, 30)).astype(dtype)
+    model.forward(X)
+    return model, X
