@@ -9,6 +9,7 @@ from benchmarks.peak import peak
 from benchmarks.timing import median_seconds
 from fastnet import Dense as DenseLayer
 from fastnet import Model
+from fastnet.engine import aligned_zeros
 from fastnet.kernels import activations, codes, dense, losses, network, simd, updates
 from fastnet.kernels.jit import OPTIONS
 from fastnet.kernels.plan import make_plan, padded_transpose
@@ -32,9 +33,15 @@ def repeated(kernel):
 
 @lru_cache
 def products(dtype):
-    """Return A (M, K), B (K, N) and C (M, N), flat."""
-    rng = np.random.default_rng(0)
-    return tuple(rng.standard_normal(n).astype(dtype) for n in (M * K, K * N, M * N))
+    """Return A (M, K), B (K, N) and C (M, N), flat and aligned as the engine's memory is, for NumPy as for the tile."""
+    return tuple(aligned_normal(n, dtype) for n in (M * K, K * N, M * N))
+
+
+def aligned_normal(n, dtype):
+    """Return n normal numbers that begin at a multiple of 64 bytes."""
+    array = aligned_zeros(n, np.dtype(dtype))
+    array[:] = np.random.default_rng(n).standard_normal(n)
+    return array
 
 
 def multiply(A, B, C, n):
@@ -86,7 +93,7 @@ def layer(n, n_prev, dtype):
     parameters = rng.standard_normal(n * n_prev + n).astype(dtype)
     ldt = padded_transpose(n_prev)
     offsets = np.cumsum([0, 256, 64 * (n_prev + 16), 64 * (n + 16), 64 * ldt])
-    return parameters, rng.standard_normal(offsets[-1] + 4096).astype(dtype), offsets.tolist(), ldt
+    return parameters, aligned_normal(offsets[-1] + 4096, dtype), offsets.tolist(), ldt
 
 
 class Dense:
@@ -124,7 +131,7 @@ class Dense:
 @lru_cache
 def numbers(dtype):
     """Return four vectors of 4096 numbers."""
-    return np.random.default_rng(0).standard_normal((4, 4096)).astype(dtype)
+    return aligned_normal(4 * 4096, dtype).reshape(4, 4096)
 
 
 ACTIVATIONS = {"sigmoid": codes.SIGMOID, "tanh": codes.TANH, "relu": codes.RELU, "leaky_relu": codes.LEAKY_RELU}
