@@ -29,7 +29,7 @@ class Ratio:
     timeout = 600
 
     def track_time_over_reference(self, workload):
-        return compare(workload, rounds=9).ratio
+        return compare(workload).ratio
 
     track_time_over_reference.unit = "fastnet time / reference time"
 

@@ -105,7 +105,7 @@ class Comparison(NamedTuple):
         return self.fastnet / self.reference
 
 
-def compare(name: str, rounds: int = 15, round_seconds: float = 0.1) -> Comparison:
+def compare(name: str, rounds: int = 9, round_seconds: float = 0.4) -> Comparison:
     """Time both on one workload, in turns, each for about `round_seconds` a turn."""
     made = problem(name)
     trains = {"fastnet": made.fastnet_epochs, "reference": made.reference_epochs}

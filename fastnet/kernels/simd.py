@@ -27,10 +27,12 @@ START_ZERO, START_BIAS, START_TARGET, ADD_TO_TARGET = 0, 1, 2, 3
 SUM_LANES = 16
 """Partial sums of `lane_sum`: a part of the numerical contract, whatever the hardware's vectors hold."""
 
-PREFETCH_NEAR, PREFETCH_FAR = 8, 32
-"""How many k ahead a tile asks for B: far where the rows of B lie pages apart, which the hardware does not foresee,
-as the inputs of a wide first layer do: 209 examples of 12288 features take 1.8 ms a step with 32, 2.1 with 8. Near
-elsewhere: 168 x 256 x 192 reaches 95 % of the FMA peak with 8, 83 % with 32 (`scripts/bench --bench "Tile|Ratio"`)."""
+PREFETCH_ROWS = 8
+FAR_APART = 16_384
+"""What a tile asks for ahead of time: the row of B that comes PREFETCH_ROWS later. But where rows lie FAR_APART bytes
+apart, as the inputs of a wide first layer do, the hardware foresees none of them, and the same row of the next strip
+is asked for, while the tiles of this strip compute: 209 examples of 12288 features take 1.8 ms a step, not 2.0
+(`scripts/bench --bench "Ratio.*time"`)."""
 
 INT = ir.IntType(64)
 Function = Callable[..., Any]
@@ -177,9 +179,9 @@ def make_tile(rows: int, vectors: int) -> Function:
             def load_target() -> list[Any]:
                 return [load(builder, C_rows[r], vector, INT(v * lanes)) for r, v in cells]
 
-            pages_apart = builder.icmp_signed(">=", kb, INT(4096 // (dtype.bitwidth // 8)))
-            distance = builder.select(pages_apart, INT(PREFETCH_FAR), INT(PREFETCH_NEAR))
-            prefetch_offset = builder.mul(kb, distance)
+            far_apart = builder.icmp_signed(">=", kb, INT(FAR_APART * 8 // dtype.bitwidth))
+            next_strip, later_row = INT(vectors * lanes), builder.mul(kb, INT(PREFETCH_ROWS))
+            prefetch_offset = builder.select(far_apart, next_strip, later_row)
 
             # What the accumulators begin with.
             entry = builder.block
