@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from fastnet import SGD, Dense, Model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -16,6 +19,34 @@ def test_the_example_prints_what_stands_below_it():
     code, printed = re.search(r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL).groups()
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == printed
+
+
+def messages_of_the_gotchas():
+    """Provoke every error that the README explains, and return what each says."""
+    X, y = np.ones((40, 4)), np.zeros(40)
+    model = Model([Dense(3, "relu"), Dense(1, "sigmoid")], seed=0)
+    diverging = Model([Dense(3), Dense(1)], optimizer=SGD(1e20), seed=0)
+    attempts = [
+        lambda: model.predict(X),
+        lambda: model.fit(np.ones(4), y),
+        lambda: model.build(4) or model.predict(np.ones((4, 209))),
+        lambda: model.predict(np.full((40, 4), np.nan)),
+        lambda: model.fit(X, y - 1),
+        lambda: diverging.fit(X, y + 1),
+    ]
+    for attempt in attempts:
+        with pytest.raises((ValueError, ArithmeticError)) as caught:
+            attempt()
+        yield re.sub(r"\d+", "N", str(caught.value))
+
+
+def test_every_error_that_it_explains_is_raised_in_those_words():
+    messages = list(messages_of_the_gotchas())
+    explained = re.findall(r"^\*\*`(.+?)`\.?\*\*", README, re.MULTILINE)
+    assert len(explained) == len(messages)
+    for text in explained:
+        fragments = re.sub(r"\d+", "N", text).split(" ... ")
+        assert any(all(fragment in message for fragment in fragments) for message in messages), text
 
 
 def test_every_file_that_it_names_exists():
