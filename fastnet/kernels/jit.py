@@ -1,4 +1,4 @@
-"""How kernels are compiled and cached: one decorator, one kind of entry point, one set of options.
+"""How kernels are compiled and cached: two decorators, one kind of entry point, one set of options.
 
 numba's on-disk cache looks at the file of the cached function alone. It does not notice an edit to a helper in
 another file, to an intrinsic or to a global, nor that bounds checks were switched on. So only *entry points* are
