@@ -176,6 +176,18 @@ def test_progress(is_terminal, verbose, lines, monkeypatch):
     assert ("\r" in stream.text) == bool(is_terminal and lines)
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_is_told_why_the_first_fit_waits(is_terminal, monkeypatch):
+    stream = Terminal(is_terminal)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr("fastnet.engine._loaded", set())
+    model = make_model((4, 3, 1), ("relu", "sigmoid"))
+    first, second = (model.fit(X, Y, epochs=1) for _ in range(2))
+    assert stream.text.count("preparing the kernels") == is_terminal
+    assert stream.text.startswith("preparing the kernels" if is_terminal else "")
+    assert first.compile_seconds > second.compile_seconds == 0
+
+
 def test_a_line_left_unfinished_is_ended(monkeypatch):
     stream = Terminal(True)
     monkeypatch.setattr(sys, "stdout", stream)
