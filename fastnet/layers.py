@@ -1,5 +1,6 @@
 """What a layer is: its settings, and views of its parameters once it belongs to a built model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -111,3 +112,17 @@ def assign(view: np.ndarray, value: Any, name: str) -> None:
         converted = array.astype(view.dtype)
     refuse_not_finite(converted, name, f"{{}} not finite in {view.dtype}", "Parameters must be finite.", shown=array)
     view[...] = converted
+
+
+def checked_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
+    """Return the layers as a tuple; ValueError or TypeError unless they are distinct Dense layers, and some."""
+    if isinstance(layers, Dense) or not isinstance(layers, Sequence):
+        raise TypeError(f"layers must be a list of layers, such as [Dense(1, 'sigmoid')], not {layers!r}.")
+    if not layers:
+        raise ValueError("layers must hold at least one layer, such as [Dense(1, 'sigmoid')], but is empty.")
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, Dense):
+            raise TypeError(f"layers must hold Dense layers, but layers[{index}] is {layer!r}.")
+        if any(layer is other for other in layers[:index]):
+            raise ValueError(f"layers[{index}] stands in the list twice. Make a new Dense for each place.")
+    return tuple(layers)

@@ -18,7 +18,7 @@ from fastnet.gradient_check import GradientReport
 from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.kernels.plan import UNITS, B, W
-from fastnet.layers import Dense
+from fastnet.layers import Dense, checked_layers
 from fastnet.losses import LOSSES, loss_for
 from fastnet.optimizers import SGD
 from fastnet.progress import Progress
@@ -391,17 +391,3 @@ class Model(FixedSettings):
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return f"Model([{layers}], loss={self.loss!r}, dtype={self.dtype.name!r})"
-
-
-def checked_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
-    """Return the layers as a tuple; ValueError or TypeError unless they are distinct Dense layers, and some."""
-    if isinstance(layers, Dense) or not isinstance(layers, Sequence):
-        raise TypeError(f"layers must be a list of layers, such as [Dense(1, 'sigmoid')], not {layers!r}.")
-    if not layers:
-        raise ValueError("layers must hold at least one layer, such as [Dense(1, 'sigmoid')], but is empty.")
-    for index, layer in enumerate(layers):
-        if not isinstance(layer, Dense):
-            raise TypeError(f"layers must hold Dense layers, but layers[{index}] is {layer!r}.")
-        if any(layer is other for other in layers[:index]):
-            raise ValueError(f"layers[{index}] stands in the list twice. Make a new Dense for each place.")
-    return tuple(layers)
