@@ -68,7 +68,7 @@ def compiled_forward(dtype: np.dtype) -> Callable[..., None]:
 def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
     """Return n zeros that begin at a multiple of 64 bytes, so that vector loads do not straddle cache lines."""
     spare = 64 // dtype.itemsize
-    memory = np.full(n + spare, 0, dtype)  # not np.zeros: what that gives comes in small pages
+    memory = np.zeros(n + spare, dtype)
     skip = -memory.ctypes.data % 64 // dtype.itemsize
     return memory[skip : skip + n]
 
