@@ -3,12 +3,27 @@
 `import fastnet` is cheap: numba is loaded, and kernels are compiled, when a model first needs them.
 """
 
+from fastnet.compilation import warmup
 from fastnet.errors import NotFittedError, TrainingDivergedError
 from fastnet.history import History
 from fastnet.initializers import Normal
 from fastnet.layers import Dense
 from fastnet.model import Model
-from fastnet.optimizers import SGD
+from fastnet.optimizers import SGD, Adam
+from fastnet.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
-__all__ = ["SGD", "Dense", "History", "Model", "Normal", "NotFittedError", "TrainingDivergedError", "__version__"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "Dense",
+    "History",
+    "Model",
+    "Normal",
+    "NotFittedError",
+    "TrainingDivergedError",
+    "__version__",
+    "get_num_threads",
+    "set_num_threads",
+    "warmup",
+]

@@ -18,7 +18,8 @@ ACTIVATIONS = {
     "tanh": Activation(codes.TANH),
     "relu": Activation(codes.RELU, he_initialized=True),
     "leaky_relu": Activation(codes.LEAKY_RELU, he_initialized=True),
+    "softmax": Activation(codes.SOFTMAX),
 }
-"""By name: z; 1 / (1 + e^-z); (e^z - e^-z) / (e^z + e^-z); max(0, z); max(0.01 z, z).
+"""By name: z; 1 / (1 + e^-z); (e^z - e^-z) / (e^z + e^-z); max(0, z); max(0.01 z, z); e^z / sum of e^z over the units.
 
-At the kink of the last two, the derivative is the one on its left."""
+At the kink of the ReLUs, the derivative is the one on its left."""

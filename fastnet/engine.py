@@ -1,18 +1,21 @@
-"""The bridge from Python to the kernels: memory for them to work in, and calls short enough to interrupt.
+"""The bridge from Python to the training kernel: memory for it to work in, and calls short enough to interrupt.
 
 A kernel does not see Ctrl-C. So each call is given as many chunks of examples as should take `CALL_SECONDS`, and
-the loop around it is Python's. (A chunk is never divided, though, however large the network.) This is the first file
-to import numba, and it does so on first use.
+the loop around it is Python's. (A chunk is never divided, though, however large the network.)
 """
 
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from fastnet.kernels.plan import CHUNK, LANES, LD, ROWS, UNITS, A, Plan, W, make_plan
+from fastnet.compilation import compiled_train
+from fastnet.kernels import codes
+from fastnet.kernels.plan import LD, ROWS, UNITS, A, Plan, W, chunk_size, make_plan
+from fastnet.optimizers import Optimizer
+from fastnet.threads import Helpers, get_num_threads, reserved_cores
 
 CALL_SECONDS = 0.05
 MOST_CHUNKS = 10**9
@@ -30,39 +33,22 @@ class Network(NamedTuple):
     l2: tuple[float, ...]
     dtype: np.dtype
 
-    def plan(self, examples: int, backward: bool) -> Plan:
+    def plan(self, examples: int, backward: bool, threads: int = 1) -> Plan:
         """Lay the network out for batches of up to that many examples."""
-        return make_plan(self.units, self.activations, self.use_bias, examples=examples, backward=backward)
+        return make_plan(
+            self.units, self.activations, self.use_bias, examples=examples, backward=backward, threads=threads
+        )
+
+    @property
+    def n_parameters(self) -> int:
+        """The length of the parameter vector."""
+        return self.plan(1, backward=False).n_parameters
 
     @property
     def operations(self) -> int:
         """Floating-point operations to propagate an example forward and back, roughly."""
         products = sum(6 * n * n_prev for n_prev, n in pairwise(self.units))
         return products + 100 * sum(self.units)
-
-
-_loaded: set[np.dtype] = set()
-
-
-def is_loaded(dtype: np.dtype) -> bool:
-    """Return whether training in that dtype can start without compiling or loading anything."""
-    return dtype in _loaded
-
-
-def compiled_train(dtype: np.dtype) -> Callable[..., None]:
-    """Return the entry point `kernels.network.train`; compiles it, or loads it from the cache, on first use."""
-    from fastnet.kernels import jit, network
-
-    train = jit.entry_point(network.make_train, dtype)
-    _loaded.add(dtype)
-    return train
-
-
-def compiled_forward(dtype: np.dtype) -> Callable[..., None]:
-    """Return the entry point `kernels.network.forward`, as above."""
-    from fastnet.kernels import jit, network
-
-    return jit.entry_point(network.make_forward, dtype)
 
 
 def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
@@ -73,25 +59,74 @@ def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
     return memory[skip : skip + n]
 
 
+class OptimizerState(NamedTuple):
+    """What an optimizer remembers: `moments`, vectors like the parameters, in one; and powers of beta1 and beta2."""
+
+    moments: np.ndarray
+    powers: np.ndarray
+
+    @classmethod
+    def fresh(cls, optimizer: Optimizer, n_parameters: int, dtype: np.dtype) -> "OptimizerState":
+        """Return the state before the first step."""
+        return cls(aligned_zeros(optimizer.n_moments * n_parameters, dtype), np.ones(2))
+
+
+OPERATIONS_PER_THREAD = 2.5e6
+"""Operations between two barriers, for each thread, that make a team worth its while: some 25 us of work, against
+about 1 us for three barriers."""
+
+OPERATIONS_PER_TEAM = 1e8
+"""Operations of a whole run that make it worth starting threads: a millisecond, against 0.1 ms a thread."""
+
+
+class Team(NamedTuple):
+    """How threads divide the work: their number, and whether each takes chunks of its own."""
+
+    threads: int
+    by_chunks: bool = False
+
+
+def team_for(network: Network, examples: int, batch_size: int, epochs: int, threads: int | None) -> Team:
+    """Return the team for a run: `threads` if that is given, or else as many as the work is worth.
+
+    In a long batch of a small network, each takes chunks of its own: then two barriers in a chunk would be many.
+    """
+    most = get_num_threads() if threads is None else threads
+    chunk = chunk_size(network.units)
+    chunks = -(-batch_size // chunk)
+    by_chunks = chunks >= 4 * most and network.n_parameters <= 2**17
+    if threads is None:
+        operations = network.operations * (batch_size if by_chunks else min(batch_size, chunk))
+        if network.operations * examples * epochs < OPERATIONS_PER_TEAM:
+            operations = 0
+        most = max(1, min(most, int(operations / OPERATIONS_PER_THREAD)))
+    return Team(most, by_chunks and most > 1)
+
+
 class Run:
     """A pass, or many, over a data set in batches: for the cost, for the gradient, or to train.
+
+    A context manager: on leaving it, its threads have ended.
 
     Parameters
     ----------
     network : Network
     parameters : numpy.ndarray, (n_parameters,)
-        Read; and written, if `mode` is an optimizer's.
+        Read; and written, if there is an optimizer.
     X, y : numpy.ndarray, (m, n_x) and (m, n_L)
         As `fastnet.validation` makes them.
-    mode : int
-        codes.COST, codes.GRADIENT or codes.SGD.
+    mode : int or Optimizer
+        codes.COST or codes.GRADIENT; or what to train with.
+    state : OptimizerState, optional
+        The optimizer's; written. None: the one before the first step.
     batch_size : int or None
         None: all examples in one batch.
     epochs : int, default 1
-    learning_rate : float, default 0.0
     shuffle_key : int or None
         Draw the order of epoch e from (shuffle_key, first_epoch + e); None: keep the order of X.
     first_epoch : int, default 0
+    threads : int or None
+        None: as many as the work is worth.
     """
 
     def __init__(
@@ -101,32 +136,75 @@ class Run:
         X: np.ndarray,
         y: np.ndarray,
         *,
-        mode: int,
+        mode: int | Optimizer,
+        state: OptimizerState | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        learning_rate: float = 0.0,
         shuffle_key: int | None = None,
         first_epoch: int = 0,
+        threads: int | None = None,
     ) -> None:
-        from fastnet.kernels import network as kernels
+        from fastnet.kernels import epochs as kernels
+        from fastnet.kernels import team
 
-        self.kernels = kernels
+        self.kernels, self.team_entries = kernels, team
         self.network, self.parameters, self.X, self.y = network, parameters, X, y
-        self.mode, self.learning_rate = mode, learning_rate
+        self.mode, self.settings = codes.COST, np.zeros(codes.SETTINGS)
+        if isinstance(mode, Optimizer):
+            self.mode = mode.code
+            self.settings[: len(mode.settings)] = mode.settings
+            self.state = OptimizerState.fresh(mode, len(parameters), network.dtype) if state is None else state
+        else:
+            self.mode, self.state = mode, OptimizerState(np.empty(0, network.dtype), np.ones(2))
         self.shuffle_key, self.first_epoch = shuffle_key, first_epoch
         self.m = len(X)
         self.batch_size = self.m if batch_size is None else min(batch_size, self.m)
         self.train = compiled_train(network.dtype)
-        self.plan = network.plan(self.batch_size, backward=True)
         self.l2 = np.array((0.0, *network.l2))
         self.order = np.arange(self.m)
-        self.position = np.zeros(4, dtype=np.int64)
-        self.totals = np.zeros(2)
+        self.position = np.zeros(kernels.POSITION, dtype=np.int64)
         self.costs = np.zeros(epochs)
-        self.gradient = aligned_zeros(self.plan.n_parameters, network.dtype)
-        self.scratch = aligned_zeros(self.plan.n_scratch, network.dtype)
-        self.chunk = int(self.plan.rows[0, CHUNK])
+        self.gradient = aligned_zeros(len(parameters), network.dtype)
+        self.chunk = chunk_size(network.units)
         self.examples_per_second = FIRST_GUESS / network.operations
+        self.helpers: Helpers | None = None
+        self.resources = ExitStack()
+        wanted = team_for(network, self.m, self.batch_size, epochs, threads)
+        granted = self.resources.enter_context(reserved_cores(wanted.threads))
+        self._make_team(Team(granted, wanted.by_chunks and granted > 1))
+
+    def _make_team(self, team: Team) -> None:
+        """Make the memory that a team of that size works in."""
+        self.team, dtype = team, self.network.dtype
+        vectors = team.threads if team.by_chunks else 1
+        self.plan = self.network.plan(self.batch_size, backward=True, threads=1 if team.by_chunks else team.threads)
+        self.totals = np.zeros(self.kernels.TOTALS + team.threads)
+        n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
+        self.scratch = aligned_zeros(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
+        self.partials = aligned_zeros(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)
+        self.meeting = np.zeros(self.team_entries.TEAM, dtype=np.int64)
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if self.helpers is not None:
+                self.helpers.close()
+        finally:
+            self.helpers = None  # it refers to this run, whose memory would wait for the garbage collector
+            self.resources.close()
+
+    def go_on_alone(self) -> None:
+        """End the other threads; from now on one does the work."""
+        if self.helpers is not None:
+            self.helpers.close()
+            self.helpers = None
+        self._make_team(Team(1))
+
+    def _stop(self) -> None:
+        """Make every member of the team return from the kernel."""
+        self.meeting[self.team_entries.STOPPED] = 1
 
     @property
     def finished_epochs(self) -> int:
@@ -148,24 +226,42 @@ class Run:
         """Whether nothing is left to do."""
         return self.finished_epochs == len(self.costs)
 
+    @property
+    def chunks_in_a_call(self) -> int:
+        """How many chunks should take about CALL_SECONDS."""
+        chunks = CALL_SECONDS * self.examples_per_second / min(self.chunk, self.batch_size)
+        return min(max(1, int(chunks)), MOST_CHUNKS)
+
     def advance(self) -> None:
         """Work for about CALL_SECONDS; for less while the speed is being found out, and when chunks are cut short."""
         before = self.finished_epochs * self.m + self.finished_examples
         start = time.perf_counter()
-        chunks = CALL_SECONDS * self.examples_per_second / min(self.chunk, self.batch_size)
-        self.work(min(max(1, int(chunks)), MOST_CHUNKS))
+        self.work(self.chunks_in_a_call)
         seconds = max(time.perf_counter() - start, 1e-9)
         examples = self.finished_epochs * self.m + self.finished_examples - before
         if examples:
             self.examples_per_second = min(examples / seconds, 10 * self.examples_per_second)
 
     def work(self, chunks: int) -> None:
-        """Work through up to that many chunks."""
+        """Work through up to that many chunks; raise what another thread raised, if one did."""
+        if self.team.threads > 1 and self.helpers is None:
+            # Known before they start, so that __exit__ ends them whenever Ctrl-C comes.
+            self.helpers = Helpers(self.team.threads, lambda member: self._call(member, 1), self._stop)
+            try:
+                self.helpers.start()
+            except RuntimeError:  # no more threads can be started: one gives the same result
+                self.go_on_alone()
+        self._call(0, chunks)
+        if self.helpers is not None:
+            self.helpers.check()
+
+    def _call(self, member: int, chunks: int) -> None:
         shuffled = self.shuffle_key is not None
         self.train(
             self.plan.rows, self.network.loss, self.mode, self.batch_size, shuffled, self.shuffle_key or 0,
-            self.first_epoch, chunks, self.learning_rate, self.l2, self.X, self.y, self.order,
-            self.position, self.totals, self.costs, self.parameters, self.gradient, self.scratch,
+            self.first_epoch, chunks, self.settings, self.l2, self.X, self.y, self.order, self.position, self.totals,
+            self.costs, self.parameters, self.gradient, self.partials, self.state.moments, self.state.powers,
+            self.scratch, member, self.team.threads, self.team.by_chunks, self.meeting,
         )  # fmt: skip
 
     def cost(self) -> float:
@@ -188,37 +284,20 @@ class Run:
         """Return the first layer, from 1, with a non-finite activation among the examples last propagated, if any."""
         start = self.finished_examples
         stop = min(self.m, start - start % self.batch_size + self.batch_size, start + self.chunk)
+        chunk = self.scratch[self.position[self.kernels.SLOT]]
         for layer, row in enumerate(self.plan.rows[1:], start=1):
             n, rows, ld = int(row[UNITS]), int(row[ROWS]), int(row[LD])
             blocks = -(-(stop - start) // ld)
-            A_blocks = self.scratch[int(row[A]) :][: blocks * rows * ld].reshape(blocks, rows, ld)
+            A_blocks = chunk[int(row[A]) :][: blocks * rows * ld].reshape(blocks, rows, ld)
             A_by_example = A_blocks[:, :n].transpose(0, 2, 1).reshape(-1, n)
             if not np.isfinite(A_by_example[: stop - start]).all():
                 return layer
         return None
 
-    def first_layer_with_bad_parameters(self) -> int:
-        """Return the first layer, from 1, whose W or b holds a non-finite value; there must be one."""
+    def first_layer_with_bad_parameters(self) -> tuple[int, bool]:
+        """Return the first layer, from 1, with a non-finite value in W or b, and True; or in its moments, and False."""
         ends = [*self.plan.rows[2:, W].tolist(), len(self.parameters)]
-        first_bad = int(np.argmin(np.isfinite(self.parameters)))
-        return 1 + next(layer for layer, end in enumerate(ends) if first_bad < end)
-
-
-def predict(network: Network, parameters: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Return A_L (m, n_L) for X (m, n_x) as `fastnet.validation` makes it."""
-    forward = compiled_forward(network.dtype)
-    m = len(X)
-    plan = network.plan(LANES, backward=False)
-    out = np.empty((m, network.units[-1]), network.dtype)
-    scratch = aligned_zeros(plan.n_scratch, network.dtype)
-    order = np.arange(m)
-    rows = LANES * (1 + int(CALL_SECONDS * FIRST_GUESS / (LANES * network.operations)))
-    start = 0
-    while start < m:
-        stop = min(m, start + rows)
-        began = time.perf_counter()
-        forward(plan.rows, order, X, start, stop, parameters, scratch, out)
-        seconds = max(time.perf_counter() - began, 1e-9)
-        rows = LANES * max(1, int(rows / LANES * min(CALL_SECONDS / seconds, 10)))
-        start = stop
-    return out
+        in_parameters = not np.isfinite(self.parameters).all()
+        vectors = (self.parameters if in_parameters else self.state.moments).reshape(-1, len(self.parameters))
+        first_bad = int(np.argmin(np.isfinite(vectors).all(axis=0)))
+        return 1 + next(layer for layer, end in enumerate(ends) if first_bad < end), in_parameters

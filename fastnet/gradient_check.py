@@ -54,27 +54,24 @@ def check_gradients(network: Network, parameters: np.ndarray, X: np.ndarray, y: 
     A central difference of fourth order, (8 (J(p + h) - J(p - h)) - (J(p + 2 h) - J(p - 2 h))) / 12 h, is taken with
     each step of STEPS until one agrees. A wrong gradient agrees with none; next to a kink of ReLU, a short step does.
     """
-    gradient_run = Run(network, parameters, X, y, mode=codes.GRADIENT)
-    gradient_run.cost()
-    gradient = gradient_run.gradient.copy()
+    with Run(network, parameters, X, y, mode=codes.GRADIENT, threads=1) as run:
+        run.cost()
+        gradient = run.gradient
     floor = FLOOR * float(np.abs(gradient).max()) or 1.0
     shifted = parameters.copy()
-    cost_run = Run(network, shifted, X, y, mode=codes.COST)
-
-    def cost_at(i: int, value: float) -> float:
-        shifted[i] = value
-        return cost_run.cost()
-
     errors = np.empty(len(parameters))
-    for i, p in enumerate(parameters):
-        errors[i] = np.inf
-        for h in STEPS:
-            near = cost_at(i, p + h) - cost_at(i, p - h)
-            far = cost_at(i, p + 2 * h) - cost_at(i, p - 2 * h)
-            difference = (8 * near - far) / (12 * h)
-            scale = max(abs(difference), abs(gradient[i]), floor)
-            errors[i] = min(errors[i], abs(difference - gradient[i]) / scale)
-            if errors[i] <= TOLERANCE:
-                break
-        shifted[i] = p
+    with Run(network, shifted, X, y, mode=codes.COST, threads=1) as run:
+        for i, p in enumerate(parameters):
+            errors[i] = np.inf
+            for h in STEPS:
+                costs = []
+                for shift in (h, -h, 2 * h, -2 * h):
+                    shifted[i] = p + shift
+                    costs.append(run.cost())
+                difference = (8 * (costs[0] - costs[1]) - (costs[2] - costs[3])) / (12 * h)
+                scale = max(abs(difference), abs(gradient[i]), floor)
+                errors[i] = min(errors[i], abs(difference - gradient[i]) / scale)
+                if errors[i] <= TOLERANCE:
+                    break
+            shifted[i] = p
     return errors

@@ -20,7 +20,7 @@ class Dense(FixedSettings):
     units : int
         n_l, at least 1.
     activation : str, default "linear"
-        g: "linear", "sigmoid", "tanh", "relu" or "leaky_relu" (slope 0.01).
+        g: "linear", "sigmoid", "tanh", "relu" or "leaky_relu" (slope 0.01); "softmax" for a last layer.
     initializer : str, Normal or None
         How W starts: "zeros", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal" or
         `Normal(scale)`. None: "he_normal" for the ReLU family, "glorot_normal" otherwise. b starts at zero.
@@ -125,4 +125,8 @@ def checked_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
             raise TypeError(f"layers must hold Dense layers, but layers[{index}] is {layer!r}.")
         if any(layer is other for other in layers[:index]):
             raise ValueError(f"layers[{index}] stands in the list twice. Make a new Dense for each place.")
+        if layer.activation == "softmax" and index < len(layers) - 1:
+            raise ValueError(f"layers[{index}] has activation 'softmax', which only the last layer may have.")
+        if layer.activation == "softmax" and layer.units == 1:
+            raise ValueError("A softmax over 1 unit is always 1. Use as many units as classes, or 'sigmoid' for two.")
     return tuple(layers)

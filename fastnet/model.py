@@ -11,7 +11,8 @@ import numpy as np
 
 from fastnet import gradient_check, training, validation
 from fastnet.activations import ACTIVATIONS
-from fastnet.engine import Network, Run, aligned_zeros, compiled_train, is_loaded, predict
+from fastnet.compilation import compiled_train, is_loaded
+from fastnet.engine import Network, OptimizerState, Run, aligned_zeros
 from fastnet.errors import NotFittedError
 from fastnet.fixed import FixedSettings
 from fastnet.gradient_check import GradientReport
@@ -20,7 +21,8 @@ from fastnet.kernels import codes
 from fastnet.kernels.plan import UNITS, B, W
 from fastnet.layers import Dense, checked_layers
 from fastnet.losses import LOSSES, loss_for
-from fastnet.optimizers import SGD
+from fastnet.optimizers import SGD, Optimizer
+from fastnet.prediction import Predictor
 from fastnet.progress import Progress
 
 DEFAULT_METRICS = ("accuracy",)
@@ -34,9 +36,9 @@ class Model(FixedSettings):
     layers : sequence of Dense
         From the first hidden layer to the output; one layer alone is logistic or linear regression.
     loss : str or None
-        "binary_crossentropy" (needs a sigmoid output) or "mean_squared_error"; None: by the last activation, sigmoid
-        or linear.
-    optimizer : SGD or None
+        "binary_crossentropy" (needs a sigmoid output), "categorical_crossentropy" (softmax) or "mean_squared_error"
+        (any other); None: by the last activation, sigmoid, softmax or linear.
+    optimizer : SGD, Adam or None
         None: `SGD()`.
     l2 : float, default 0.0
         lambda, for all layers that do not set their own: J += lambda/(2m) * sum ||W||^2, m that of the batch.
@@ -57,7 +59,7 @@ class Model(FixedSettings):
         self,
         layers: Sequence[Dense],
         loss: str | None = None,
-        optimizer: SGD | None = None,
+        optimizer: Optimizer | None = None,
         l2: float = 0.0,
         dtype: Any = "float32",
         seed: int | np.random.Generator | None = None,
@@ -79,19 +81,27 @@ class Model(FixedSettings):
         self.history: History | None = None
         self._network: Network | None = None
         self._parameters = np.empty(0, self.dtype)
+        self._predictor: Predictor | None = None
+        self._optimizer_state: OptimizerState | None = None
         self._shuffle_key = 0
         self._epochs_finished = 0
 
     @property
-    def optimizer(self) -> SGD:
-        """The optimizer; assign another, such as `SGD(0.01)`, to go on with another learning rate."""
+    def optimizer(self) -> Optimizer:
+        """The optimizer; assign another, such as `SGD(0.01)`, to go on with another learning rate.
+
+        One of the same kind goes on with the running means of the one before.
+        """
         return self._optimizer
 
     @optimizer.setter
-    def optimizer(self, optimizer: SGD) -> None:
-        if not isinstance(optimizer, SGD):
-            raise TypeError(f"optimizer must be an SGD(learning_rate), not {optimizer!r}.")
-        validation.in_range_of(self.dtype, optimizer.learning_rate, "learning_rate")
+    def optimizer(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be an SGD(learning_rate) or an Adam(learning_rate), not {optimizer!r}.")
+        for name, value in vars(optimizer).items():
+            validation.in_range_of(self.dtype, value, name)
+        if type(optimizer) is not type(self.__dict__.get("_optimizer")):
+            self._optimizer_state = None
         self._optimizer = optimizer
 
     # ------------------------------------------------------------------------------------------------- parameters
@@ -116,12 +126,13 @@ class Model(FixedSettings):
             if layer.is_bound and not (self._network and np.shares_memory(layer.W, self._parameters)):
                 raise ValueError(f"layers[{index}] belongs to another model already. Make a new Dense for each model.")
         self._network = network
-        self._parameters = aligned_zeros(network.plan(1, backward=False).n_parameters, self.dtype)
+        self._parameters = aligned_zeros(network.n_parameters, self.dtype)
         self._bind_layers()
         for layer, W_drawn in zip(self.layers, weights, strict=True):
             layer.W[:] = W_drawn
         self._shuffle_key = int(generator.integers(2**62))
         self._epochs_finished = 0
+        self._optimizer_state = self._predictor = None
 
     def _bind_layers(self) -> None:
         """Make every layer's W and b views of the parameter vector."""
@@ -131,6 +142,10 @@ class Model(FixedSettings):
     def __copy__(self) -> Model:
         """Copy the parameters too: layers can view only one model's."""
         return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the compiled function, and memory, that predictions use."""
+        return {**self.__dict__, "_predictor": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copied or unpickled model: the layers' views must point into its own vector."""
@@ -166,35 +181,64 @@ class Model(FixedSettings):
 
     # ------------------------------------------------------------------------------------------------- prediction
 
-    def forward(self, X: Any) -> np.ndarray:
+    def forward(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Return A_L, the activations of the last layer, (m, n_L), for X (m, n_x).
 
-        A row's result depends on no other row, to the bit.
+        A row's result depends on no other row, to the bit. With `out` (m, n_L), C-contiguous and of the model's dtype,
+        the result is written there; up to 64 rows of that kind of X then take no memory.
         """
-        X = self._examples(X)
-        return predict(self._built(), self._parameters, X)
+        predictor = self._predictor
+        if predictor is None:
+            X = self._examples(X)  # what is wrong with it is said before seconds of compiling
+            predictor = self._make_predictor()
+        # A prediction of one row takes 3 us, a third of it these lines: an array that is right is only looked at.
+        if not (
+            type(X) is np.ndarray
+            and X.dtype is predictor.dtype
+            and X.ndim == 2
+            and X.shape[1] == predictor.n_features
+            and X.shape[0]
+            and (X.flags.carray or (X.flags.c_contiguous and X.flags.aligned))
+        ):
+            X = self._examples(X)
+        shape = (X.shape[0], predictor.n_outputs)
+        if out is None:
+            out = np.empty(shape, predictor.dtype)
+        else:
+            validation.output(out, shape, predictor.dtype)
+        if not predictor(X, out):
+            self._examples(X)  # says which values are not finite
+        return out
+
+    def _make_predictor(self) -> Predictor:
+        self._predictor = made = Predictor(self._built(), self._parameters)
+        return made
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the prediction for each row of X, (m,) if the last layer has one unit, else (m, n_L).
+        """Return the prediction for each row of X, (m,) if the last layer has one unit or is a softmax, else (m, n_L).
 
-        For a sigmoid output that is 0 or 1, by whether A_L exceeds 0.5; for others, A_L itself.
+        Of a sigmoid output, 0 or 1, by whether A_L exceeds 0.5; of a softmax, the index of the largest A_L, an
+        integer; of others, A_L itself.
         """
         A = self.forward(X)
-        if self._is_classifier:
+        if self.layers[-1].activation == "softmax":
+            classes: np.ndarray = np.argmax(A, axis=1)
+            return classes
+        if self.layers[-1].activation == "sigmoid":
             A = (A > 0.5).astype(self.dtype)
         return A[:, 0] if A.shape[1] == 1 else A
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return probabilities: (m, 2), of the classes 0 and 1, for one sigmoid unit; (m, n_L), of 1, for several.
+        """Return probabilities: (m, 2), of the classes 0 and 1, for one sigmoid unit; else A_L, (m, n_L).
 
         Raises
         ------
         ValueError
-            If the last activation is not the sigmoid.
+            If the last activation is neither the sigmoid nor a softmax.
         """
         if not self._is_classifier:
             raise ValueError(
-                f"predict_proba needs a last activation of 'sigmoid', but the last layer has "
+                f"predict_proba needs a last activation of 'sigmoid' or 'softmax', but the last layer has "
                 f"{self.layers[-1].activation!r}. Use predict(X) for its values."
             )
         A = self.forward(X)
@@ -202,20 +246,21 @@ class Model(FixedSettings):
 
     @property
     def _is_classifier(self) -> bool:
-        return self.layers[-1].activation == "sigmoid"
+        return self.layers[-1].activation in ("sigmoid", "softmax")
 
     # ------------------------------------------------------------------------------------------ cost and gradient
 
     def cost(self, X: Any, y: Any) -> float:
         """Return J of the model on X (m, n_x) and y, (m,) or (m, n_L), L2 term included."""
         X, y = self._data(X, y)
-        return Run(self._built(), self._parameters, X, y, mode=codes.COST).cost()
+        with Run(self._built(), self._parameters, X, y, mode=codes.COST) as run:
+            return run.cost()
 
     def gradients(self, X: Any, y: Any) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return (dW, db) of each layer, shaped as its W and b: the gradient of `cost`; db is None without bias."""
         X, y = self._data(X, y)
-        run = Run(self._built(), self._parameters, X, y, mode=codes.GRADIENT)
-        run.cost()
+        with Run(self._built(), self._parameters, X, y, mode=codes.GRADIENT) as run:
+            run.cost()
         return self._by_layer(run.gradient)
 
     def _by_layer(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
@@ -266,6 +311,7 @@ class Model(FixedSettings):
         batch_size: int | None = 32,
         shuffle: bool = True,
         verbose: Any = "auto",
+        threads: int | None = None,
     ) -> History:
         """Train on X (m, n_x) and y, (m,) or (m, n_L). Calling again goes on from where it stopped.
 
@@ -281,6 +327,9 @@ class Model(FixedSettings):
             Draw a new order of the examples for each epoch.
         verbose : "auto" or bool
             Print a line per epoch; "auto": when standard output is a terminal.
+        threads : int or None
+            None: as many as the work is worth, up to `get_num_threads()`. Never more than cores that are free. The
+            result does not depend on it.
 
         Returns
         -------
@@ -296,6 +345,7 @@ class Model(FixedSettings):
         """
         epochs = validation.positive_integer(epochs, "epochs")
         batch_size = None if batch_size is None else validation.positive_integer(batch_size, "batch_size")
+        threads = None if threads is None else validation.positive_integer(threads, "threads")
         progress = Progress(verbose, epochs)
         X, y = self._data(X, y, build=True)
         shuffle = bool(shuffle) and batch_size is not None
@@ -305,7 +355,9 @@ class Model(FixedSettings):
             with progress.compiling():
                 compiled_train(self.dtype)
             self.history.compile_seconds = time.perf_counter() - start
-        self._train(X, y, progress, self.history, epochs=epochs, batch_size=batch_size, shuffle=shuffle)
+        self._train(
+            X, y, progress, self.history, epochs=epochs, batch_size=batch_size, shuffle=shuffle, threads=threads
+        )
         return self.history
 
     def _train(
@@ -318,32 +370,37 @@ class Model(FixedSettings):
         epochs: int,
         batch_size: int | None = None,
         shuffle: bool = False,
+        threads: int | None = None,
     ) -> None:
         validation.refuse_not_finite(
             self._parameters, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features)."
         )
-        run = Run(
-            self._built(),
+        network = self._built()
+        if self._optimizer_state is None:
+            self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self._parameters), self.dtype)
+        with Run(
+            network,
             self._parameters,
             X,
             y,
-            mode=codes.SGD,
+            mode=self.optimizer,
+            state=self._optimizer_state,
             batch_size=batch_size,
             epochs=epochs,
-            learning_rate=self.optimizer.learning_rate,
             shuffle_key=self._shuffle_key if shuffle else None,
             first_epoch=self._epochs_finished,
-        )
-        try:
-            training.train(run, progress, history)
-        finally:
-            self._epochs_finished += run.finished_epochs
+            threads=threads,
+        ) as run:
+            try:
+                training.train(run, progress, history)
+            finally:
+                self._epochs_finished += run.finished_epochs
 
     def evaluate(self, X: Any, y: Any, metrics: Sequence[str] | str = DEFAULT_METRICS) -> dict[str, float]:
         """Return a dict of "cost" and the metrics, on X (m, n_x) and y.
 
-        The one metric is "accuracy": the share of outputs predicted right, of a sigmoid output. By default it is
-        given for a sigmoid output, and the cost alone for any other.
+        The one metric is "accuracy": the share of outputs predicted right, of a sigmoid or softmax output. By default
+        it is given for those, and the cost alone for any other.
 
         Raises
         ------
@@ -360,13 +417,19 @@ class Model(FixedSettings):
                 raise ValueError(f"metrics must be from 'accuracy', not {metric!r}.")
             if not self._is_classifier:
                 raise ValueError(
-                    f"The metric 'accuracy' needs a last activation of 'sigmoid', but the last layer has "
-                    f"{self.layers[-1].activation!r}. Pass metrics=()."
+                    f"The metric 'accuracy' needs a last activation of 'sigmoid' or 'softmax', but the last "
+                    f"layer has {self.layers[-1].activation!r}. Pass metrics=()."
                 )
         X, y = self._data(X, y)
-        results = {"cost": Run(self._built(), self._parameters, X, y, mode=codes.COST).cost()}
+        with Run(self._built(), self._parameters, X, y, mode=codes.COST) as run:
+            results = {"cost": run.cost()}
         if metrics:
-            results["accuracy"] = float(np.mean((predict(self._built(), self._parameters, X) > 0.5) == (y > 0.5)))
+            predicted = self.predict(X).reshape(len(X), -1)
+            if self.layers[-1].activation == "softmax":
+                right = predicted == (y if y.shape[1] == 1 else np.argmax(y, axis=1, keepdims=True))
+            else:
+                right = predicted == (y > 0.5)
+            results["accuracy"] = float(np.mean(right))
         return results
 
     # ------------------------------------------------------------------------------------------------ description

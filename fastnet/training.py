@@ -8,7 +8,7 @@ import numpy as np
 from fastnet.engine import Run
 from fastnet.errors import TrainingDivergedError
 from fastnet.history import History
-from fastnet.kernels.codes import COST_NOT_FINITE, PARAMETERS_NOT_FINITE
+from fastnet.kernels.codes import COST_NOT_FINITE, LEARNING_RATE, PARAMETERS_NOT_FINITE
 from fastnet.progress import Progress
 
 SNAPSHOT_SECONDS = 0.5
@@ -22,6 +22,8 @@ class Snapshot(NamedTuple):
     totals: np.ndarray
     order: np.ndarray
     gradient: np.ndarray
+    moments: np.ndarray
+    powers: np.ndarray
     taken_at: float
 
 
@@ -47,6 +49,10 @@ def train(run: Run, progress: Progress, history: History) -> None:
                 snapshot = take_snapshot(run, now)
             progress.update(run.costs, run.finished_epochs, run.finished_examples / run.m, now - start)
         history.stopped_reason = "epochs"
+    except KeyboardInterrupt:
+        if run.status == PARAMETERS_NOT_FINITE:  # it came during the call in which the run diverged
+            bring_back(run, snapshot)
+        raise
     finally:
         history.cost = run.costs[: run.finished_epochs].tolist()
         history.seconds = time.perf_counter() - start
@@ -61,6 +67,8 @@ def take_snapshot(run: Run, now: float) -> Snapshot:
         totals=run.totals.copy(),
         order=run.order.copy(),
         gradient=run.gradient.copy(),
+        moments=run.state.moments.copy(),
+        powers=run.state.powers.copy(),
         taken_at=now,
     )
 
@@ -77,28 +85,36 @@ def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
             where = f"the outputs of all layers are finite, but the cost of layer {layer} is not"
     else:
         assert run.status == PARAMETERS_NOT_FINITE
-        layer = run.first_layer_with_bad_parameters()
-        where = f"layer {layer} is the first with a non-finite value in its W or b"
-        repeat(run, snapshot, run.chunks_before(epoch, batch * run.batch_size))
+        layer, in_parameters = run.first_layer_with_bad_parameters()
+        what = "its W or b" if in_parameters else "the optimizer's running mean of squared gradients"
+        where = f"layer {layer} is the first with a non-finite value in {what}"
+        bring_back(run, snapshot)
     return TrainingDivergedError(
         f"Training diverged in epoch {epoch + 1} of {len(run.costs)}, batch {batch + 1}: {where}. The model keeps the "
-        f"last finite parameters. Lower the learning rate ({run.learning_rate:g}), or bring the features of X, and "
-        "targets that are not 0 or 1, to one scale.",
+        f"last finite parameters. Lower the learning rate ({run.settings[LEARNING_RATE]:g}), or bring the features of "
+        "X, and targets that are not 0 or 1, to one scale.",
         epoch=epoch + 1,
         batch=batch + 1,
         layer=layer,
     )
 
 
-def repeat(run: Run, snapshot: Snapshot, until_chunk: int) -> None:
-    """Go back to the snapshot and repeat the run up to that chunk, counted from the start of the run.
+def bring_back(run: Run, snapshot: Snapshot) -> None:
+    """Go back to the snapshot, and repeat the run from there up to the batch whose update made a parameter non-finite.
 
-    Training gives the same bits again, so keeping a copy now and then is enough to recover any moment since.
+    Training gives the same bits again, so keeping a copy now and then is enough to recover any moment since. If Ctrl-C
+    comes in between, the model holds parameters of an earlier moment, finite too.
     """
+    batch_start = run.finished_examples - run.finished_examples % run.batch_size
+    until_chunk = run.chunks_before(run.finished_epochs, batch_start)
+    run.go_on_alone()
     run.parameters[:] = snapshot.parameters
     run.position[:] = snapshot.position
-    run.totals[:] = snapshot.totals
+    run.totals[:] = snapshot.totals[: len(run.totals)]
     run.order[:] = snapshot.order
     run.gradient[:] = snapshot.gradient
+    run.state.moments[:] = snapshot.moments
+    run.state.powers[:] = snapshot.powers
     run.position[run.kernels.LOADED] = 0
-    run.work(until_chunk - run.chunks_before(run.finished_epochs, run.finished_examples))
+    while (chunks := until_chunk - run.chunks_before(run.finished_epochs, run.finished_examples)) > 0:
+        run.work(min(chunks, run.chunks_in_a_call))

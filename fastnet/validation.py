@@ -71,6 +71,14 @@ def positive_number(value: Any, name: str) -> float:
     return number
 
 
+def number_below_one(value: Any, name: str) -> float:
+    """Return `value` as a float of at least zero and less than one; TypeError or ValueError otherwise."""
+    number = real_number(value, name, "a number of at least 0 and less than 1")
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be a number of at least 0 and less than 1, not {value!r}.")
+    return number
+
+
 def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
     """Raise ValueError if a number other than zero is zero or infinite in `dtype`."""
     with np.errstate(over="ignore", under="ignore"):
@@ -129,12 +137,13 @@ def examples(X: Any, dtype: np.dtype, n_features: int | None = None) -> np.ndarr
 
 
 def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, loss: str) -> np.ndarray:
-    """Return y, (m,) or (m, n_L), as an array (m, n_L) that the kernels take.
+    """Return y as an array that the kernels take: (m, n_L), or (m, 1) with the numbers of classes.
 
     Parameters
     ----------
-    y : array_like, (m, n_L), or (m,) if n_L is 1
-        The targets: for cross-entropy 0/1 or probabilities.
+    y : array_like, (m, n_L), or (m,) if n_L is 1 or y holds classes
+        The targets: for binary cross-entropy 0/1 or probabilities; for categorical cross-entropy class indices, or
+        a row for each example with a 1 for its class, or probabilities that sum to 1.
     dtype : numpy.dtype
         The model's.
     X_shape : tuple
@@ -153,15 +162,20 @@ def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, l
     """
     array = real_array(y, "y")
     m, n_x = X_shape
-    wanted, units = ("(m,) or (m, 1)", "unit") if n_outputs == 1 else (f"(m, {n_outputs})", "units")
-    if array.ndim == 2 and array.shape[1] != n_outputs and array.shape in ((n_outputs, m), (n_outputs, n_x)):
+    indices = loss == "categorical_crossentropy" and (array.ndim == 1 or array.shape[1:] == (1,))
+    columns = 1 if indices else n_outputs
+    if loss == "categorical_crossentropy":
+        wanted, units = f"(m,), class indices, or (m, {n_outputs})", "units"
+    else:
+        wanted, units = ("(m,) or (m, 1)", "unit") if n_outputs == 1 else (f"(m, {n_outputs})", "units")
+    if array.ndim == 2 and array.shape[1] != columns and array.shape in ((columns, m), (columns, n_x)):
         transposed = "y.T" if array.shape[1] == m else "X.T and y.T"
         raise ValueError(
             f"y must have shape {wanted}, but has {array.shape}. If examples are columns, as in the course notes, pass "
             f"{transposed}."
         )
     outputs = {1: 1, 2: array.shape[-1] if array.ndim else 0}.get(array.ndim)
-    if outputs != n_outputs:
+    if outputs != columns:
         raise ValueError(
             f"y must have shape {wanted}, as the last layer has {n_outputs} {units}, but has {array.shape}."
         )
@@ -177,7 +191,36 @@ def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, l
             "{} outside [0, 1]",
             "binary_crossentropy takes labels 0 and 1, or probabilities; for -1 and 1 pass (y + 1) / 2.",
         )
-    return checked.reshape(m, n_outputs)
+    elif indices:
+        refuse(
+            array,
+            (checked.reshape(array.shape) < 0) | (array >= n_outputs) | (array != np.floor(array)),
+            "y",
+            f"{{}} other than the classes 0 to {n_outputs - 1}",
+            f"The last layer has {n_outputs} units, one for each class: number the classes from 0.",
+        )
+    elif loss == "categorical_crossentropy":
+        sums = checked.sum(axis=1, dtype=np.float64)
+        refuse(checked, checked < 0, "y", "negative {}", "Its rows must be probabilities, or a 1 among zeros.")
+        refuse(
+            sums,
+            np.abs(sums - 1) > 1e-3,
+            "y.sum(axis=1)",
+            "{} other than 1",
+            "Rows must be probabilities that sum to 1, or a 1 among zeros.",
+        )
+    return checked.reshape(m, columns)
+
+
+def output(out: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
+    """Raise TypeError or ValueError unless `out` is an array that a kernel can write a result of that shape to."""
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
+        came = f"one of {out.dtype}" if isinstance(out, np.ndarray) else repr(out)
+        raise TypeError(f"out must be an array of {dtype}, not {came}.")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, not {out.shape}.")
+    if not out.flags.carray:
+        raise ValueError("out must be C-contiguous, aligned and writable. Pass np.empty_like(out, order='C').")
 
 
 def real_array(values: Any, name: str) -> np.ndarray:

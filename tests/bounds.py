@@ -69,14 +69,14 @@ def network_errors(
     A_0 = caches[0][0]
     E_A = [np.zeros_like(A_0)]
     E_slope = []
-    for (
-        A_prev,
-        W,
-        b,
-        Z,
-        A,
-    ), name in zip(caches, activations, strict=True):
+    for (A_prev, W, b, Z, A), name in zip(caches, activations, strict=True):
         E_Z = np.abs(W) @ E_A[-1] + W.shape[1] * (np.abs(W) @ np.abs(A_prev) + np.abs(b))
+        if name == "softmax":
+            # dA = A (dZ - sum of A dZ). e^-d is off by the rounding of d, a sum by its length.
+            E_d = E_Z + Z.max(axis=0) - Z
+            E_A.append(A * (E_d + (A * E_d).sum(axis=0) + len(A)))
+            E_slope.append(np.zeros_like(A))  # back propagation passes it by: dZ is A - Y
+            continue
         slope = np.abs(reference.activation_derivative(Z, A, name))
         on_kink = (np.abs(Z) <= C * eps * E_Z) & (name in ("relu", "leaky_relu"))
         E_A.append(np.where(on_kink, 1, slope) * E_Z + np.abs(A))
@@ -84,18 +84,24 @@ def network_errors(
         E_slope.append(bend * E_A[-1] + slope + (A**2 if name == "tanh" else 0) + np.where(on_kink, 1 / eps, 0))
 
     _, _, _, Z, A = caches[-1]
+    below_largest = Z.max(axis=0) - Z
     m = Y.shape[1]
     difference = A - Y
     dA, E_dA = difference, E_A[-1] + np.abs(difference)
     if loss == "binary_crossentropy":
         dZ, E_dZ = difference, E_dA
         E_terms = np.abs(difference) * E_Z + np.abs(Z) + 1
+    elif loss == "categorical_crossentropy":
+        # The cost of an example is the sum of Y d, and log(1 + the sum of e^-d), which passes on errors times A.
+        dZ, E_dZ = difference, E_dA
+        own = len(A) * Y * below_largest + A * (below_largest + len(A))
+        E_terms = np.abs(difference) * E_Z + own
     else:
         E_terms = np.abs(difference) * E_dA
     gradients = {}
     for layer in range(len(caches), 0, -1):
         A_prev, W, _, Z, A = caches[layer - 1]
-        if layer < len(caches) or loss != "binary_crossentropy":
+        if layer < len(caches) or loss == "mean_squared_error":
             slope = reference.activation_derivative(Z, A, activations[layer - 1])
             dZ = dA * slope
             E_dZ = np.abs(slope) * E_dA + np.abs(dA) * E_slope[layer - 1] + np.abs(dZ)

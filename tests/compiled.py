@@ -10,6 +10,7 @@ from conftest import JIT_DISABLED
 from numba import njit
 
 from fastnet import SGD, Dense, Model
+from fastnet.engine import Run
 from fastnet.kernels.jit import OPTIONS
 
 
@@ -19,10 +20,13 @@ def from_python(kernel: Callable[..., Any]) -> Callable[..., Any]:
     return kernel if JIT_DISABLED else njit(**OPTIONS)(kernel.py_func)
 
 
-def make_model(units, activations, *, loss=None, l2=0.0, dtype="float64", learning_rate=0.1, seed=0, scale=None):
+def make_model(
+    units, activations, *, loss=None, l2=0.0, dtype="float64", learning_rate=0.1, seed=0, scale=None, optimizer=None,
+    use_bias=True,
+):  # fmt: skip
     """Return a built model: `units` begins with the number of features. `scale` draws weights and biases anew."""
-    layers = [Dense(n, g) for n, g in zip(units[1:], activations, strict=True)]
-    model = Model(layers, loss=loss, optimizer=SGD(learning_rate), l2=l2, dtype=dtype, seed=seed)
+    layers = [Dense(n, g, use_bias=use_bias) for n, g in zip(units[1:], activations, strict=True)]
+    model = Model(layers, loss=loss, optimizer=optimizer or SGD(learning_rate), l2=l2, dtype=dtype, seed=seed)
     model.build(units[0])
     if scale is not None:
         model.parameters[:] = np.random.default_rng(seed).standard_normal(model.parameters.size) * scale
@@ -43,3 +47,20 @@ def random_data(m, n_x, n_outputs=1, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((m, n_x)).astype(np.float32).astype(np.float64)
     return X, (rng.random((m, n_outputs)) < 0.5).astype(np.float64)
+
+
+def random_classes(m, n_classes, seed=0):
+    """Return classes (m,) from 0 to n_classes - 1, and the same one-hot (m, n_classes)."""
+    classes = np.random.default_rng(seed).integers(n_classes, size=m)
+    return classes, np.eye(n_classes)[classes]
+
+
+def raw_run(model, X, y, **settings):
+    """Return an `engine.Run` over the data as `Model.fit` would make it, with the model's optimizer."""
+    X, y = model._data(X, y)
+    return Run(model._built(), model.parameters, X, y, **{"mode": model.optimizer, **settings})
+
+
+def reference_optimizer(optimizer):
+    """Return the reference's optimizer of the same kind and settings."""
+    return getattr(reference, type(optimizer).__name__)(**vars(optimizer))

@@ -38,10 +38,18 @@ def sigmoid(Z: np.ndarray) -> np.ndarray:
     return np.where(Z >= 0, 1, e) / (1 + e)
 
 
+def softmax(Z: np.ndarray) -> np.ndarray:
+    """Return e^Z / sum of e^Z over the units of each example; the largest is taken out, or e^Z would overflow."""
+    e = np.exp(Z - Z.max(axis=0))
+    return e / e.sum(axis=0)
+
+
 def activation(Z: np.ndarray, name: str) -> np.ndarray:
     """Return g(Z)."""
     if name == "sigmoid":
         return sigmoid(Z)
+    if name == "softmax":
+        return softmax(Z)
     if name == "tanh":
         return np.tanh(Z)
     if name == "relu":
@@ -96,6 +104,15 @@ def cross_entropy_cost(Z: np.ndarray, Y: np.ndarray) -> float:
     return float(np.sum(np.maximum(Z, 0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))) / m)
 
 
+def categorical_cross_entropy_cost(Z: np.ndarray, Y: np.ndarray) -> float:
+    """Return -(1/m) sum Y log A for A = softmax(Z) and Y whose columns sum to 1, in a form that is exact for any Z."""
+    m = Y.shape[1]
+    below_largest = Z.max(axis=0) - Z
+    e = np.exp(-below_largest)
+    e[Z.argmax(axis=0), np.arange(m)] = 0  # e^0, left to log1p, which keeps what is small beside it
+    return float((np.sum(Y * below_largest) + np.sum(np.log1p(e.sum(axis=0)))) / m)
+
+
 def squared_error_cost(A: np.ndarray, Y: np.ndarray) -> float:
     """Return 1/(2m) sum (A - Y)^2."""
     return float(np.sum((A - Y) ** 2) / (2 * Y.shape[1]))
@@ -105,7 +122,12 @@ def compute_cost(caches: list[Cache], Y: np.ndarray, parameters: Parameters, los
     """Return J: the loss, averaged over the examples, and lambda/(2m) times the sum of all W squared."""
     m = Y.shape[1]
     _, _, _, Z, A = caches[-1]
-    cost = cross_entropy_cost(Z, Y) if loss == "binary_crossentropy" else squared_error_cost(A, Y)
+    if loss == "binary_crossentropy":
+        cost = cross_entropy_cost(Z, Y)
+    elif loss == "categorical_crossentropy":
+        cost = categorical_cross_entropy_cost(Z, Y)
+    else:
+        cost = squared_error_cost(A, Y)
     if l2:
         squares = sum(np.sum(parameters[f"W{layer}"] ** 2) for layer in range(1, depth(parameters) + 1))
         cost += float(l2 / (2 * m) * squares)
@@ -136,9 +158,9 @@ def activation_backward(dA: np.ndarray, cache: Cache, name: str) -> np.ndarray:
 
 
 def output_gradient(caches: list[Cache], Y: np.ndarray, activations: list[str], loss: str) -> np.ndarray:
-    """Return dZ of the last layer: A - Y for the sigmoid with cross-entropy, else (A - Y) * g'(Z)."""
+    """Return dZ of the last layer: A - Y for sigmoid or softmax with cross-entropy, else (A - Y) * g'(Z)."""
     difference = caches[-1][4] - Y
-    if loss == "binary_crossentropy":
+    if loss in ("binary_crossentropy", "categorical_crossentropy"):
         return difference
     return activation_backward(difference, caches[-1], activations[-1])
 
@@ -158,11 +180,42 @@ def backward(caches: list[Cache], Y: np.ndarray, activations: list[str], loss: s
 # ----------------------------------------------------------------------------------------------------------- training
 
 
-def update_parameters(parameters: Parameters, gradients: Parameters, learning_rate: float) -> None:
-    """Take one step of gradient descent, in place."""
-    for layer in range(1, depth(parameters) + 1):
-        parameters[f"W{layer}"] -= learning_rate * gradients[f"dW{layer}"]
-        parameters[f"b{layer}"] -= learning_rate * gradients[f"db{layer}"]
+class SGD:
+    """Gradient descent: p <- p - alpha dp."""
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+
+    def update(self, parameters: Parameters, gradients: Parameters) -> None:
+        """Take one step, in place."""
+        for name, p in parameters.items():
+            p -= self.learning_rate * gradients[f"d{name}"]
+
+
+class Adam:
+    """Adam, algorithm 1 of Kingma and Ba, Adam: a method for stochastic optimization, 2015."""
+
+    def __init__(
+        self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+    ) -> None:
+        self.learning_rate, self.beta1, self.beta2, self.epsilon = learning_rate, beta1, beta2, epsilon
+        self.t = 0
+        self.m: Parameters = {}
+        self.v: Parameters = {}
+
+    def update(self, parameters: Parameters, gradients: Parameters) -> None:
+        """Take one step, in place."""
+        self.t += 1
+        for name, p in parameters.items():
+            g = gradients[f"d{name}"]
+            self.m[name] = self.beta1 * self.m.get(name, 0) + (1 - self.beta1) * g
+            self.v[name] = self.beta2 * self.v.get(name, 0) + (1 - self.beta2) * g**2
+            m_unbiased = self.m[name] / (1 - self.beta1**self.t)
+            v_unbiased = self.v[name] / (1 - self.beta2**self.t)
+            p -= self.learning_rate * m_unbiased / (np.sqrt(v_unbiased) + self.epsilon)
+
+
+Optimizer = SGD | Adam
 
 
 def step(
@@ -171,13 +224,13 @@ def step(
     parameters: Parameters,
     activations: list[str],
     loss: str,
-    learning_rate: float,
+    optimizer: Optimizer,
     l2: float = 0.0,
 ) -> float:
     """Update the parameters once, in place; return the cost before."""
     _, caches = forward(X, parameters, activations)
     cost = compute_cost(caches, Y, parameters, loss, l2)
-    update_parameters(parameters, backward(caches, Y, activations, loss, l2), learning_rate)
+    optimizer.update(parameters, backward(caches, Y, activations, loss, l2))
     return cost
 
 
@@ -187,7 +240,7 @@ def train_epoch(
     parameters: Parameters,
     activations: list[str],
     loss: str,
-    learning_rate: float,
+    optimizer: Optimizer,
     *,
     batch_size: int,
     order: np.ndarray | None = None,
@@ -199,7 +252,7 @@ def train_epoch(
     for start in range(0, m, batch_size):
         batch = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
         X_batch, Y_batch = X[:, batch], Y[:, batch]
-        total += step(X_batch, Y_batch, parameters, activations, loss, learning_rate, l2) * X_batch.shape[1]
+        total += step(X_batch, Y_batch, parameters, activations, loss, optimizer, l2) * X_batch.shape[1]
     return total / m
 
 

@@ -1,5 +1,7 @@
 """The three products of a dense layer, and the bias gradient, against NumPy over odd shapes."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from bounds import DTYPES, SEVEN_UNITS, TEN_BATCHES, Guarded, assert_within
@@ -7,19 +9,47 @@ from compiled import from_python
 from conftest import JIT_DISABLED
 
 from fastnet.kernels import dense
-from fastnet.kernels.plan import LANES, padded, padded_transpose
+from fastnet.kernels.plan import K_PACKED, LANES, PADDING, PANEL, TEMPORARY, padded
 
 UNITS = (1, 7, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 16, 65) if JIT_DISABLED else TEN_BATCHES
-WIDE = 300  # more than one K_BLOCK
+CHUNKS = tuple(m for m in BATCHES if m <= 512)
+BEYOND_A_K_BLOCK = 70 if JIT_DISABLED else dense.K_BLOCK + 3
 
 
 def columns_in_block(m):
     return min(LANES, padded(m))
 
 
+def in_blocks(matrix, ld):
+    """Return a matrix (n, m) as the scratch vector holds it, padded rows and columns NaN: what lies there must not
+    matter."""
+    n, m = matrix.shape
+    blocks = np.full((-(-m // ld), padded(n), ld), np.nan, matrix.dtype)
+    for q, block in enumerate(blocks):
+        here = matrix[:, q * ld : (q + 1) * ld]
+        block[:n, : here.shape[1]] = here
+    return blocks
+
+
+def in_panels(matrix, ld):
+    """Return the transpose of a matrix (n, m) as the scratch vector holds it: panels (examples, PANEL), padding NaN."""
+    n, m = matrix.shape
+    panels = np.full((-(-n // PANEL), -(-m // ld) * ld, PANEL), np.nan, matrix.dtype)
+    for p, panel in enumerate(panels):
+        rows = matrix[p * PANEL : (p + 1) * PANEL]
+        panel[:m, : len(rows)] = rows.T
+    return panels
+
+
+def from_blocks(flat, n, ld):
+    """Return what the blocks of a chunk hold, (n, examples), and what lies in their padding."""
+    blocks = flat.reshape(-1, padded(n), ld)
+    return blocks[:, :n].transpose(1, 0, 2).reshape(n, -1), blocks[:, n:]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_prev", [*UNITS, WIDE])
+@pytest.mark.parametrize("n_prev", [*UNITS, BEYOND_A_K_BLOCK])
 @pytest.mark.parametrize("n", UNITS)
 def test_matmul_plus_bias(n, n_prev, dtype):
     rng = np.random.default_rng(n)
@@ -34,11 +64,8 @@ def test_matmul_plus_bias(n, n_prev, dtype):
             from_python(dense.matmul_plus_bias)(
                 n, n_prev, columns, parameters, 0, b_at, S.whole, S.offset, S.offset + n_prev * ld, ld
             )
-            W, b = (
-                parameters[: n * n_prev].reshape(n, n_prev).astype(float),
-                parameters[n * n_prev :, None].astype(float),
-            )
-            b = b if with_bias else np.zeros_like(b)
+            W = parameters[: n * n_prev].reshape(n, n_prev).astype(float)
+            b = parameters[n * n_prev :, None].astype(float) * with_bias
             A = A_prev[:, :columns].astype(float)
             Z = S.inside[n_prev * ld :].reshape(n, ld)
             assert_within(Z[:, :columns], W @ A + b, np.abs(W) @ np.abs(A) + np.abs(b), n_prev + 1)
@@ -47,58 +74,181 @@ def test_matmul_plus_bias(n, n_prev, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_prev", UNITS)
-@pytest.mark.parametrize("n", [*UNITS, WIDE])
-def test_input_gradient(n, n_prev, dtype):
+@pytest.mark.parametrize(
+    ("m", "first", "last"), [(1, 0, 16), (70, 16, 80), (65, 64, 80), (512, 0, 512), (300, 48, 304)]
+)
+@pytest.mark.parametrize("n_prev", [7, 45] if JIT_DISABLED else [7, 128, 300, 2049])
+@pytest.mark.parametrize("n", [1, 17] if JIT_DISABLED else [1, 17, 65])
+def test_wide_matmul_plus_bias_is_the_other_to_the_bit(n, n_prev, m, first, last, dtype):
+    """Of the examples first to last alone, with b and without."""
+    if JIT_DISABLED and m > 70:
+        pytest.skip("slow in plain Python")
     rng = np.random.default_rng(n)
-    for m in BATCHES:
-        columns, ld = columns_in_block(m), LANES
-        W = rng.standard_normal((n, n_prev)).astype(dtype)
-        dZ = rng.standard_normal((n, ld)).astype(dtype)
-        S = Guarded(n * ld + n_prev * ld, dtype)
-        S.inside[: n * ld] = dZ.ravel()
-        from_python(dense.input_gradient)(n, n_prev, columns, W.ravel(), 0, S.whole, S.offset, S.offset + n * ld, ld)
-        W, dZ = W.astype(float), dZ[:, :columns].astype(float)
-        dA_prev = S.inside[n * ld :].reshape(n_prev, ld)
-        assert_within(dA_prev[:, :columns], W.T @ dZ, np.abs(W.T) @ np.abs(dZ), n)
-        assert np.isnan(dA_prev[:, columns:]).all()
+    ld = columns_in_block(m)
+    parameters = rng.standard_normal(n * n_prev + n).astype(dtype)
+    A_prev = rng.standard_normal((n_prev, -(-m // ld) * ld)).astype(dtype)
+    source, block = in_blocks(A_prev, ld), padded(n) * ld
+    for b in (n * n_prev, -1):
+        S = Guarded(TEMPORARY + source.size + len(source) * block, dtype)
+        a_prev, z = S.offset + TEMPORARY, S.offset + TEMPORARY + source.size
+        S.inside[TEMPORARY : TEMPORARY + source.size] = source.ravel()
+        from_python(dense.wide_matmul_plus_bias)(
+            n, n_prev, first, last, parameters, 0, b, S.whole, a_prev, source[0].size, z, block, ld, S.offset
+        )
+        Z, beyond = from_blocks(S.inside[TEMPORARY + source.size :], n, ld)
+        W, bias = parameters[: n * n_prev].reshape(n, n_prev).astype(float), parameters[n * n_prev :, None] * (b >= 0)
+        A = A_prev[:, first:last].astype(float)
+        magnitude = np.abs(W) @ np.abs(A) + np.abs(bias)
+        assert_within(Z[:, first:last], W @ A + bias, magnitude, n_prev + 1)
+        assert np.isnan(Z[:, :first]).all()
+        assert np.isnan(Z[:, last:]).all()
+        assert np.isnan(beyond).all()
         S.assert_guards()
+        for start in range(first, last, ld):
+            columns, T = min(last - start, ld), np.full((n_prev + n) * LANES, np.nan, dtype)
+            T[: n_prev * LANES].reshape(n_prev, LANES)[:, :columns] = A_prev[:, start : start + columns]
+            from_python(dense.matmul_plus_bias)(n, n_prev, columns, parameters, 0, b, T, 0, n_prev * LANES, LANES)
+            same = T[n_prev * LANES :].reshape(n, LANES)[:, :columns]
+            np.testing.assert_array_equal(Z[:, start : start + columns], same)
+
+
+def check_input_gradient(n, n_prev, m, first, last, dtype):
+    rng = np.random.default_rng(n)
+    ld = columns_in_block(m)
+    W = rng.standard_normal((n, n_prev)).astype(dtype)
+    dZ = rng.standard_normal((n, -(-m // ld) * ld)).astype(dtype)
+    blocks = in_blocks(dZ, ld)
+    block_prev = padded(n_prev) * ld
+    S = Guarded(TEMPORARY + blocks.size + len(blocks) * block_prev, dtype)
+    dz, da_prev = S.offset + TEMPORARY, S.offset + TEMPORARY + blocks.size
+    S.inside[TEMPORARY:][: blocks.size] = blocks.ravel()
+    from_python(dense.input_gradient)(
+        n, n_prev, first, last, W.ravel(), 0, S.whole, dz, padded(n) * ld, da_prev, block_prev, ld, S.offset
+    )
+    dA_prev, beyond = from_blocks(S.inside[TEMPORARY + blocks.size :], n_prev, ld)
+    W, dZ = W.astype(float), dZ[:, first:last].astype(float)
+    assert_within(dA_prev[:, first:last], W.T @ dZ, np.abs(W.T) @ np.abs(dZ), n)
+    assert np.isnan(dA_prev[:, :first]).all()
+    assert np.isnan(dA_prev[:, last:]).all()
+    assert np.isnan(beyond).all()
+    S.assert_guards()
+    return dA_prev[:, first:last], not np.isnan(S.inside[:TEMPORARY]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_prev", UNITS)
+@pytest.mark.parametrize("n", [*UNITS, BEYOND_A_K_BLOCK])
+def test_input_gradient(n, n_prev, dtype):
+    for m in CHUNKS:
+        last = padded(m)
+        for first in {0, last // 2 // PADDING * PADDING}:
+            _, packed = check_input_gradient(n, n_prev, m, first, last, dtype)
+            assert not packed
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [5] if JIT_DISABLED else [1, 33, K_PACKED + 1, dense.K_BLOCK + 3])
+def test_input_gradient_of_a_matrix_that_is_laid_out_anew(n, dtype):
+    """From enough columns on, and only then; an example's result is the same bits either way."""
+    n_prev, columns = dense.PACK_INPUTS + 5, dense.PACK_COLUMNS
+    whole, packed = check_input_gradient(n, n_prev, 150, 48, 48 + columns, dtype)
+    assert packed
+    part, packed = check_input_gradient(n, n_prev, 150, 48, 48 + columns - PADDING, dtype)
+    assert not packed
+    np.testing.assert_array_equal(whole[:, :-PADDING], part)
+
+
+def problem_of_weights(n, n_prev, m, dtype):
+    rng = np.random.default_rng(n)
+    dZ = rng.standard_normal((n, m)).astype(dtype)
+    A_prev = rng.standard_normal((n_prev, m)).astype(dtype)
+    return dZ, A_prev, rng.standard_normal(n * n_prev + n).astype(dtype)
+
+
+def pieces(n, step):
+    """Yield the whole of 0 to n, then two parts of it, the first of them a multiple of `step`."""
+    yield [(0, n)]
+    middle = n // 2 // step * step
+    yield [(0, middle), (middle, n)]
+
+
+def guarded_gradient(before, add):
+    """Return guarded memory for dW and then db, which holds `before` if that is to be added to."""
+    gradient = Guarded(before.size, before.dtype)
+    if add:
+        gradient.inside[:] = before
+    return gradient
+
+
+def assert_gradient(gradient, dZ, A_prev, before, add):
+    old = before.astype(float) * add
+    D, A = dZ.astype(float), A_prev.astype(float)
+    exact = np.concatenate([(D @ A.T).ravel(), D.sum(axis=1)]) + old
+    magnitude = np.concatenate([(np.abs(D) @ np.abs(A.T)).ravel(), np.abs(D).sum(axis=1)]) + np.abs(old)
+    assert_within(gradient.inside, exact, magnitude, dZ.shape[1] + 1)
+    gradient.assert_guards()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_prev", UNITS)
 @pytest.mark.parametrize("n", UNITS)
 def test_weight_and_bias_gradient(n, n_prev, dtype):
-    rng = np.random.default_rng(n)
-    for m in (m for m in BATCHES if m <= 512):
+    """By rows and by columns, in one part or in two, to the same bits."""
+    for m, add in product(CHUNKS, (False, True)):
         ld = columns_in_block(m)
-        blocks, ldt = -(-m // ld), padded_transpose(n_prev)
-        dZ = rng.standard_normal((n, m)).astype(dtype)
-        A_prev = rng.standard_normal((n_prev, m)).astype(dtype)
-        # What lies in the padding must not matter, so it is NaN; so is the head of S, where overhanging tiles are made.
-        in_blocks = np.full((blocks, padded(n), ld), np.nan, dtype)
-        for q in range(blocks):
-            here = dZ[:, q * ld : (q + 1) * ld]
-            in_blocks[q, :n, : here.shape[1]] = here
-        transposed = np.full((m, ldt), np.nan, dtype)
-        transposed[:, :n_prev] = A_prev.T
-        S = np.concatenate([np.full(256, np.nan, dtype), in_blocks.ravel(), transposed.ravel()])
-        at = 256 + in_blocks.size
-        before = rng.standard_normal(n * n_prev + n).astype(dtype)
-        for add in (False, True):
-            gradient = Guarded(n * n_prev + n, dtype)
-            if add:
-                gradient.inside[:] = before
+        dZ, A_prev, before = problem_of_weights(n, n_prev, m, dtype)
+        blocks, panels = in_blocks(dZ, ld), in_panels(A_prev, ld)
+        S = np.concatenate([np.full(TEMPORARY, np.nan, dtype), blocks.ravel(), panels.ravel()])
+        dz, at, block, panel = TEMPORARY, TEMPORARY + blocks.size, padded(n) * ld, panels[0].size
+        results = set()
+        for rows, columns in product(pieces(n, dense.TALL), pieces(n_prev, PANEL)):
+            gradient = guarded_gradient(before, add)
             w, b = gradient.offset, gradient.offset + n * n_prev
-            block = padded(n) * ld
-            from_python(dense.weight_gradient)(n, n_prev, m, S, 256, block, ld, at, ldt, gradient.whole, w, add)
-            from_python(dense.bias_gradient)(n, m, S, 256, block, ld, gradient.whole, b, add)
-            old = before.astype(float) * add
-            D, A = dZ.astype(float), A_prev.astype(float)
-            exact = np.concatenate([(D @ A.T).ravel(), D.sum(axis=1)]) + old
-            magnitude = np.concatenate([(np.abs(D) @ np.abs(A.T)).ravel(), np.abs(D).sum(axis=1)]) + np.abs(old)
-            assert_within(gradient.inside, exact, magnitude, m + 1)
-            gradient.assert_guards()
+            for i, i_end in rows:
+                for j, j_end in columns:
+                    from_python(dense.weight_gradient)(
+                        i, i_end, j, j_end, n_prev, m, S, dz, block, ld, at, panel, 0, gradient.whole, w, add
+                    )
+                from_python(dense.bias_gradient)(i, i_end, m, S, dz, block, ld, gradient.whole, b, add)
+            assert_gradient(gradient, dZ, A_prev, before, add)
+            results.add(gradient.inside.tobytes())
+        assert len(results) == 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_prev", [70] if JIT_DISABLED else [33, 70, 2049])
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_weight_gradient_of_wide_input(n, n_prev, dtype):
+    for m, add in product(CHUNKS, (False, True)):
+        ld = columns_in_block(m)
+        dZ, A_prev, before = problem_of_weights(n, n_prev, m, dtype)
+        blocks, inputs = in_blocks(dZ, ld), in_blocks(A_prev, ld)
+        S = np.concatenate([blocks.ravel(), inputs.ravel()])
+        block, block_prev = padded(n) * ld, padded(n_prev) * ld
+        results = set()
+        for columns in pieces(n_prev, PANEL):
+            gradient = guarded_gradient(before, add)
+            w, b = gradient.offset, gradient.offset + n * n_prev
+            for j, j_end in columns:
+                from_python(dense.weight_gradient_of_wide_input)(
+                    n, j, j_end, n_prev, m, S, 0, block, ld, blocks.size, block_prev, gradient.whole, w, add
+                )
+            from_python(dense.bias_gradient)(0, n, m, S, 0, block, ld, gradient.whole, b, add)
+            assert_gradient(gradient, dZ, A_prev, before, add)
+            results.add(gradient.inside.tobytes())
+        assert len(results) == 1
+
+
+def test_an_empty_share_of_a_gradient_touches_nothing():
+    S = Guarded(TEMPORARY + 64, "float32")
+    from_python(dense.weight_gradient)(3, 3, 0, 5, 5, 1, S.whole, 0, 16, 16, 16, 16, 0, S.whole, 0, False)
+    from_python(dense.weight_gradient)(3, 3, 0, PANEL, PANEL, 1, S.whole, 0, 16, 16, 16, 16, 0, S.whole, 0, False)
+    from_python(dense.input_gradient)(1, 1, 16, 16, S.whole, 0, S.whole, 0, 1024, 1024, 1024, 64, 0)
+    from_python(dense.weight_gradient)(0, 3, 5, 5, 5, 1, S.whole, 0, 16, 16, 16, 16, 0, S.whole, 0, False)
+    from_python(dense.weight_gradient_of_wide_input)(3, 5, 5, 5, 1, S.whole, 0, 16, 16, 0, 16, S.whole, 0, False)
+    from_python(dense.bias_gradient)(3, 3, 1, S.whole, 0, 16, 16, S.whole, 0, False)
+    assert np.isnan(S.inside).all()
+    S.assert_guards()
 
 
 def test_reaching_outside_an_array_is_an_error_in_the_checked_modes():

@@ -1,4 +1,4 @@
-"""exp, tanh, sigmoid and log1p: the errors that their docstrings state, over the whole range."""
+"""exp, tanh, sigmoid, log1p and log1p_of_sum: the errors that their docstrings state, over the whole range."""
 
 import mpmath
 import numpy as np
@@ -12,14 +12,15 @@ from fastnet.kernels.jit import kernel
 LOWEST = {"float32": -86.98, "float64": -708.03}
 HIGHEST = {"float32": 88.72283, "float64": 709.782712893384}
 STATED_ULP = {
-    "float32": {"exp": 1.1, "tanh": 2.5, "sigmoid": 2.2, "log1p": 2.0},
-    "float64": {"exp": 1.0, "tanh": 2.5, "sigmoid": 1.7, "log1p": 1.9},
+    "float32": {"exp": 1.1, "tanh": 2.5, "sigmoid": 2.2, "log1p": 2.0, "log1p_of_sum": 2.0},
+    "float64": {"exp": 1.0, "tanh": 2.5, "sigmoid": 1.7, "log1p": 1.9, "log1p_of_sum": 1.9},
 }
 EXACT = {
     "exp": mpmath.exp,
     "tanh": mpmath.tanh,
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
     "log1p": mpmath.log1p,
+    "log1p_of_sum": mpmath.log1p,
 }
 
 
@@ -43,8 +44,8 @@ def apply(name, x):
 
 def whole_range(name, dtype, n):
     """Return points spread over every binade of the range, both signs, and evenly over the range itself."""
-    low = {"log1p": 0.0, "tanh": -40.0}.get(name, LOWEST[dtype])
-    high = {"log1p": 1.0, "tanh": 40.0}.get(name, HIGHEST[dtype])
+    low = {"log1p": 0.0, "log1p_of_sum": 0.0, "tanh": -40.0}.get(name, LOWEST[dtype])
+    high = {"log1p": 1.0, "log1p_of_sum": 2.0**100 * (1 - 2**-24), "tanh": 40.0}.get(name, HIGHEST[dtype])
     integer = np.uint32 if dtype == "float32" else np.uint64
     sides = [np.linspace(low, high, n).astype(dtype)]
     for sign, end in ((1, high), (-1, -low)):
@@ -75,7 +76,8 @@ def test_error_is_within_the_stated_ulp(name, dtype):
 @pytest.mark.parametrize("name", EXACT)
 def test_error_on_a_million_float32(name):
     x = whole_range(name, "float32", 700_000)
-    exact = {"sigmoid": lambda z: 1 / (1 + np.exp(-z))}.get(name, getattr(np, name, None))(x.astype(np.float64))
+    others = {"sigmoid": lambda z: 1 / (1 + np.exp(-z)), "log1p_of_sum": np.log1p}
+    exact = others.get(name, getattr(np, name, None))(x.astype(np.float64))
     ulp = np.spacing(np.abs(exact.astype(np.float32))).astype(np.float64)
     errors = np.abs(apply(name, x) - exact) / ulp
     stated = STATED_ULP["float32"][name]
@@ -89,7 +91,8 @@ def test_ends_of_the_range(dtype):
     np.testing.assert_array_equal(apply("exp", x), np.array([1, 1, np.nan, np.inf, 0, np.inf, 0], dtype))
     np.testing.assert_array_equal(apply("tanh", x), np.array([0, 0, np.nan, 1, -1, 1, -1], dtype))
     np.testing.assert_array_equal(apply("sigmoid", x), np.array([0.5, 0.5, np.nan, 1, 0, 1, 0], dtype))
-    np.testing.assert_array_equal(apply("log1p", x[:3]), np.array([0, 0, np.nan], dtype))
+    for name in ("log1p", "log1p_of_sum"):
+        np.testing.assert_array_equal(apply(name, x[:3]), np.array([0, 0, np.nan], dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

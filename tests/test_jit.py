@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnet.kernels import jit, network
+from fastnet.kernels import epochs, jit, prediction
 
 ROOT = Path(__file__).parent.parent
 
 PREDICT = """
 import sys
 from fastnet import Dense, Model
-from fastnet.engine import compiled_forward
+from fastnet.prediction import compiled_forward
 model = Model([Dense(1, "leaky_relu")], loss="mean_squared_error")
 model.build(1)
 model.layers[0].W = [[1.0]]
@@ -47,7 +47,8 @@ def test_the_cache_is_used_and_notices_an_edited_helper(tmp_path):
 
 
 @pytest.mark.jit
-def test_without_a_folder_to_cache_in_it_compiles_all_the_same(monkeypatch):
+@pytest.mark.parametrize("factory", [epochs.make_train, prediction.make_forward])
+def test_without_a_folder_to_cache_in_it_compiles_all_the_same(factory, monkeypatch):
     real = jit.njit
 
     def njit_without_cache(*arguments, cache=False, **options):
@@ -56,7 +57,7 @@ def test_without_a_folder_to_cache_in_it_compiles_all_the_same(monkeypatch):
         return real(*arguments, **options)
 
     monkeypatch.setattr(jit, "njit", njit_without_cache)
-    entry = jit.entry_point.__wrapped__(network.make_forward, np.dtype("float32"))
+    entry = jit.entry_point.__wrapped__(factory, np.dtype("float32"))
     assert len(entry.signatures) == 1
 
 

@@ -1,5 +1,7 @@
 """The loss kernels against the reference and, for extreme logits, against mpmath."""
 
+from itertools import permutations
+
 import mpmath
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import reference
 from bounds import DTYPES, TEN_BATCHES, Guarded, assert_within
 from compiled import from_python
 
-from fastnet.kernels.losses import binary_crossentropy, mean_squared_error
+from fastnet.kernels.losses import binary_crossentropy, categorical_crossentropy, mean_squared_error, softmax
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -54,3 +56,107 @@ def test_mean_squared_error(dtype):
         assert_within(terms.inside, difference**2 / 2, difference**2 / 2, 1)
         dA.assert_guards()
         terms.assert_guards()
+
+
+CLASSES = (2, 3, 7, 17, 65)
+
+
+def call_categorical(Z, Y, columns, ld):
+    """Return A, dZ and terms of logits Z (n, columns), computed side by side in guarded memory with row stride ld."""
+    n = len(Z)
+    S = Guarded(4 * n * ld, Z.dtype)
+    z, y, dz, term = S.inside.reshape(4, n, ld)
+    z[:, :columns], y[:, :columns] = Z, Y
+    at = [S.offset + i * n * ld for i in range(4)]
+    from_python(categorical_crossentropy)(n, columns, S.whole, *at, ld)
+    S.assert_guards()
+    for block, rows in ((z, n), (dz, n), (term, 1)):
+        assert np.isnan(block[:rows, columns:]).all()
+    assert np.isnan(term[1:]).all()
+    np.testing.assert_array_equal(y[:, :columns], Y)
+    return z[:, :columns].copy(), dz[:, :columns].copy(), term[0, :columns].copy()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", CLASSES)
+def test_categorical_crossentropy(n, dtype):
+    for columns in (m for m in TEN_BATCHES if m <= 64):
+        rng = np.random.default_rng(n)
+        Z = (rng.standard_normal((n, columns)) * 5).astype(dtype)
+        hard, soft = np.eye(n)[rng.integers(n, size=columns)].T, rng.dirichlet(np.full(n, 0.3), columns).T
+        for Y in (hard.astype(dtype), soft.astype(dtype)):
+            A, dZ, terms = call_categorical(Z, Y, columns, ld=64)
+            z, y = Z.astype(float), Y.astype(float)
+            a, d = reference.softmax(z), z.max(axis=0) - z
+            # e^-d is off by the rounding of d, a sum of n by its length.
+            E_A = a * (d + (a * d).sum(axis=0) + n)
+            assert_within(A, a, E_A, 1)
+            assert_within(dZ, a - y, E_A + np.abs(a - y), 1)
+            costs = [reference.categorical_cross_entropy_cost(z[:, [i]], y[:, [i]]) for i in range(columns)]
+            assert_within(terms, np.array(costs), (n * y * d + a * (d + n)).sum(axis=0), 1)
+
+
+EXTREME_LOGITS = [
+    (0.0, 0.0, 0.0), (1e30, 1e30, 1e30), (-1e30, -1e30, 0.0), (1e30, 0.0, -1e30), (500.0, 500.0, -500.0),
+    (1e-30, 0.0, -1e-30), (80.0, 0.0, 79.0), (30.0, -30.0, 0.0), (-88.0, 0.0, -88.0), (7.0, 7.0, 6.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("logits", EXTREME_LOGITS)
+def test_categorical_crossentropy_is_exact_for_any_logits(logits, dtype):
+    """Ties, and differences beyond what e^-d can hold: every order of the classes, every class as the right one."""
+    smallest = float(np.finfo(dtype).tiny)
+    for order in permutations(range(3)):
+        for y in (*np.eye(3), np.array([0.25, 0.0, 0.75])):
+            Z = np.array([[logits[i]] for i in order], dtype)
+            A, dZ, terms = call_categorical(Z, y[:, None].astype(dtype), 1, ld=16)
+            with mpmath.workprec(300):
+                z = [mpmath.mpf(float(value)) for value in Z[:, 0]]
+                d = [max(z) - value for value in z]
+                e = [mpmath.exp(-value) for value in d]
+                a = [value / mpmath.fsum(e) for value in e]
+                right = mpmath.fsum(float(t) * value for t, value in zip(y, d, strict=True))
+                cost = right + mpmath.log(mpmath.fsum(e))
+                # Below its smallest number, e^-d is zero, and beside 1 nothing is lost.
+                E_A = np.array([float(a_i * (min(d_i, 800) + 3)) for a_i, d_i in zip(a, d, strict=True)])
+                E_A += 8 * smallest / np.finfo(dtype).eps
+                assert_within(A[:, 0], np.array([float(a_i) for a_i in a]), E_A + E_A.sum(), 1)
+                difference = np.array([float(a_i - float(t)) for a_i, t in zip(a, y, strict=True)])
+                assert_within(dZ[:, 0], difference, E_A + E_A.sum() + np.abs(difference), 1)
+                assert_within(terms, np.array([float(cost)]), float(3 * right) + E_A.sum(), 1)
+
+
+def test_the_cost_of_a_sure_and_right_answer_keeps_its_digits():
+    """log(1 + e^-40) = 4e-18, which 1 - A could not tell from zero."""
+    for dtype in DTYPES:
+        _, _, terms = call_categorical(np.array([[0.0], [40.0]], dtype), np.array([[0.0], [1.0]], dtype), 1, ld=16)
+        exact = float(mpmath.log1p(mpmath.exp(-40)))
+        assert_within(terms, np.array([exact]), exact, 40)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_of_nan_and_infinity(dtype):
+    """A NaN among the logits, or the largest infinite, must not come out as finite numbers."""
+    for place in range(3):
+        for bad in (np.nan, np.inf):
+            Z, Y = np.zeros((3, 1), dtype), np.zeros((3, 1), dtype)
+            Z[place], Y[0] = bad, 1
+            A, dZ, terms = call_categorical(Z, Y, 1, ld=16)
+            assert np.isnan(A).any()
+            assert np.isnan(dZ).any()
+            assert not np.isfinite(terms).any()
+    A, dZ, terms = call_categorical(np.array([[-np.inf], [0.0]], dtype), np.array([[0.0], [1.0]], dtype), 1, ld=16)
+    np.testing.assert_array_equal([*A[:, 0], *dZ[:, 0], *terms], [0, 1, 0, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_gives_the_bits_of_the_loss_at_any_stride(dtype):
+    Z = np.random.default_rng(0).standard_normal((17, 1)).astype(dtype)
+    A, _, _ = call_categorical(Z, np.eye(17, 1, dtype=dtype), 1, ld=16)
+    for stride in (1, 5):
+        S = Guarded(17 * stride, dtype)
+        S.inside[::stride] = Z[:, 0]
+        from_python(softmax)(17, S.whole, S.offset, stride)
+        np.testing.assert_array_equal(S.inside[::stride], A[:, 0])
+        S.assert_guards()

@@ -180,7 +180,7 @@ def test_progress(is_terminal, verbose, lines, monkeypatch):
 def test_a_terminal_is_told_why_the_first_fit_waits(is_terminal, monkeypatch):
     stream = Terminal(is_terminal)
     monkeypatch.setattr(sys, "stdout", stream)
-    monkeypatch.setattr("fastnet.engine._loaded", set())
+    monkeypatch.setattr("fastnet.compilation._loaded", set())
     model = make_model((4, 3, 1), ("relu", "sigmoid"))
     first, second = (model.fit(X, Y, epochs=1) for _ in range(2))
     assert stream.text.count("preparing the kernels") == is_terminal

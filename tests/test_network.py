@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import reference
 from bounds import DTYPES, SEVEN_UNITS, TEN_BATCHES, Guarded, assert_within, network_errors
-from compiled import from_python, make_model, random_data, reference_parameters
+from compiled import from_python, make_model, random_classes, random_data, raw_run, reference_parameters
 from conftest import JIT_DISABLED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnet import validation
-from fastnet.engine import CALL_SECONDS, Run, compiled_forward, compiled_train
-from fastnet.kernels import codes, network
-from fastnet.kernels.plan import AT as AT_COLUMN
-from fastnet.kernels.plan import LD, LDT, ROWS, A, Y, make_plan
+from fastnet import SGD, Adam, validation
+from fastnet.engine import CALL_SECONDS, compiled_train
+from fastnet.kernels import loading
+from fastnet.kernels.plan import AT, LD, PADDING, PANEL, PANEL_SIZE, ROWS, WIDE_INPUT, A, Y, make_plan
+from fastnet.prediction import compiled_forward
 
 UNITS = (1, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 65) if JIT_DISABLED else TEN_BATCHES
@@ -26,20 +26,31 @@ NETS = [
     (("relu",), "linear", None),
     (("leaky_relu", "sigmoid"), "sigmoid", None),
     (("relu", "tanh", "leaky_relu"), "tanh", "mean_squared_error"),
+    ((), "softmax", None),
+    (("tanh", "relu"), "softmax", None),
 ]
+
+
+def outputs(last, n):
+    """Return how many units the last layer has."""
+    return n + 1 if last == "softmax" else 1 if n % 2 else 2
 
 
 def check_gradients_and_cost(units, activations, loss, m, l2, dtype, spoil=1.0):
     model = make_model(units, activations, loss=loss, l2=l2, dtype=dtype, scale=1 / np.sqrt(max(units)))
-    X, y = random_data(m, units[0], units[-1], seed=m)
+    X, Y = random_data(m, units[0], units[-1], seed=m)
+    y = Y
+    if activations[-1] == "softmax":
+        classes, Y = random_classes(m, units[-1], seed=m)
+        y = classes if m % 2 else Y
     parameters = reference_parameters(model)
     A_L, caches = reference.forward(X.T, parameters, activations)
-    exact = reference.backward(caches, y.T, activations, model.loss, l2)
-    errors = network_errors(caches, y.T, activations, model.loss, l2, np.finfo(dtype).eps)
+    exact = reference.backward(caches, Y.T, activations, model.loss, l2)
+    errors = network_errors(caches, Y.T, activations, model.loss, l2, np.finfo(dtype).eps)
     for layer, (dW, db) in enumerate(model.gradients(X, y), start=1):
         assert_within(dW * spoil, exact[f"dW{layer}"], errors.gradients[f"dW{layer}"], 1)
         assert_within(db * spoil, exact[f"db{layer}"], errors.gradients[f"db{layer}"], 1)
-    cost = reference.compute_cost(caches, y.T, parameters, model.loss, l2)
+    cost = reference.compute_cost(caches, Y.T, parameters, model.loss, l2)
     assert_within(np.array(model.cost(X, y) * spoil, dtype), np.float64(cost), errors.cost, 1)
     assert_within(model.forward(X) * spoil, A_L.T, errors.output.T, 1)
 
@@ -50,7 +61,7 @@ def check_gradients_and_cost(units, activations, loss, m, l2, dtype, spoil=1.0):
 def test_gradients_costs_and_predictions(n, hidden, last, loss, dtype):
     for m in BATCHES:
         activations = [*hidden, last]
-        units = [n + 1, *(n for _ in hidden), 1 if n % 2 else 2]
+        units = [n + 1, *(n for _ in hidden), outputs(last, n)]
         check_gradients_and_cost(units, activations, loss, m, 0.3 * (m % 2), dtype)
 
 
@@ -59,7 +70,7 @@ def test_gradients_costs_and_predictions(n, hidden, last, loss, dtype):
 @pytest.mark.parametrize("n", UNITS)
 def test_the_bounds_would_notice_an_error_of_five_percent(n, hidden, last, loss, dtype):
     for m in (m for m in BATCHES if m > 1):  # a single example on a kink may legitimately be off altogether
-        units = [n + 1, *(n for _ in hidden), 1]
+        units = [n + 1, *(n for _ in hidden), outputs(last, 1)]
         with pytest.raises(AssertionError, match="off by"):
             check_gradients_and_cost(units, [*hidden, last], loss, m, 0.0, dtype, spoil=1.05)
 
@@ -71,9 +82,12 @@ def test_any_network(data):
     units = data.draw(st.lists(widths, min_size=2, max_size=6))
     hidden = st.sampled_from(["linear", "sigmoid", "tanh", "relu", "leaky_relu"])
     activations = [data.draw(hidden) for _ in units[1:]]
+    loss = "mean_squared_error"
+    if units[-1] > 1 and data.draw(st.booleans()):
+        activations[-1], loss = "softmax", "categorical_crossentropy"
     m = data.draw(st.integers(1, 20 if JIT_DISABLED else 600))
     dtype = data.draw(st.sampled_from(DTYPES))
-    check_gradients_and_cost(units, activations, "mean_squared_error", m, data.draw(st.sampled_from([0.0, 1.5])), dtype)
+    check_gradients_and_cost(units, activations, loss, m, data.draw(st.sampled_from([0.0, 1.5])), dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -83,13 +97,9 @@ def test_an_epoch_in_pieces_gives_the_bits_of_a_whole_one(dtype):
     results = []
     for pieces in (1, 3, 10**6):
         model = make_model((5, 7, 1), ("tanh", "sigmoid"), dtype=dtype)
-        X_checked, y_checked = model._data(X, y)
-        run = Run(
-            model._built(), model.parameters, X_checked, y_checked,
-            mode=codes.SGD, batch_size=600, epochs=3, learning_rate=0.1, shuffle_key=1,
-        )  # fmt: skip
-        while not run.done:
-            run.work(pieces)
+        with raw_run(model, X, y, batch_size=600, epochs=3, shuffle_key=1) as run:
+            while not run.done:
+                run.work(pieces)
         results.append((model.parameters.tobytes(), run.costs.tobytes()))
     assert results[0] == results[1] == results[2]
 
@@ -98,25 +108,78 @@ def test_an_epoch_in_pieces_gives_the_bits_of_a_whole_one(dtype):
 @pytest.mark.parametrize("n", UNITS)
 def test_loading_examples_and_targets(n, dtype):
     """AT holds the chosen rows, A their transposes in blocks, Y the targets; nothing beyond the scratch is touched."""
-    m_all, first = 700, 3
+    m_all, chunk = 700, 3
     X, y = random_data(m_all, n, 2)
     X, y = X.astype(dtype), y.astype(dtype)
     order = np.random.default_rng(0).permutation(m_all)
     for m in (m for m in BATCHES if m <= 512):
         plan = make_plan((n, 2), (0,), (True,), examples=m, backward=True)
+        middle = m // 2 // PADDING * PADDING
+        for parts in ([(0, m)], [(0, middle), (middle, m)]):
+            S = Guarded(plan.n_scratch, dtype)
+            for first, last in parts:
+                from_python(loading.load_examples)(plan.rows, X, order, chunk, first, last, S.inside)
+                from_python(loading.load_targets)(plan.rows, y, order, chunk, first, last, S.inside)
+            S.assert_guards()
+            chosen = order[chunk : chunk + m]
+            source, output = plan.rows
+            np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), X[chosen])
+            np.testing.assert_array_equal(examples_in_blocks(S.inside, source, source[A], n, m), X[chosen])
+            np.testing.assert_array_equal(examples_in_blocks(S.inside, output, output[Y], 2, m), y[chosen])
+
+
+def examples_in_panels(S, row, n, m):
+    """Return what AT of a layer holds, (m, n)."""
+    panels = S[row[AT] :][: row[PANEL_SIZE] * -(-n // PANEL)].reshape(-1, row[PANEL_SIZE] // PANEL, PANEL)
+    return panels.transpose(1, 0, 2).reshape(row[PANEL_SIZE] // PANEL, -1)[:m, :n]
+
+
+def examples_in_blocks(S, row, offset, n, m):
+    """Return what the blocks at that offset hold, (m, n)."""
+    blocks = S[offset:][: -(-m // row[LD]) * row[ROWS] * row[LD]].reshape(-1, row[ROWS], row[LD])
+    return blocks[:, :n].transpose(0, 2, 1).reshape(-1, n)[:m]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [7, 70] if JIT_DISABLED else [7, 33, WIDE_INPUT, WIDE_INPUT + 3])
+def test_a_wide_input_before_few_units_is_kept_once(n, dtype):
+    """As A alone; any other both ways."""
+    m, order = 65, np.random.default_rng(0).permutation(80)
+    X, _ = random_data(80, n)
+    for units, has_at in ((4, n < WIDE_INPUT), (5, True)):
+        plan = make_plan((n, units), (0,), (True,), examples=m, backward=True)
+        source = plan.rows[0]
+        assert (source[AT] >= 0) == has_at
         S = Guarded(plan.n_scratch, dtype)
-        from_python(network.load_examples)(plan.rows, X, order, first, m, S.inside)
-        from_python(network.load_targets)(plan.rows, y, order, first, m, S.inside)
+        from_python(loading.load_examples)(plan.rows, X.astype(dtype), order, 1, 0, m, S.inside)
         S.assert_guards()
-        chosen = order[first : first + m]
-        source, output = plan.rows
-        ld, blocks = source[LD], -(-m // source[LD])
-        AT = S.inside[source[AT_COLUMN] :][: blocks * ld * source[LDT]].reshape(-1, source[LDT])
-        np.testing.assert_array_equal(AT[:m, :n], X[chosen])
-        for offset, row, values in ((source[A], source, X), (output[Y], output, y)):
-            in_blocks = S.inside[offset:][: blocks * row[ROWS] * ld].reshape(blocks, row[ROWS], ld)
-            columns = in_blocks[:, : values.shape[1]].transpose(0, 2, 1).reshape(-1, values.shape[1])
-            np.testing.assert_array_equal(columns[:m], values[chosen])
+        chosen = X.astype(dtype)[order[1 : 1 + m]]
+        np.testing.assert_array_equal(examples_in_blocks(S.inside, source, source[A], n, m), chosen)
+        if has_at:
+            np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), chosen)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_class_numbers_are_loaded_as_a_1_among_zeros(dtype):
+    for n, m in ((2, 1), (17, 65), (33, 100)):
+        classes, one_hot = random_classes(m + 3, n)
+        order = np.random.default_rng(0).permutation(m + 3)
+        plan = make_plan((1, n), (0,), (True,), examples=m, backward=True)
+        for targets in (classes[:, None].astype(dtype), one_hot.astype(dtype)):
+            S = Guarded(plan.n_scratch, dtype)
+            from_python(loading.load_targets)(plan.rows, targets, order, 3, 0, m, S.inside)
+            S.assert_guards()
+            output = plan.rows[1]
+            np.testing.assert_array_equal(examples_in_blocks(S.inside, output, output[Y], n, m), one_hot[order[3:]])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("units", "activations"), [((2100, 20, 1), ("tanh", "sigmoid")), ((2100, 3), ("softmax",))])
+def test_gradients_of_a_wide_input(units, activations, dtype):
+    if JIT_DISABLED:
+        units = (70, *units[1:])
+    for m in (1, 65) if JIT_DISABLED else (1, 17, 65, 209, 1000):
+        check_gradients_and_cost(units, activations, None, m, 0.3, dtype)
 
 
 @pytest.mark.jit
@@ -124,8 +187,7 @@ def test_loading_examples_and_targets(n, dtype):
 def test_no_call_into_the_kernel_is_long(units, m, monkeypatch):
     """What a call is given to do follows the work, not the number of chunks, and one chunk is bounded."""
     model = make_model(units, ["tanh"] * (len(units) - 2) + ["sigmoid"], dtype="float32")
-    X, y = model._data(*random_data(m, units[0]))
-    run = Run(model._built(), model.parameters, X, y, mode=codes.SGD, epochs=10**6, learning_rate=1e-3)
+    run = raw_run(model, *random_data(m, units[0]), epochs=10**6)
     speed = 2e9 / model._built().operations  # examples per second, by a pretended clock: no machine's mood enters
     clock = {"now": 0.0}
     done = []
@@ -148,7 +210,7 @@ def test_no_call_into_the_kernel_is_long(units, m, monkeypatch):
 
 
 def test_shuffle_gives_permutations_that_depend_on_key_and_epoch_alone():
-    shuffle = from_python(network.shuffle)
+    shuffle = from_python(loading.shuffle)
     seen = set()
     for key in (0, 1, 2**61):
         for epoch in (0, 1):
@@ -165,7 +227,7 @@ def test_shuffle_gives_permutations_that_depend_on_key_and_epoch_alone():
 @pytest.mark.jit
 def test_shuffle_is_uniform():
     """Every example is equally likely in every place: a chi-squared test, at a fixed seed."""
-    shuffle, m, rounds = from_python(network.shuffle), 10, 20_000
+    shuffle, m, rounds = from_python(loading.shuffle), 10, 20_000
     counts, order = np.zeros((m, m)), np.empty(m, np.int64)
     for epoch in range(rounds):
         shuffle(order, 3, epoch)
@@ -177,18 +239,16 @@ def test_shuffle_is_uniform():
 
 
 @pytest.mark.jit
-def test_a_step_allocates_nothing():
+@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.01)])
+def test_a_step_allocates_nothing(optimizer):
     """Neither on Python's heap nor on numba's, whether a run has ten steps or a thousand."""
     from numba.core.runtime import rtsys
 
     X, y = random_data(209, 7)
-    model = make_model((7, 17, 5, 1), ("relu", "tanh", "sigmoid"), dtype="float32")
-    X, y = model._data(X, y)
+    model = make_model((7, 17, 5, 1), ("relu", "tanh", "sigmoid"), dtype="float32", optimizer=optimizer)
     peaks, allocations = [], []
     for epochs in (10, 1000):
-        run = Run(
-            model._built(), model.parameters, X, y, mode=codes.SGD, batch_size=16, epochs=epochs, learning_rate=0.1
-        )
+        run = raw_run(model, X, y, batch_size=16, epochs=epochs)
         run.work(1)
         before = rtsys.get_allocation_stats()
         tracemalloc.start()
@@ -225,16 +285,6 @@ def test_one_signature_per_dtype_whatever_the_input(dtype):
     assert len(set(results)) == 1
     for entry in (compiled_train(np.dtype(dtype)), compiled_forward(np.dtype(dtype))):
         assert len(entry.signatures) == 1
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_prediction_does_not_depend_on_the_rows_beside_it(dtype):
-    m = 70 if JIT_DISABLED else 1000
-    model = make_model((30, 65, 33, 1), ("relu", "tanh", "sigmoid"), dtype=dtype)
-    X, _ = random_data(m, 30)
-    together = model.forward(X)
-    for i in range(m):
-        np.testing.assert_array_equal(model.forward(X[i : i + 1])[0], together[i])
 
 
 def test_the_gate_copies_nothing_that_is_already_right():

@@ -32,6 +32,7 @@ def messages_of_the_gotchas():
         lambda: model.build(4) or model.predict(np.ones((4, 209))),
         lambda: model.predict(np.full((40, 4), np.nan)),
         lambda: model.fit(X, y - 1),
+        lambda: Model([Dense(10, "softmax")]).fit(X, np.arange(40) % 11),
         lambda: diverging.fit(X, y + 1),
     ]
     for attempt in attempts:

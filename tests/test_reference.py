@@ -18,10 +18,13 @@ def small_problem(activations, seed=0):
 
 @pytest.mark.parametrize("l2", [0.0, 0.7])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("loss", ["binary_crossentropy", "mean_squared_error"])
+@pytest.mark.parametrize("loss", ["binary_crossentropy", "categorical_crossentropy", "mean_squared_error"])
 def test_backward_is_the_derivative_of_the_cost(loss, name, l2):
-    activations = [name, name, "sigmoid" if loss == "binary_crossentropy" else name]
+    last = {"binary_crossentropy": "sigmoid", "categorical_crossentropy": "softmax"}.get(loss, name)
+    activations = [name, name, last]
     X, Y, parameters = small_problem(activations)
+    if last == "softmax":
+        Y = np.random.default_rng(1).dirichlet([0.5] * 3, 9).T
 
     def cost():
         _, caches = reference.forward(X, parameters, activations)
@@ -57,7 +60,7 @@ def test_a_step_lowers_the_cost_and_an_epoch_is_its_steps():
     activations = ["tanh", "sigmoid"]
     X, Y, parameters = small_problem(activations)
     twin = {key: value.copy() for key, value in parameters.items()}
-    arguments = activations, "binary_crossentropy", 0.1
+    arguments = activations, "binary_crossentropy", reference.SGD(0.1)
     first = reference.step(X, Y, parameters, *arguments)
     assert reference.step(X, Y, parameters, *arguments) < first
     costs = [reference.train_epoch(X, Y, twin, *arguments, batch_size=9) for _ in range(2)]
@@ -71,9 +74,10 @@ def test_order_selects_the_batches():
     X, Y, parameters = small_problem(activations)
     order = np.random.default_rng(1).permutation(9)
     twin = {key: value.copy() for key, value in parameters.items()}
-    reference.train_epoch(X, Y, parameters, activations, "mean_squared_error", 0.1, batch_size=4, order=order)
+    arguments = activations, "mean_squared_error", reference.SGD(0.1)
+    reference.train_epoch(X, Y, parameters, *arguments, batch_size=4, order=order)
     for batch in (order[:4], order[4:8], order[8:]):
-        reference.step(X[:, batch], Y[:, batch], twin, activations, "mean_squared_error", 0.1)
+        reference.step(X[:, batch], Y[:, batch], twin, *arguments)
     for key, value in parameters.items():
         np.testing.assert_array_equal(twin[key], value)
 
@@ -82,3 +86,23 @@ def test_predict_thresholds_at_one_half():
     parameters = {"W1": np.array([[1.0]]), "b1": np.zeros((1, 1))}
     prediction = reference.predict(np.array([[-1.0, 0.0, 1e-9]]), parameters, ["sigmoid"])
     np.testing.assert_array_equal(prediction, [[0, 0, 1]])
+
+
+def test_categorical_cross_entropy_is_that_of_the_softmax():
+    rng = np.random.default_rng(0)
+    Z, Y = rng.standard_normal((5, 33)) * 3, rng.dirichlet([0.5] * 5, 33).T
+    A = reference.softmax(Z)
+    np.testing.assert_allclose(A.sum(axis=0), 1, rtol=1e-14)
+    np.testing.assert_allclose(A, np.exp(Z) / np.exp(Z).sum(axis=0), rtol=1e-13)
+    exact = -(Y * np.log(A)).sum() / 33
+    np.testing.assert_allclose(reference.categorical_cross_entropy_cost(Z, Y), exact, rtol=1e-13)
+
+
+def test_the_first_steps_of_adam():
+    """By hand: the first step is alpha, whatever the gradient; the second is of gradients 1 and 3."""
+    adam, p = reference.Adam(0.1, 0.9, 0.99, 1e-300), {"W1": np.array([[5.0]])}
+    adam.update(p, {"dW1": np.array([[1.0]])})
+    np.testing.assert_allclose(p["W1"], 4.9, rtol=1e-15)
+    adam.update(p, {"dW1": np.array([[3.0]])})
+    mean, square = (0.09 + 0.3) / 0.19, (0.0099 + 0.09) / (1 - 0.99**2)
+    np.testing.assert_allclose(p["W1"], 4.9 - 0.1 * mean / np.sqrt(square), rtol=1e-13)

@@ -1,4 +1,4 @@
-"""The register tile, the transpose and the lane sum against NumPy; the tile's machine code."""
+"""The tiles, the transpose, copies and sums against NumPy; the tile's machine code."""
 
 import platform
 import re
@@ -9,10 +9,11 @@ from bounds import DTYPES, Guarded, assert_within
 from compiled import from_python
 from numba import njit, types
 
-from fastnet.kernels import dense, simd
+from fastnet.kernels import dense, moves, prediction, tiles
 from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES, kernel
+from fastnet.kernels.plan import LANES
 
-SHAPES = [(rows, vectors) for rows in dense.ROWS_OF_TILES for vectors in (1, 2)]
+SHAPES = [(rows, vectors) for rows in dense.ROWS_OF_TILES for vectors in (1, 2)] + [(1, 4)]
 TILES = {shape: getattr(dense, f"tile_{'tall' if shape[0] == dense.TALL else shape[0]}_{shape[1]}") for shape in SHAPES}
 
 
@@ -28,7 +29,7 @@ CALLS = {shape: make_call(tile) for shape, tile in TILES.items()}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("start", [simd.START_ZERO, simd.START_BIAS, simd.START_TARGET, simd.ADD_TO_TARGET])
+@pytest.mark.parametrize("start", [tiles.START_ZERO, tiles.START_BIAS, tiles.START_TARGET, tiles.ADD_TO_TARGET])
 @pytest.mark.parametrize(("rows", "vectors"), SHAPES)
 def test_tile(rows, vectors, start, dtype):
     rng = np.random.default_rng(0)
@@ -40,11 +41,11 @@ def test_tile(rows, vectors, start, dtype):
         before = rng.standard_normal((rows, columns)).astype(dtype)
         C = Guarded(rows * ldc, dtype)
         window = C.inside.reshape(rows, ldc)[:, :columns]
-        if start in (simd.START_TARGET, simd.ADD_TO_TARGET):
+        if start in (tiles.START_TARGET, tiles.ADD_TO_TARGET):
             window[:] = before
         call = from_python(CALLS[rows, vectors])
         call(C.whole, C.offset, ldc, A.ravel(), 0, K, 1, 1, B.ravel(), 0, kb, K, start, bias, 0)
-        begin = {simd.START_ZERO: np.zeros(1), simd.START_BIAS: bias[:, None].astype(float)}.get(start, before)
+        begin = {tiles.START_ZERO: np.zeros(1), tiles.START_BIAS: bias[:, None].astype(float)}.get(start, before)
         A, B = A.astype(float), B[:, :columns].astype(float)
         assert_within(window, begin + A @ B, np.abs(begin) + np.abs(A) @ np.abs(B), K + 1)
         assert np.isnan(C.inside.reshape(rows, ldc)[:, columns:]).all()
@@ -54,15 +55,15 @@ def test_tile(rows, vectors, start, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_tile_jumps_after_a_block_of_k(dtype):
     rng = np.random.default_rng(0)
-    rows, columns, K = 2, VECTOR_BYTES // np.dtype(dtype).itemsize, 2 * simd.LANES + 9
-    blocks = rng.standard_normal((3, rows, simd.LANES)).astype(dtype)
+    rows, columns, K = 2, VECTOR_BYTES // np.dtype(dtype).itemsize, 2 * LANES + 9
+    blocks = rng.standard_normal((3, rows, LANES)).astype(dtype)
     B = rng.standard_normal((K, columns)).astype(dtype)
     C = Guarded(rows * columns, dtype)
-    jump = rows * simd.LANES - simd.LANES + 1
+    jump = rows * LANES - LANES + 1
     call = from_python(CALLS[2, 1])
     call(
-        C.whole, C.offset, columns, blocks.ravel(), 0, simd.LANES, 1, jump, B.ravel(), 0, columns, K,
-        simd.START_ZERO, B.ravel(), 0,
+        C.whole, C.offset, columns, blocks.ravel(), 0, LANES, 1, jump, B.ravel(), 0, columns, K,
+        tiles.START_ZERO, B.ravel(), 0,
     )  # fmt: skip
     A = blocks.transpose(1, 0, 2).reshape(rows, -1)[:, :K].astype(float)
     exact = A @ B.astype(float)
@@ -74,15 +75,15 @@ def test_tile_jumps_after_a_block_of_k(dtype):
 def test_an_element_of_a_tile_does_not_depend_on_its_shape(dtype):
     """One chain of fmas per element, in the order of k: what the numerical contract rests on."""
     rng = np.random.default_rng(0)
-    K, columns = 100, 2 * VECTOR_BYTES // np.dtype(dtype).itemsize
+    K, columns = 100, 4 * VECTOR_BYTES // np.dtype(dtype).itemsize
     A = rng.standard_normal((dense.TALL, K)).astype(dtype)
     B = rng.standard_normal((K, columns)).astype(dtype)
     results = []
     for shape in SHAPES:
         C = np.full((dense.TALL, columns), np.nan, dtype)
         call = from_python(CALLS[shape])
-        call(C.ravel(), 0, columns, A.ravel(), 0, K, 1, 1, B.ravel(), 0, columns, K, simd.START_ZERO, B.ravel(), 0)
-        results.append(C[0, : columns // 2].copy())
+        call(C.ravel(), 0, columns, A.ravel(), 0, K, 1, 1, B.ravel(), 0, columns, K, tiles.START_ZERO, B.ravel(), 0)
+        results.append(C[0, : columns // 4].copy())
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
 
@@ -135,6 +136,174 @@ def test_transpose(rows, columns, dtype):
     S.assert_guards()
 
 
+def lanes_of(dtype):
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+@kernel
+def call_gather_square(X, order, o, examples, n, column, columns, target, a, lda, at, ldt):
+    moves.gather_square(X, order, o, examples, n, column, columns, target, a, lda, at, ldt)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("to_at", [True, False])
+def test_gather_square(to_at, dtype):
+    """Of whole squares and of parts, at the last column too: X ends there, and the memory behind it is not read."""
+    side = lanes_of(dtype)
+    n, o, lda, ldt = side + 5, 2, side + 3, side + 1
+    X = np.arange(9 * n, dtype=dtype).reshape(9, n)
+    order = np.array([0, 0, 8, 3, 8, 1, *range(9), *range(9)])
+    for examples in {1, 3, side}:
+        for columns in {1, side - 1, side}:
+            target = Guarded(side * (lda + ldt), dtype)
+            a, at = target.offset, target.offset + side * lda if to_at else -1
+            column = n - columns
+            from_python(call_gather_square)(X, order, o, examples, n, column, columns, target.whole, a, lda, at, ldt)
+            target.assert_guards()
+            wanted = X[order[o : o + examples], column : column + columns]
+            A = target.inside[: side * lda].reshape(side, lda)
+            AT = target.inside[side * lda :].reshape(side, ldt)
+            np.testing.assert_array_equal(A[:columns, :examples], wanted.T)
+            assert np.isnan(A[columns:]).all()
+            assert np.isnan(A[:, side:]).all()
+            if to_at:
+                np.testing.assert_array_equal(AT[:examples, :columns], wanted)
+                assert np.isnan(AT[:, side:]).all()
+            else:
+                assert np.isnan(AT).all()
+
+
+@kernel
+def call_copy_rows(source, s, lds, target, t, ldt, rows, columns, add):
+    moves.copy_rows(source, s, lds, target, t, ldt, rows, columns, add)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("add", [False, True])
+def test_copy_rows(add, dtype):
+    """Any number of columns, up to the end of the source; without `add`, whatever the target held is gone."""
+    rng = np.random.default_rng(0)
+    for rows in (0, 1, 3):
+        for columns in (1, 7, 15, 16, 17, 32, 33):
+            source = rng.standard_normal((3, columns)).astype(dtype)
+            before = rng.standard_normal((3, columns)).astype(dtype)
+            target = Guarded(3 * (columns + 2), dtype)
+            window = target.inside.reshape(3, columns + 2)
+            if add:
+                window[:, :columns] = before
+            from_python(call_copy_rows)(
+                source.ravel(), 0, columns, target.whole, target.offset, columns + 2, rows, columns, add
+            )
+            target.assert_guards()
+            np.testing.assert_array_equal(window[:rows, :columns], source[:rows] + before[:rows] * add)
+            np.testing.assert_array_equal(window[rows:, :columns], before[rows:] if add else np.nan)
+            assert np.isnan(window[:, columns:]).all()
+
+
+def make_call_of_sums(sums):
+    @kernel
+    def call(S, s, ld, block, y, block_y, n, rows, target, t, add):
+        sums(S, s, ld, block, y, block_y, n, rows, target, t, add)
+
+    return call
+
+
+SUMS = {False: make_call_of_sums(dense.sum_rows), True: make_call_of_sums(dense.multiply_rows)}
+
+
+def rows_in_blocks(rows, ld):
+    """Return rows (n, m) in blocks of ld columns, padding NaN: (blocks, n, ld)."""
+    blocks = np.full((-(-rows.shape[1] // ld), len(rows), ld), np.nan, rows.dtype)
+    for q, block in enumerate(blocks):
+        here = rows[:, q * ld : (q + 1) * ld]
+        block[:, : here.shape[1]] = here
+    return blocks
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_of_rows(weighted, add, dtype):
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 15, 16, 17, 63, 64, 65, 209, 512):
+        ld = min(LANES, -(-n // 16) * 16)
+        for rows in (1, 2, 7, 8, 9, 17):
+            X, y = rng.standard_normal((rows, n)).astype(dtype), rng.standard_normal((1, n)).astype(dtype)
+            blocks, weights = rows_in_blocks(X, ld), rows_in_blocks(y, ld)
+            S = np.concatenate([blocks.ravel(), weights.ravel()])
+            before, target = rng.standard_normal(rows).astype(dtype), Guarded(rows, dtype)
+            if add:
+                target.inside[:] = before
+            arguments = S, 0, ld, rows * ld, blocks.size, ld, n, rows, target.whole, target.offset, add
+            from_python(SUMS[weighted])(*arguments)
+            target.assert_guards()
+            terms = X.astype(float) * (y if weighted else 1)
+            exact, magnitude = terms.sum(axis=1) + before * add, np.abs(terms).sum(axis=1) + np.abs(before) * add
+            assert_within(target.inside, exact, magnitude, n + 1)
+
+
+@pytest.mark.jit
+def test_order_of_a_sum_of_rows():
+    """As of a lane sum, in the rows' own precision: with numbers that show any other order; fmas, where weighted."""
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((3, 150)) * 10.0 ** rng.integers(-6, 6, (3, 150))).astype(np.float32)
+    blocks = rows_in_blocks(x, 64)
+    S, target = np.concatenate([blocks.ravel(), np.ones(192, np.float32)]), np.zeros(3, np.float32)
+    for weighted in (False, True):
+        from_python(SUMS[weighted])(S, 0, 64, 192, blocks.size, 64, 150, 3, target, 0, False)
+        for row, total in zip(x, target, strict=True):
+            lanes = np.zeros(16, np.float32)
+            for first in range(0, 150, 16):
+                part = row[first : first + 16]
+                lanes[: len(part)] += part
+            while len(lanes) > 1:
+                lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
+            assert total == lanes[0]
+
+
+def make_call_of_units(tile):
+    @kernel
+    def call(Z, z, ldz, parameters, w, b, n, n_prev, unit, A, a, lda):
+        tile(Z, z, ldz, parameters, w, b, n, n_prev, unit, A, a, lda)
+
+    return call
+
+
+UNITS_TILES = {1: make_call_of_units(prediction.units_tile_1), 4: make_call_of_units(prediction.units_tile_4)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("rows", UNITS_TILES)
+def test_units_tile(rows, with_bias, dtype):
+    """Against NumPy, and to the bit against the tile with examples in its lanes."""
+    rng = np.random.default_rng(0)
+    lanes = lanes_of(dtype)
+    for n in (1, lanes - 1, lanes, lanes + 3):
+        for n_prev in (1, lanes - 1, lanes, 2 * lanes + 5):
+            for unit in {0, max(n - lanes, 0)}:
+                parameters = rng.standard_normal(n * n_prev + n).astype(dtype)
+                A = rng.standard_normal((rows, n_prev + 2)).astype(dtype)
+                ldz, b = n + lanes + 1, n * n_prev if with_bias else -1
+                Z = Guarded(rows * ldz, dtype)
+                from_python(UNITS_TILES[rows])(
+                    Z.whole, Z.offset, ldz, parameters, 0, b, n, n_prev, unit, A.ravel(), 0, n_prev + 2
+                )
+                Z.assert_guards()
+                units = np.arange(unit, min(unit + lanes, n))  # in the lanes past the last, any number
+                W = parameters[: n * n_prev].reshape(n, n_prev)[units].astype(float)
+                bias, inputs = parameters[n * n_prev :][units] * with_bias, A[:, :n_prev].astype(float)
+                window = Z.inside.reshape(rows, ldz)
+                found, magnitude = window[:, units], np.abs(inputs) @ np.abs(W.T) + np.abs(bias)
+                assert_within(found, inputs @ W.T + bias, magnitude, n_prev + 1)
+                assert np.isnan(window[:, :unit]).all()
+                assert np.isnan(window[:, unit + lanes :]).all()
+                S = np.full((n_prev + n) * 16, np.nan, dtype)
+                S[: n_prev * 16].reshape(n_prev, 16)[:, :rows] = A[:, :n_prev].T
+                from_python(dense.matmul_plus_bias)(n, n_prev, 16, parameters, 0, b, S, 0, n_prev * 16, 16)
+                np.testing.assert_array_equal(found, S[n_prev * 16 :].reshape(n, 16)[units, :rows].T)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("squared", [False, True])
 def test_ordered_sum(squared, dtype):
@@ -162,7 +331,12 @@ def test_order_of_a_lane_sum():
 @pytest.mark.jit
 def test_intrinsics_refuse_other_arrays():
     """Malformed LLVM code would abort the process, so a wrong argument must be stopped before."""
-    wrong = np.zeros((4, 4), np.float32), np.zeros(16, np.int64), np.zeros(32, np.float32)[::2]
+    wrong = np.zeros(16, np.int64), np.zeros(32, np.float32)[::2]
     for array in wrong:
-        with pytest.raises(Exception, match="needs flat C-contiguous arrays"):
+        with pytest.raises(Exception, match="needs C-contiguous arrays of one floating-point dtype"):
             from_python(dense.ordered_sum)(array, 0, 16, False)
+    with pytest.raises(Exception, match="needs C-contiguous arrays of one floating-point dtype"):
+        from_python(call_copy_rows)(np.zeros(16, np.float32), 0, 16, np.zeros(16), 0, 16, 1, 16, False)
+    numbers, order = np.zeros((16, 16), np.float32), np.zeros(16, np.int32)
+    with pytest.raises(Exception, match="needs an order of int64"):
+        from_python(call_gather_square)(numbers, order, 0, 1, 16, 0, 1, numbers, 0, 16, -1, 16)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import reference
 from bounds import DTYPES
-from compiled import from_python, make_model, random_data, reference_parameters
+from compiled import from_python, make_model, random_classes, random_data, reference_optimizer, reference_parameters
 from conftest import JIT_DISABLED
 
-from fastnet import SGD, Dense, Model, Normal, TrainingDivergedError, training
+from fastnet import SGD, Adam, Dense, Model, Normal, TrainingDivergedError, training
 from fastnet.engine import Run
-from fastnet.kernels import network
+from fastnet.kernels import loading
 
 EPOCHS = 3 if JIT_DISABLED else 30
 RUNS = [
@@ -22,24 +22,26 @@ RUNS = [
     (4, "leaky_relu", "mean_squared_error"),
     (5, "sigmoid", "mean_squared_error"),
     (6, "tanh", "binary_crossentropy"),
+    (1, "softmax", "categorical_crossentropy"),
+    (3, "tanh", "categorical_crossentropy"),
 ]
 
 
 def network_of(depth, hidden, loss):
-    last = "sigmoid" if loss == "binary_crossentropy" else "linear"
-    return [7, *[17, 5, 9, 2, 6][: depth - 1], 1], [*[hidden] * (depth - 1), last]
+    last = {"binary_crossentropy": "sigmoid", "categorical_crossentropy": "softmax"}.get(loss, "linear")
+    return [7, *[17, 5, 9, 2, 6][: depth - 1], 3 if last == "softmax" else 1], [*[hidden] * (depth - 1), last]
 
 
 def assert_equal_training(model, units, activations, X, y, *, epochs, batch_size, orders=None, l2=0.0, rtol=1e-9):
     """Train both, and compare the cost of every epoch and then every parameter."""
     parameters = reference_parameters(model)
-    m = len(X)
+    m, optimizer = len(X), reference_optimizer(model.optimizer)
     costs = []
     for epoch in range(epochs):
         order = None if orders is None else orders[epoch]
         costs.append(
             reference.train_epoch(
-                X.T, y.T, parameters, activations, model.loss, model.optimizer.learning_rate,
+                X.T, y.T, parameters, activations, model.loss, optimizer,
                 batch_size=batch_size or m, order=order, l2=l2,
             )
         )  # fmt: skip
@@ -55,9 +57,12 @@ def assert_equal_training(model, units, activations, X, y, *, epochs, batch_size
 @pytest.mark.parametrize(("depth", "hidden", "loss"), RUNS)
 def test_training_equals_the_reference(depth, hidden, loss, batch_size, l2):
     units, activations = network_of(depth, hidden, loss)
-    model = make_model(units, activations, loss=loss, l2=l2, learning_rate=0.05)
     X, y = random_data(65, 7)
-    assert_equal_training(model, units, activations, X, y, epochs=EPOCHS, batch_size=batch_size, l2=l2)
+    if loss == "categorical_crossentropy":
+        _, y = random_classes(65, 3)
+    for optimizer in (SGD(0.05), Adam(0.002, 0.8, 0.95, 1e-5)):
+        model = make_model(units, activations, loss=loss, l2=l2, optimizer=optimizer)
+        assert_equal_training(model, units, activations, X, y, epochs=EPOCHS, batch_size=batch_size, l2=l2)
 
 
 @pytest.mark.parametrize("batch_size", [1, 17, 64, 65, 1000])
@@ -68,7 +73,7 @@ def test_shuffled_training_equals_the_reference_in_that_order(batch_size):
     X, y = random_data(m, 7)
     orders = np.empty((3, m), np.int64)
     for epoch, order in enumerate(orders):
-        from_python(network.shuffle)(order, model._shuffle_key, epoch)
+        from_python(loading.shuffle)(order, model._shuffle_key, epoch)
     assert_equal_training(model, units, activations, X, y, epochs=3, batch_size=batch_size, orders=orders)
 
 
@@ -89,7 +94,10 @@ def test_2500_updates_of_the_cat_classifier_equal_the_reference():
     for index, layer in enumerate(model.layers, start=1):
         layer.W = rng.standard_normal(layer.W.shape) / np.sqrt(layer.W.shape[1])
         parameters[f"W{index}"], parameters[f"b{index}"] = layer.W.copy(), layer.b.copy()
-    costs = [reference.step(X.T, y.T, parameters, activations, "binary_crossentropy", 0.0075) for _ in range(2500)]
+    gradient_descent = reference.SGD(0.0075)
+    costs = [
+        reference.step(X.T, y.T, parameters, activations, "binary_crossentropy", gradient_descent) for _ in range(2500)
+    ]
     np.testing.assert_allclose(model.fit(X, y, epochs=2500, batch_size=None).cost[::100], costs[::100], rtol=1e-9)
 
 
@@ -221,7 +229,7 @@ def test_divergence_names_the_place_and_keeps_the_last_finite_parameters(dtype, 
     batches = (error.epoch - 1) * 5 + error.batch - 1
     orders = [np.empty(65, np.int64) for _ in range(error.epoch)]
     for epoch, order in enumerate(orders):
-        from_python(network.shuffle)(order, again._shuffle_key, epoch)
+        from_python(loading.shuffle)(order, again._shuffle_key, epoch)
     for batch in range(batches):
         rows = orders[batch // 5][batch % 5 * 16 : batch % 5 * 16 + 16]
         again.step(X[rows], y[rows])
@@ -300,3 +308,22 @@ def test_a_cost_beyond_the_range_is_laid_to_the_last_layer():
     with pytest.raises(TrainingDivergedError) as caught:
         model.step([[1.0]], [1e30])
     assert caught.value.layer == 1
+
+
+def test_ctrl_c_in_the_call_that_diverged_leaves_the_last_finite_parameters(monkeypatch):
+    """It is answered when the kernel returns, before anyone has looked at why it did."""
+    X, y = np.full((65, 2), 1e24), np.full(65, 0.5)
+    model = make_model((2, 1), ("sigmoid",), dtype="float32", learning_rate=1e19)
+    model.layers[0].W = before = [[0.0, 0.0]]
+    call = Run._call
+
+    def call_and_interrupt(run, member, chunks):
+        call(run, member, chunks)
+        if run.status:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "_call", call_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y + 0.25, epochs=2, batch_size=None)
+    assert model.history.stopped_reason == "interrupted"
+    np.testing.assert_array_equal(model.layers[0].W, before)

@@ -2,21 +2,26 @@
 
 import numpy as np
 import pytest
+import reference
 from bounds import DTYPES, SEVEN_UNITS, Guarded, assert_within
 from compiled import from_python
 
-from fastnet.kernels import codes, updates
+from fastnet.kernels import codes, network, updates
 from fastnet.kernels.plan import UNITS, B, W, make_plan
 
+M = 33
 
-def problem(n, dtype, use_bias=True):
-    """Return a plan of two layers, guarded parameters and gradients, and lambda for each layer."""
-    plan = make_plan((n, n + 1, 2), (0, 0), (use_bias, True), examples=1, backward=False)
+
+def problem(n, dtype, use_bias=True, n_x=None):
+    """Return a plan of two layers, guarded parameters, gradients and moments, and lambda for each layer."""
+    plan = make_plan((n_x or n, n + 1, 2), (0, 0), (use_bias, True), examples=1, backward=False)
     rng = np.random.default_rng(n)
     parameters, gradient = Guarded(plan.n_parameters, dtype), Guarded(plan.n_parameters, dtype)
     for buffer in (parameters, gradient):
         buffer.inside[:] = rng.standard_normal(plan.n_parameters)
-    return plan.rows, parameters, gradient, np.array([0.0, 0.7, 0.0])
+    moments = Guarded(2 * plan.n_parameters, dtype)
+    moments.inside[:] = rng.random(2 * plan.n_parameters)
+    return plan.rows, parameters, gradient, moments, np.array([0.0, 0.7, 0.0])
 
 
 def expected(plan, p, dp, m, l2):
@@ -29,47 +34,144 @@ def expected(plan, p, dp, m, l2):
     return dp / m + decay * p, np.abs(dp) / m + decay * np.abs(p)
 
 
+def finish(plan, mode, l2, settings, parameters, gradient, moments, *, powers=(1.0, 1.0), members=1, order=1):
+    """Finish every member's share, in order or from the last; return whether all was finite."""
+    settings = np.array([*settings, *[0.0] * (codes.SETTINGS - len(settings))])
+    finite = [
+        from_python(network.finish_share)(
+            plan, mode, M, member, members, l2, settings, *powers, parameters, gradient, moments
+        )
+        for member in range(members)[::order]
+    ]
+    return all(finite)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("n", SEVEN_UNITS)
 def test_finished_gradient_and_sgd(n, use_bias, dtype):
-    plan, parameters, gradient, l2 = problem(n, dtype, use_bias)
+    plan, parameters, gradient, _, l2 = problem(n, dtype, use_bias)
+    none = np.empty(0, dtype)
     p, dp = parameters.inside.copy(), gradient.inside.copy()
-    exact, magnitude = expected(plan, p, dp, 33, l2)
-    from_python(updates.finish_batch)(plan, codes.SGD, 33, l2, 0.3, parameters.inside, gradient.inside)
+    exact, magnitude = expected(plan, p, dp, M, l2)
+    assert finish(plan, codes.SGD, l2, [0.3], parameters.inside, gradient.inside, none)
     assert_within(parameters.inside, p - 0.3 * exact, np.abs(p) + 0.3 * magnitude, 1)
     np.testing.assert_array_equal(gradient.inside, dp)
-    from_python(updates.finish_batch)(plan, codes.GRADIENT, 33, l2, 0.3, p, gradient.inside)
+    assert finish(plan, codes.GRADIENT, l2, [], p, gradient.inside, none)
     assert_within(gradient.inside, exact, magnitude, 1)
     parameters.assert_guards()
     gradient.assert_guards()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("n", SEVEN_UNITS)
+def test_adam(n, use_bias, dtype):
+    """The third step, from moments at hand; their errors, and that of g, are passed on to first order."""
+    plan, parameters, gradient, moments, l2 = problem(n, dtype, use_bias)
+    settings, t = (0.3, 0.8, 0.95, 0.01), 3
+    alpha, beta1, beta2, epsilon = settings
+    p, dp = parameters.inside.copy(), gradient.inside.copy()
+    mean, square = moments.inside.astype(float).reshape(2, -1)
+    g, magnitude = expected(plan, p, dp, M, l2)
+    powers = (beta1**t, beta2**t)
+    assert finish(plan, codes.ADAM, l2, settings, parameters.inside, gradient.inside, moments.inside, powers=powers)
+    mean, E_mean = beta1 * mean + (1 - beta1) * g, beta1 * np.abs(mean) + (1 - beta1) * (magnitude + np.abs(g))
+    square, E_square = beta2 * square + (1 - beta2) * g**2, beta2 * square + (1 - beta2) * 3 * magnitude * np.abs(g)
+    assert_within(moments.inside[: len(p)], mean, E_mean, 2)
+    assert_within(moments.inside[len(p) :], square, E_square, 2)
+    mean, E_mean = mean / (1 - powers[0]), E_mean / (1 - powers[0])
+    root, E_root = np.sqrt(square / (1 - powers[1])), E_square / np.sqrt(square * (1 - powers[1]))
+    step = alpha * mean / (root + epsilon)
+    E_step = alpha * E_mean / (root + epsilon) + np.abs(step) * (1 + E_root / (root + epsilon))
+    assert_within(parameters.inside, p - step, np.abs(p) + E_step, 2)
+    np.testing.assert_array_equal(gradient.inside, dp)
+    for buffer in (parameters, gradient, moments):
+        buffer.assert_guards()
+
+
+@pytest.mark.parametrize("n", [1, 17])
+def test_adam_equals_the_reference_from_its_first_step(n):
+    plan, parameters, gradient, moments, l2 = problem(n, "float64")
+    moments.inside[:] = 0
+    theirs, adam = {"p": parameters.inside.copy()}, reference.Adam(0.05, 0.7, 0.9, 1e-3)
+    for t in range(1, 6):
+        finish(
+            plan, codes.ADAM, l2, tuple(vars(adam).values())[:4], parameters.inside, gradient.inside, moments.inside,
+            powers=(0.7**t, 0.9**t),
+        )  # fmt: skip
+        adam.update(theirs, {"dp": expected(plan, theirs["p"], gradient.inside, M, l2)[0]})
+        np.testing.assert_allclose(parameters.inside, theirs["p"], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", [codes.GRADIENT, codes.SGD, codes.ADAM])
+@pytest.mark.parametrize(("n", "n_x"), [(1, 1), (17, 17), (33, 5), (5, 300), (2, 2100)])
+def test_the_shares_of_several_members_make_the_whole(n, n_x, mode, dtype):
+    """Of tall and of wide W, whoever is first; to the bit, and each parameter once."""
+    settings = (0.3, 0.8, 0.95, 0.01)
+    results = []
+    for members, order in ((1, 1), (2, 1), (2, -1), (3, 1), (7, -1), (16, 1)):
+        plan, parameters, gradient, moments, l2 = problem(n, dtype, n_x=n_x)
+        of_mode = moments.inside if mode == codes.ADAM else np.empty(0, dtype)
+        assert finish(
+            plan, mode, l2, settings, parameters.inside, gradient.inside, of_mode,
+            powers=(0.5, 0.6), members=members, order=order,
+        )  # fmt: skip
+        for buffer in (parameters, gradient, moments):
+            buffer.assert_guards()
+        results.append(b"".join(buffer.inside.tobytes() for buffer in (parameters, gradient, moments)))
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("mode", [codes.SGD, codes.ADAM])
+def test_what_is_not_finite_is_noticed_wherever_it_is(mode, members, dtype):
+    settings = (0.3, 0.8, 0.95, 0.01)
+    plan, parameters, gradient, moments, l2 = problem(17, dtype)
+    of_mode = moments.inside if mode == codes.ADAM else np.empty(0, dtype)
+    start = [buffer.inside.copy() for buffer in (parameters, gradient, moments)]
+    n = len(start[0])
+    for bad in (np.nan, np.inf, -np.inf):
+        for i in (0, 1, 16, plan[1, B], plan[2, W] - 1, n - 2, n - 1):
+            for buffer, values in zip((parameters, gradient, moments), start, strict=True):
+                buffer.inside[:] = values
+            gradient.inside[i] = bad
+            arguments = plan, mode, l2, settings, parameters.inside, gradient.inside, of_mode
+            assert not finish(*arguments, powers=(0.5, 0.6), members=members)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_square_that_overflows_is_noticed_though_the_step_is_finite(dtype):
+    """Or Adam would never move that parameter again."""
+    none, largest = np.zeros(1, dtype), np.sqrt(float(np.finfo(dtype).max))
+    settings = np.array([0.3, 0.8, 0.95, 0.01])
+    for size, good in ((0.9, True), (1.1, False)):
+        p, moments = np.ones(1, dtype), (none.copy(), none.copy())
+        gradient = np.array([size * largest], dtype)
+        assert from_python(updates.finish)(codes.ADAM, 1, 0.0, settings, 0.8, 0.95, p, gradient, *moments) == good
+        assert np.isfinite(p[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_l2_cost(dtype):
-    plan, parameters, _, l2 = problem(17, dtype)
+    plan, parameters, _, _, l2 = problem(17, dtype)
     weights = parameters.inside[plan[1, W] : plan[1, B]].astype(float)
-    exact = 0.7 / (2 * 33) * (weights**2).sum()
-    assert_within(np.float64(from_python(updates.l2_cost)(plan, 33, l2, parameters.inside)), exact, exact, len(weights))
+    exact = 0.7 / (2 * M) * (weights**2).sum()
+    assert_within(np.float64(from_python(updates.l2_cost)(plan, M, l2, parameters.inside)), exact, exact, len(weights))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_subnormal_parameter_becomes_zero(dtype):
-    """Subnormal numbers are slow to compute with, and weights under L2 would decay into them."""
+    """Subnormal numbers are slow to compute with, and weights under L2 would decay into them; so would moments."""
     tiny = np.finfo(dtype).tiny
-    p = np.array([tiny, -tiny, 3 * tiny, 1.0], dtype)
-    T = p.dtype.type
-    from_python(updates.finish)(codes.SGD, p, p.copy(), T(0.5), T(0), T(1))
+    p, none = np.array([tiny, -tiny, 3 * tiny, 1.0], dtype), np.empty(0, dtype)
+    settings = np.array([0.5, 0.25, 0.25, 1.0])
+    from_python(updates.finish)(codes.SGD, 1, 0.0, settings, 0.0, 0.0, p, p.copy(), none, none)
     np.testing.assert_array_equal(p, np.array([0, 0, 1.5 * tiny, 0.5], dtype))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_all_finite(dtype):
-    largest = np.finfo(dtype).max
-    all_finite = from_python(updates.all_finite)
-    assert all_finite(np.array([largest, largest, -1], dtype))
-    for bad in (np.nan, np.inf, -np.inf):
-        for i in (0, 15, 16, 20):
-            p = np.ones(21, dtype)
-            p[i] = bad
-            assert not all_finite(p)
+    mean, square = np.array([2 * tiny, 8 * tiny], dtype), np.array([8 * tiny, 2 * tiny], dtype)
+    p, zero = np.ones(2, dtype), np.zeros(2, dtype)
+    from_python(updates.finish)(codes.ADAM, 1, 0.0, settings, 0.25, 0.25, p, zero, mean, square)
+    np.testing.assert_array_equal(mean, np.array([0, 2 * tiny], dtype))
+    np.testing.assert_array_equal(square, np.array([2 * tiny, 0], dtype))

@@ -135,7 +135,11 @@ def test_every_entrance_checks_before_a_kernel_runs(call, monkeypatch):
         raise AssertionError("a kernel was asked for")
 
     model = make_model((4, 3, 1), ("relu", "sigmoid"))
-    for name in ("fastnet.engine.compiled_train", "fastnet.engine.compiled_forward", "fastnet.model.compiled_train"):
+    for name in (
+        "fastnet.model.compiled_train",
+        "fastnet.prediction.compiled_forward",
+        "fastnet.model.compiled_train",
+    ):
         monkeypatch.setattr(name, no_kernel)
     with_y = call not in ("forward", "predict", "predict_proba")
     for bad, message in (
@@ -259,7 +263,8 @@ def test_bad_settings_of_fit(settings, kind, message):
     assert str(caught.value) == message
 
 
-ACTIVATION_NAMES = "'linear', 'sigmoid', 'tanh', 'relu', 'leaky_relu'"
+ACTIVATION_NAMES = "'linear', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'softmax'"
+LOSS_NAMES = "'binary_crossentropy', 'categorical_crossentropy', 'mean_squared_error'"
 CONSTRUCTORS = [
     (lambda: Dense(0), ValueError, "units must be at least 1, not 0."),
     (lambda: Dense(-2), ValueError, "units must be at least 1, not -2."),
@@ -298,8 +303,8 @@ CONSTRUCTORS = [
     (
         lambda: Model([Dense(1, "tanh")]),
         ValueError,
-        "loss=None cannot choose a loss for a last activation of 'tanh': it does so for 'sigmoid' and 'linear'. Pass "
-        "loss='mean_squared_error', or change the activation.",
+        "loss=None cannot choose a loss for a last activation of 'tanh': it does so for 'sigmoid', 'softmax', "
+        "'linear'. Pass loss='mean_squared_error', or change the activation.",
     ),
     (
         lambda: Model([Dense(1)], loss="binary_crossentropy"),
@@ -310,12 +315,12 @@ CONSTRUCTORS = [
     (
         lambda: Model([Dense(1)], loss="hinge"),
         ValueError,
-        "loss must be one of 'binary_crossentropy', 'mean_squared_error' or None, not 'hinge'.",
+        f"loss must be one of {LOSS_NAMES} or None, not 'hinge'.",
     ),
     (
         lambda: Model([Dense(1)], optimizer="adam"),
         TypeError,
-        "optimizer must be an SGD(learning_rate), not 'adam'.",
+        "optimizer must be an SGD(learning_rate) or an Adam(learning_rate), not 'adam'.",
     ),
     (lambda: Model([Dense(1)], l2=-0.1), ValueError, "l2 must be a finite number of at least 0, not -0.1."),
     (lambda: Model([Dense(1)], dtype="float16"), ValueError, "dtype must be 'float32' or 'float64', not 'float16'."),
@@ -323,7 +328,7 @@ CONSTRUCTORS = [
     (
         lambda: Model([Dense(1)], loss=["x"]),
         ValueError,
-        "loss must be one of 'binary_crossentropy', 'mean_squared_error' or None, not ['x'].",
+        f"loss must be one of {LOSS_NAMES} or None, not ['x'].",
     ),
     (
         lambda: Model([Dense(1)], optimizer=SGD(1e-50)),

@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 
-from fastnet import SGD, Dense, Model
+from fastnet import SGD, Adam, Dense, Model
 
 
 def parameters_after_training(dtype: str) -> bytes:
@@ -20,10 +20,20 @@ def parameters_after_training(dtype: str) -> bytes:
         (Model([Dense(20, "leaky_relu"), Dense(1, "sigmoid")], "mean_squared_error", SGD(0.3), 0.0, dtype, 2), None),
         (Model([Dense(1, "sigmoid")], None, SGD(0.1), 1.0, dtype, 3), 209),
     ]
+    runs = [(model, X, y, 20, batch_size) for model, batch_size in models]
+    softmax = Model([Dense(33, "relu"), Dense(20, "relu"), Dense(10, "softmax")], None, Adam(0.01), 0.1, dtype, 4)
+    runs.append((softmax, X, np.arange(569) % 10, 10, 50))
+    # Wide inputs, kept as panels and as blocks; and a batch of several chunks.
+    X_wide, y_wide = rng.standard_normal((70, 2100)), rng.random(70) < 0.5
+    wide = [Dense(20, "relu"), Dense(1, "sigmoid")], [Dense(1, "sigmoid")]
+    runs += [(Model(layers, None, SGD(0.01), 0.0, dtype, 5), X_wide, y_wide, 5, 33) for layers in wide]
+    regression = Model([Dense(30, "tanh"), Dense(1)], None, SGD(0.1), 0.0, dtype, 6)
+    runs.append((regression, np.tile(X, (4, 1)), np.sin(np.tile(X[:, 0], 4)), 10, 1500))
     everything = []
-    for model, batch_size in models:
-        history = model.fit(X, y, epochs=20, batch_size=batch_size)
-        everything += [model.parameters.tobytes(), np.array(history.cost).tobytes(), model.forward(X).tobytes()]
+    for model, X_model, y_model, epochs, batch_size in runs:
+        history = model.fit(X_model, y_model, epochs=epochs, batch_size=batch_size)
+        everything += [model.parameters.tobytes(), np.array(history.cost).tobytes()]
+        everything += [model.forward(X_model).tobytes(), model.forward(X_model[:5]).tobytes()]
     return b"".join(everything)
 
 

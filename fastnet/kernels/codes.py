@@ -1,4 +1,4 @@
-"""The integers by which the kernels know activations, losses and what to do with a batch.
+"""The integers by which the kernels know activations, losses, optimizers and what to do with a batch.
 
 A network is data to the kernels, never a type: one compiled function serves every architecture. This file imports
 nothing, so that the Python layer can name the codes without loading numba.
@@ -9,16 +9,22 @@ SIGMOID = 1
 TANH = 2
 RELU = 3
 LEAKY_RELU = 4
+SOFTMAX = 5
 
 BINARY_CROSSENTROPY = 0
 MEAN_SQUARED_ERROR = 1
+CATEGORICAL_CROSSENTROPY = 2
 
-# What `network.train` does with each batch: its cost alone; cost and gradient; cost, gradient and an update.
+# What `epochs.train` does with each batch: its cost alone; cost and gradient; cost, gradient and an update.
 COST = 0
 GRADIENT = 1
 SGD = 2
+ADAM = 3
 
-# What `network.train` leaves in position[STATUS].
+LEARNING_RATE, BETA1, BETA2, EPSILON, SETTINGS = range(5)
+"""Entries of an optimizer's settings, and their number."""
+
+# What `epochs.train` leaves in position[STATUS].
 RUNNING = 0
 COST_NOT_FINITE = 1
 PARAMETERS_NOT_FINITE = 2

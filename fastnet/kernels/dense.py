@@ -10,17 +10,10 @@ import numpy as np
 from numba.core import config
 
 from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
-from fastnet.kernels.plan import LANES, PADDING
-from fastnet.kernels.simd import (
-    ADD_TO_TARGET,
-    START_BIAS,
-    START_TARGET,
-    START_ZERO,
-    SUM_LANES,
-    lane_sum,
-    make_tile,
-    transpose_square,
-)
+from fastnet.kernels.moves import copy_rows, transpose_square
+from fastnet.kernels.plan import K_PACKED, LANES, PACKED_ROWS, PADDING, PANEL
+from fastnet.kernels.sums import SUM_LANES, lane_sum, make_row_sums
+from fastnet.kernels.tiles import ADD_TO_TARGET, START_BIAS, START_TARGET, START_ZERO, make_tile
 
 # Two registers wide, so that a load of B serves many rows, and a vector of a narrow layer wastes little. Eight rows
 # fill 16 of the 32 registers of AVX-512 and NEON: about 95 % of the FMA peak (`scripts/bench --bench Tile`), which
@@ -30,9 +23,19 @@ ROWS_OF_TILES = (TALL, 4, 2, 1)
 
 tile_tall_2, tile_4_2, tile_2_2, tile_1_2 = (make_tile(rows, 2) for rows in ROWS_OF_TILES)
 tile_tall_1, tile_4_1, tile_2_1, tile_1_1 = (make_tile(rows, 1) for rows in ROWS_OF_TILES)
+sum_rows, multiply_rows = make_row_sums(weighted=False), make_row_sums(weighted=True)
+tile_1_4 = make_tile(1, 4)
+"""For a single row, which needs as many sums side by side as an fma takes cycles."""
 
-K_BLOCK = 256
-"""Terms of a sum per pass: a strip of B, 32 columns of 256 float32, then stays in a first-level cache of 48 KB."""
+K_BLOCK = 1024
+"""Terms of a sum per pass: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache."""
+
+MANY_INPUTS = 1024
+"""From so many inputs of a layer on, `wide_matmul_plus_bias` lays W out anew."""
+
+PACK_COLUMNS, PACK_INPUTS = 96, 512
+"""From how many examples, and inputs of a layer, on `input_gradient` lays W^T out anew: a tile reads a column of W,
+whose elements lie a row apart, in as many pages and mostly the same few sets of the cache."""
 
 BOUNDS_CHECKED = bool(config.BOUNDSCHECK) or JIT_DISABLED
 
@@ -45,20 +48,25 @@ def multiply(
     B: Any, b: int, kb: int,
     K: int, start: int, bias: Any, o: int,
 ) -> None:  # fmt: skip
-    """C (rows, columns) = start + A (rows, K) B (K, columns), tile by tile; arguments as in `simd.make_tile`.
+    """C (rows, columns) = start + A (rows, K) B (K, columns), tile by tile; arguments as in `tiles.make_tile`.
 
     `columns` is a multiple of PADDING, or of the register width.
     """
     lanes = VECTOR_BYTES // C.itemsize
-    if BOUNDS_CHECKED:
+    if BOUNDS_CHECKED and rows > 0 and columns > 0:
         blocks = (K - 1) // LANES
         last_A = a + (rows - 1) * ra + (K - 1 - blocks) * ka + blocks * jump
         check_inside(C, c, c + (rows - 1) * ldc + columns - 1)
         check_inside(A, a, last_A)
         check_inside(B, b, b + (K - 1) * kb + columns - 1)
         check_inside(bias, o, o + (rows - 1 if start == START_BIAS else 0))
+    done = 0
+    if rows == 1:
+        while columns - done >= 4 * lanes:
+            tile_1_4(C, c + done, ldc, A, a, ra, ka, jump, B, b + done, kb, K, start, bias, o)
+            done += 4 * lanes
     # Strips of B outside: a tile reads four times as much of B as of A, so B is what should stay near.
-    for j in range(0, columns, 2 * lanes):
+    for j in range(done, columns, 2 * lanes):
         wide = columns - j > lanes
         i = 0
         while i < rows:
@@ -101,7 +109,7 @@ def check_inside(array: Any, first: int, last: int) -> None:
 def matmul_plus_bias(
     n: int, n_prev: int, columns: int, parameters: Any, w: int, b: int, S: Any, a_prev: int, z: int, ld: int
 ) -> None:
-    """Z = W A_prev + b for one block.
+    """Z = W A_prev + b for some columns of a block.
 
     W (n, n_prev) and b (n,) at w and b in `parameters` (b = -1: none); A_prev (n_prev, columns) and Z (n, columns)
     at a_prev and z in S, with row stride ld, not overlapping; columns a multiple of PADDING.
@@ -110,88 +118,124 @@ def matmul_plus_bias(
     for k in range(0, n_prev, K_BLOCK):
         K = min(K_BLOCK, n_prev - k)
         multiply(
-            n,
-            columns,
-            S,
-            z,
-            ld,
-            parameters,
-            w + k,
-            n_prev,
-            1,
-            1,
-            S,
-            a_prev + k * ld,
-            ld,
-            K,
-            start,
-            parameters,
-            max(b, 0),
-        )
-        start = START_TARGET
-
-
-@spliced_kernel
-def input_gradient(
-    n: int, n_prev: int, columns: int, parameters: Any, w: int, S: Any, dz: int, da_prev: int, ld: int
-) -> None:
-    """dA_prev = W^T dZ for one block: dZ (n, columns) at dz, dA_prev (n_prev, columns) at da_prev in S, stride ld."""
-    start = START_ZERO
-    for k in range(0, n, K_BLOCK):
-        K = min(K_BLOCK, n - k)
-        multiply(
-            n_prev, columns, S, da_prev, ld, parameters, w + k * n_prev, 1, n_prev, n_prev, S, dz + k * ld, ld, K,
-            start, parameters, 0,
+            n, columns, S, z, ld, parameters, w + k, n_prev, 1, 1, S, a_prev + k * ld, ld, K,
+            start, parameters, max(b, 0),
         )  # fmt: skip
         start = START_TARGET
 
 
 @spliced_kernel
+def wide_matmul_plus_bias(
+    n: int, n_prev: int, first: int, last: int, parameters: Any, w: int, b: int,
+    S: Any, a_prev: int, block_prev: int, z: int, block: int, ld: int, head: int,
+) -> None:  # fmt: skip
+    """Z = W A_prev + b for the columns first to last of a chunk, both multiples of PADDING, and many inputs.
+
+    A_prev (n_prev, ld) and Z (n, ld) in blocks `block_prev` and `block` elements apart at a_prev and z in S. W is laid
+    out anew at `head` in S, PACKED_ROWS by K_PACKED: its own rows often lie a multiple of 4096 bytes apart, and then
+    share few sets of the cache.
+    """
+    for k in range(0, n_prev, K_PACKED):
+        K = min(K_PACKED, n_prev - k)
+        start = START_TARGET if k > 0 else START_BIAS if b >= 0 else START_ZERO
+        for i in range(0, n, PACKED_ROWS):
+            rows = min(PACKED_ROWS, n - i)
+            copy_rows(parameters, w + i * n_prev + k, n_prev, S, head, K_PACKED + PADDING, rows, K, False)
+            for q in range(first // ld, (last - 1) // ld + 1):
+                j = max(first - q * ld, 0)
+                columns = min(last - q * ld, ld) - j
+                multiply(
+                    rows, columns, S, z + q * block + i * ld + j, ld, S, head, K_PACKED + PADDING, 1, 1,
+                    S, a_prev + q * block_prev + k * ld + j, ld, K, start, parameters, max(b, 0) + i,
+                )  # fmt: skip
+
+
+@spliced_kernel
+def input_gradient(
+    n: int, n_prev: int, first: int, last: int, parameters: Any, w: int,
+    S: Any, dz: int, block: int, da_prev: int, block_prev: int, ld: int, head: int,
+) -> None:  # fmt: skip
+    """dA_prev = W^T dZ for the columns first to last of a chunk, both multiples of PADDING.
+
+    dZ (n, ld) in blocks `block` elements apart from dz, dA_prev (n_prev, ld) in blocks `block_prev` apart from
+    da_prev, both in S. W^T is laid out anew, PADDING of its rows at a time, at `head` in S where that is worth it.
+    """
+    pack = last - first >= PACK_COLUMNS and n_prev >= PACK_INPUTS
+    K_most, rows_most, ra, ka = (K_PACKED, PADDING, 1, PADDING) if pack else (K_BLOCK, n_prev, 1, n_prev)
+    for k in range(0, n, K_most):
+        K = min(K_most, n - k)
+        start = START_ZERO if k == 0 else START_TARGET
+        for i in range(0, n_prev, rows_most):
+            rows = min(rows_most, n_prev - i)
+            source, a = parameters, w + k * n_prev + i
+            if pack:
+                copy_rows(parameters, a, n_prev, S, head, PADDING, K, rows, False)
+                source, a = S, head
+            for q in range(first // ld, (last - 1) // ld + 1):
+                start_column = max(first - q * ld, 0)
+                columns = min(last - q * ld, ld) - start_column
+                c = da_prev + q * block_prev + i * ld + start_column
+                b = dz + q * block + k * ld + start_column
+                multiply(rows, columns, S, c, ld, source, a, ra, ka, ka, S, b, ld, K, start, parameters, 0)
+
+
+@spliced_kernel
 def weight_gradient(
-    n: int, n_prev: int, m: int, S: Any, dz: int, block: int, ld: int, at_prev: int, ldt: int,
+    first_row: int, last_row: int, first_column: int, last_column: int, n_prev: int, m: int,
+    S: Any, dz: int, block: int, ld: int, at_prev: int, panel: int, head: int,
     gradient: Any, w: int, add: bool,
 ) -> None:  # fmt: skip
-    """DW = dZ A_prev^T, a sum over the m examples of a chunk, in order; or dW += that.
+    """DW = dZ A_prev^T for some rows and columns of W: a sum over the m examples of a chunk, in order; or dW += that.
 
-    dZ in blocks `block` elements apart, each (n, ld), at dz in S; A_prev^T (m, n_prev) with row stride ldt at at_prev,
-    its columns padded to a multiple of PADDING. dW (n, n_prev) at w in `gradient`, which is not padded: columns that
-    do not fill a strip are put together at the head of S.
+    dZ in blocks `block` elements apart, each (n, ld), at dz in S; A_prev^T (m, n_prev) in panels of PANEL columns,
+    `panel` elements apart, at at_prev. dW (n, n_prev) at w in `gradient`, which is not padded: columns that
+    do not fill a panel are put together at `head` in S. `first_column` is a multiple of PANEL, and so is
+    `last_column` if it is not n_prev.
     """
-    strip = 2 * VECTOR_BYTES // S.itemsize
     jump = block - LANES + 1  # from the last example of a full block to the first of the next
-    whole = n_prev // strip * strip
     start = ADD_TO_TARGET if add else START_ZERO
-    if whole > 0:
-        multiply(n, whole, gradient, w, n_prev, S, dz, ld, 1, jump, S, at_prev, ldt, m, start, S, 0)
-    rest = n_prev - whole
-    if rest > 0:
-        columns = min(-(-rest // PADDING) * PADDING, strip)
-        for i in range(0, n, TALL):
-            rows = min(TALL, n - i)
-            multiply(
-                rows, columns, S, 0, columns, S, dz + i * ld, ld, 1, jump, S, at_prev + whole, ldt, m, START_ZERO, S, 0
-            )
-            for r in range(rows):
-                new = S[r * columns : r * columns + rest]
-                first = w + (i + r) * n_prev + whole
-                dW = gradient[first : first + rest]
-                for j in range(rest):
-                    dW[j] = dW[j] + new[j] if add else new[j]
+    for j in range(first_column, last_column, PANEL):
+        b = at_prev + j // PANEL * panel
+        width = min(PANEL, last_column - j)
+        if width == PANEL:
+            c, a = w + first_row * n_prev + j, dz + first_row * ld
+            multiply(last_row - first_row, PANEL, gradient, c, n_prev, S, a, ld, 1, jump, S, b, PANEL, m, start, S, 0)
+        else:
+            columns = -(-width // PADDING) * PADDING
+            for i in range(first_row, last_row, TALL):
+                rows = min(TALL, last_row - i)
+                multiply(rows, columns, S, head, columns, S, dz + i * ld, ld, 1, jump, S, b, PANEL, m, START_ZERO, S, 0)
+                copy_rows(S, head, columns, gradient, w + i * n_prev + j, n_prev, rows, width, add)
 
 
 @kernel
-def bias_gradient(n: int, m: int, S: Any, dz: int, block: int, ld: int, gradient: Any, b: int, add: bool) -> None:
-    """Db = sum of dZ over the m examples of a chunk, or db += that; laid out as in `weight_gradient`.
+def weight_gradient_of_wide_input(
+    n: int, first_column: int, last_column: int, n_prev: int, m: int,
+    S: Any, dz: int, block: int, ld: int, a_prev: int, block_prev: int, gradient: Any, w: int, add: bool,
+) -> None:  # fmt: skip
+    """DW = dZ A_prev^T as above, for some columns of a layer of few units, from A_prev itself: (n_prev, ld) in blocks.
 
-    Each block is summed in SUM_LANES float64 lanes and then its remainder one by one; the blocks are added in order.
+    A sum over the examples of a chunk has SUM_LANES partial sums then, as that of a bias has.
     """
-    T = S.dtype.type
-    for i in range(n):
-        total = 0.0
-        for first in range(0, m, ld):
-            start = dz + first // ld * block + i * ld
-            total += ordered_sum(S, start, min(ld, m - first), False)
-        gradient[b + i] = gradient[b + i] + T(total) if add else T(total)
+    columns = last_column - first_column
+    if BOUNDS_CHECKED and columns > 0:
+        check_inside(gradient, w + first_column, w + (n - 1) * n_prev + last_column - 1)
+        check_inside(S, a_prev, a_prev + (m - 1) // ld * block_prev + last_column * ld - 1)
+    if columns > 0:
+        for i in range(n):
+            source, target = a_prev + first_column * ld, w + i * n_prev + first_column
+            multiply_rows(S, source, ld, block_prev, dz + i * ld, block, m, columns, gradient, target, add)
+
+
+@kernel
+def bias_gradient(
+    first_row: int, last_row: int, m: int, S: Any, dz: int, block: int, ld: int, gradient: Any, b: int, add: bool
+) -> None:
+    """Db = sum of dZ over the m examples of a chunk, or db += that, for some rows; laid out as in `weight_gradient`."""
+    if BOUNDS_CHECKED and last_row > first_row:
+        check_inside(gradient, b + first_row, b + last_row - 1)
+    if last_row > first_row:
+        sum_rows(S, dz + first_row * ld, ld, block, 0, 0, m, last_row - first_row, gradient, b + first_row, add)
 
 
 @kernel

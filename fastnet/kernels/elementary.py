@@ -8,13 +8,14 @@ in units in the last place, are measured over the whole range and kept by `tests
 from typing import Any
 
 from fastnet.kernels.jit import kernel
-from fastnet.kernels.scalars import MAGIC, fma, per_dtype, polynomial, power_of_two
+from fastnet.kernels.scalars import MAGIC, exponent, fma, per_dtype, polynomial, power_of_two
 
 magic = per_dtype(MAGIC[32], MAGIC[64])
 log2_e = per_dtype(1.4426950408889634, 1.4426950408889634)
 # ln 2 in two parts, the first short enough for n * ln2_high to be exact (Cody and Waite, 1980).
 minus_ln2_high = per_dtype(-0.693145751953125, -0.693147180369123816490)
 minus_ln2_low = per_dtype(-1.42860677e-06, -1.90821492927058770002e-10)
+ln2 = per_dtype(0.6931471805599453, 0.6931471805599453)
 # Where exp rounds to zero and to infinity, and where tanh rounds to one.
 exp_low = per_dtype(-87.6, -708.7)
 exp_high = per_dtype(89.0, 710.0)
@@ -112,3 +113,12 @@ def log1p(e: Any) -> Any:
     s = e / (T(2) + e)
     t = s * s
     return fma(s * t, log1p_remainder(t), s + s)
+
+
+@kernel
+def log1p_of_sum(x: Any) -> Any:
+    """Return log(1 + x) for 0 <= x < 2^100, within 2.0 ulp (float64: 1.9)."""
+    T = type(x)
+    n = exponent(T(1) + x)  # 1 + x = 2^n (1 + f)
+    f = x if x < T(1) else (T(1) + x) * power_of_two(magic(x) - n) - T(1)
+    return fma(n if x >= T(1) else T(0), ln2(x), log1p(f))

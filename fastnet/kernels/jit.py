@@ -25,23 +25,32 @@ JIT_DISABLED = bool(config.DISABLE_JIT)
 
 # error_model: the default checks every division for zero, which kept loops scalar.
 # fastmath: deletes NaN checks and reorders sums; the kernels spell out each fma instead.
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": False}
+# _nrt: what allocates nothing has no references to count.
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": False, "_nrt": False}
 
 Function = Callable[..., Any]
 
 
 def kernel(function: Function) -> Function:
-    """Compile a helper that entry points call; it lives in their cache files, not in its own."""
-    compiled: Function = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
-    return compiled
+    """Compile a helper that entry points call; it lives in their cache files, not in its own.
+
+    It is compiled once for a dtype: numba would do so again for every constant among the arguments of a call.
+    """
+    compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+    if not JIT_DISABLED:
+        find = compiled.get_call_template
+        compiled.get_call_template = lambda arguments, keywords: find(
+            tuple(map(types.unliteral, arguments)), {name: types.unliteral(kind) for name, kind in keywords.items()}
+        )
+    made: Function = compiled
+    return made
 
 
 def spliced_kernel(function: Function) -> Function:
     """Make a helper whose body replaces each call of it, before LLVM sees the caller.
 
     For the links between the entry points and `dense.multiply`. numba sends a compiled helper, and all that it
-    calls, through LLVM once for every function above it: with the links compiled, a first `fit` took 8.8 s, with
-    them spliced 6.4 s (`scripts/bench --bench cold_compile`).
+    calls, through LLVM once for every function above it. `scripts/bench --bench cold_compile` tells what that costs.
     """
     compiled: Function = njit(inline="always", **OPTIONS)(function)
     return compiled

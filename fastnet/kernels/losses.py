@@ -1,12 +1,12 @@
-"""Losses over one row of a block: the cost of each example, and the gradient dZ or dA it sends back.
+"""Losses over a block: the cost of each example, and the gradient dZ or dA it sends back.
 
-The logistic loss is computed from the logit z, never from a clipped probability, so it is exact for any z and its
-gradient with respect to z is simply a - y.
+The cross-entropies are computed from the logit z, never from a clipped probability, so they are exact for any z, and
+their gradient with respect to z is simply a - y. Softmax stands here since it shares their exponentials.
 """
 
 from typing import Any
 
-from fastnet.kernels.elementary import exp, log1p
+from fastnet.kernels.elementary import exp, log1p, log1p_of_sum
 from fastnet.kernels.jit import kernel
 
 
@@ -35,3 +35,50 @@ def mean_squared_error(A: Any, Y: Any, dA: Any, terms: Any) -> None:
         difference = A[e] - Y[e]
         dA[e] = difference
         terms[e] = T(0.5) * difference * difference
+
+
+@kernel
+def categorical_crossentropy(n: int, columns: int, S: Any, z: int, y: int, dz: int, terms: int, ld: int) -> None:
+    """Z <- A = softmax(Z); dZ <- A - Y; terms <- -sum over the classes of Y log A, for Y that sum to 1.
+
+    Z, Y and dZ are blocks (n, columns) with row stride ld in S, terms is one row. With d the largest logit minus z,
+    the loss is the sum of Y d, plus the logarithm of the sum of e^-d.
+    """
+    T = S.dtype.type
+    for e in range(columns):
+        largest = S[z + first_largest(n, S, z + e, ld) * ld + e]
+        cost = T(0)
+        for at in range(e, e + n * ld, ld):
+            if S[y + at] > T(0):  # or it is zero, and d may be infinite
+                cost += S[y + at] * (largest - S[z + at])
+        S[terms + e] = cost + log1p_of_sum(softmax(n, S, z + e, ld))
+        for at in range(e, e + n * ld, ld):
+            S[dz + at] = S[z + at] - S[y + at]
+
+
+@kernel
+def softmax(n: int, S: Any, z: int, stride: int) -> Any:
+    """Z <- A = e^Z / sum of e^Z over the n units of one example, `stride` apart in S.
+
+    Returns the sum of e^(z - largest z) over all units but the first of the largest, whose own share is exactly 1.
+    """
+    T = S.dtype.type
+    first = z + first_largest(n, S, z, stride) * stride
+    largest, rest = S[first], T(0)
+    for at in range(z, z + n * stride, stride):
+        S[at] = exp(S[at] - largest)
+        if at != first:
+            rest += S[at]
+    for at in range(z, z + n * stride, stride):
+        S[at] = S[at] / (T(1) + rest)
+    return rest
+
+
+@kernel
+def first_largest(n: int, S: Any, z: int, stride: int) -> int:
+    """Return the number of the first of the largest of n units; of a NaN, if it comes first."""
+    largest = 0
+    for r in range(1, n):
+        if S[z + r * stride] > S[z + largest * stride]:
+            largest = r
+    return largest

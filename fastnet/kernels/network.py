@@ -1,41 +1,35 @@
-"""One chunk of examples through the layers and back; batches and epochs of chunks; the two entry points.
+"""A chunk of examples through the layers and back: the part of it that one member of a team of threads works out.
 
-`forward` predicts; `train` computes costs, gradients or whole epochs of updates. Both work on the scratch vector S
-that `plan.py` lays out, allocate nothing, and touch Python only when they return.
+All functions work on the scratch vector S that `plan.py` lays out. Forward and back propagation are divided by
+examples, from `first` to `last`, both multiples of PADDING; gradients and updates by rows or columns of W.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numba import types
-
 from fastnet.kernels.activations import activate, multiply_by_derivative
-from fastnet.kernels.codes import (
-    BINARY_CROSSENTROPY,
-    COST,
-    COST_NOT_FINITE,
-    PARAMETERS_NOT_FINITE,
-    SGD,
-)
+from fastnet.kernels.codes import BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY
 from fastnet.kernels.dense import (
+    MANY_INPUTS,
+    TALL,
     bias_gradient,
     input_gradient,
     matmul_plus_bias,
     ordered_sum,
-    transpose,
     weight_gradient,
+    weight_gradient_of_wide_input,
+    wide_matmul_plus_bias,
 )
 from fastnet.kernels.jit import kernel, spliced_kernel
-from fastnet.kernels.losses import binary_crossentropy, mean_squared_error
+from fastnet.kernels.loading import transpose_panels
+from fastnet.kernels.losses import binary_crossentropy, categorical_crossentropy, mean_squared_error
 from fastnet.kernels.plan import (
     ACTIVATION,
     AT,
-    CHUNK,
     DZ,
-    LANES,
     LD,
-    LDT,
+    PADDING,
+    PANEL,
+    PANEL_SIZE,
     ROWS,
     TERMS,
     UNITS,
@@ -45,271 +39,215 @@ from fastnet.kernels.plan import (
     Y,
     padded,
 )
-from fastnet.kernels.scalars import random_bits
-from fastnet.kernels.updates import all_finite, finish_batch, l2_cost
-
-EPOCH, EXAMPLE, LOADED, STATUS = range(4)
-"""Entries of `position`: epochs finished in this run, the example where the next chunk starts, whether the scratch
-vector already holds the only chunk there is, and RUNNING or why training stopped."""
+from fastnet.kernels.team import share
+from fastnet.kernels.updates import finish
 
 padded_columns = kernel(padded)
-"""The columns that a block of m examples computes with."""
-
-BATCH_COST, EPOCH_COST = range(2)
-"""Entries of `totals`: the cost summed over the examples of the batch, and over the epoch, so far."""
-
-
-# ------------------------------------------------------------------------------------------------------ loading
+"""The columns that m examples are computed with."""
 
 
 @kernel
-def load_examples(plan: Any, X: Any, order: Any, first: int, m: int, S: Any) -> None:
-    """Copy the m examples X[order[first + i]] into AT of the input, an example a row, and transposed into A."""
-    n, ldt, at, ld = plan[0, UNITS], plan[0, LDT], plan[0, AT], plan[0, LD]
-    for i in range(m):
-        x = X[order[first + i]]
-        row = S[at + i * ldt : at + i * ldt + n]
-        for j in range(n):
-            row[j] = x[j]
-    block = plan[0, ROWS] * ld
-    for start in range(0, m, ld):
-        columns = padded_columns(min(ld, m - start))
-        transpose(S, at + start * ldt, ldt, plan[0, A] + start // ld * block, ld, columns, plan[0, ROWS])
-
-
-@kernel
-def load_targets(plan: Any, targets: Any, order: Any, first: int, m: int, S: Any) -> None:
-    """Copy the targets (m, n_L) of the same examples into Y, blocks of (n_L, ld)."""
-    last = plan.shape[0] - 1
-    n, ld = plan[last, UNITS], plan[last, LD]
-    block = plan[last, ROWS] * ld
-    for i in range(m):
-        y = targets[order[first + i]]
-        column = plan[last, Y] + i // ld * block + i % ld
-        for r in range(n):
-            S[column + r * ld] = y[r]
-
-
-# ------------------------------------------------------------------------------------------------- forward, backward
+def share_of_examples(m: int, member: int, members: int) -> Any:
+    """Return first and last of the examples of a chunk that fall to a member, in multiples of PADDING."""
+    first, last = share(padded_columns(m) // PADDING, member, members)
+    return first * PADDING, last * PADDING
 
 
 @spliced_kernel
-def forward_block(plan: Any, q: int, m: int, parameters: Any, S: Any) -> None:
-    """Propagate block q, of m examples, through all layers but for the last activation: A_l = g(W A_prev + b)."""
-    last = plan.shape[0] - 1
-    columns = padded_columns(m)
-    for layer in range(1, last + 1):
-        n, n_prev, ld = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, LD]
-        a_prev = plan[layer - 1, A] + q * plan[layer - 1, ROWS] * ld
-        z = plan[layer, A] + q * plan[layer, ROWS] * ld
-        matmul_plus_bias(n, n_prev, columns, parameters, plan[layer, W], plan[layer, B], S, a_prev, z, ld)
-        if layer < last:
-            activate_block(plan[layer, ACTIVATION], n, columns, S, z, ld)
+def forward_examples(plan: Any, first: int, last: int, parameters: Any, S: Any, head: int, activated: int) -> None:
+    """Propagate examples first to last through all layers: A_l = g(W A_prev + b), of the first `activated` layers.
+
+    The last one's A comes with its loss, where that is a cross-entropy: up to there, Z lies in its place.
+    """
+    output, ld = plan.shape[0] - 1, plan[0, LD]
+    most_inputs = 0
+    for layer in range(output):
+        most_inputs = max(most_inputs, plan[layer, UNITS])
+    start = first
+    while start < last:
+        # Block by block, so that small layers stay in the nearest cache; with many inputs, all blocks at once.
+        stop = last if most_inputs >= MANY_INPUTS else min(last, (start // ld + 1) * ld)
+        for layer in range(1, output + 1):
+            n, n_prev, w, b = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, W], plan[layer, B]
+            a_prev, z = plan[layer - 1, A], plan[layer, A]
+            block_prev, block = plan[layer - 1, ROWS] * ld, plan[layer, ROWS] * ld
+            if n_prev >= MANY_INPUTS:
+                wide_matmul_plus_bias(
+                    n, n_prev, start, stop, parameters, w, b, S, a_prev, block_prev, z, block, ld, head
+                )
+            here = start
+            while here < stop:
+                q, j = here // ld, here % ld
+                columns = min(stop - here, ld - j)
+                z_here = z + q * block + j
+                if n_prev < MANY_INPUTS:
+                    matmul_plus_bias(n, n_prev, columns, parameters, w, b, S, a_prev + q * block_prev + j, z_here, ld)
+                if layer <= activated:
+                    activate_block(plan[layer, ACTIVATION], n, columns, S, z_here, ld)
+                here += columns
+        start = stop
 
 
-@kernel
+@spliced_kernel
 def activate_block(activation: int, n: int, columns: int, S: Any, z: int, ld: int) -> None:
-    """A = g(Z) over the first `columns` of n rows; in one run where the rows touch."""
+    """A = g(Z) over some columns of n rows; in one run where the rows touch."""
     rows, length = (1, n * ld) if columns == ld else (n, columns)
     for r in range(rows):
         activate(activation, S[z + r * ld : z + r * ld + length])
 
 
-@kernel
+@spliced_kernel
 def differentiate_block(activation: int, n: int, columns: int, S: Any, a: int, dz: int, ld: int) -> None:
-    """DZ = dA * g'(Z) over the first `columns` of n rows; dA lies where dZ will."""
+    """DZ = dA * g'(Z) over some columns of n rows; dA lies where dZ will."""
     rows, length = (1, n * ld) if columns == ld else (n, columns)
     for row in range(0, rows * ld, ld):
         multiply_by_derivative(activation, S[a + row : a + row + length], S[dz + row : dz + row + length])
 
 
 @spliced_kernel
-def transpose_hidden(plan: Any, q: int, m: int, S: Any) -> None:
-    """Fill AT of the hidden layers for block q: what the weight gradients read."""
-    for layer in range(1, plan.shape[0] - 1):
-        rows, ld, ldt = plan[layer, ROWS], plan[layer, LD], plan[layer, LDT]
-        a = plan[layer, A] + q * rows * ld
-        transpose(S, a, ld, plan[layer, AT] + q * ld * ldt, ldt, rows, padded_columns(m))
+def loss_of_examples(plan: Any, loss: int, first: int, last: int, S: Any) -> None:
+    """Write the terms of the cost of examples first to last, and dZ of the last layer; of a squared error, dA.
 
-
-@spliced_kernel
-def loss_block(plan: Any, loss: int, q: int, m: int, S: Any) -> float:
-    """Turn the last Z of block q into A and dZ, and return the cost summed over its m examples."""
-    last = plan.shape[0] - 1
-    n, ld, activation = plan[last, UNITS], plan[last, LD], plan[last, ACTIVATION]
-    columns = padded_columns(m)
-    block = q * plan[last, ROWS] * ld
-    total = 0.0
-    for r in range(n):
-        at = block + r * ld
-        Z = S[plan[last, A] + at : plan[last, A] + at + columns]
-        dZ = S[plan[last, DZ] + at : plan[last, DZ] + at + columns]
-        targets = S[plan[last, Y] + at : plan[last, Y] + at + columns]
-        terms = S[plan[last, TERMS] + r * ld : plan[last, TERMS] + r * ld + columns]
-        if loss == BINARY_CROSSENTROPY:
-            binary_crossentropy(Z, targets, dZ, terms)
+    Of a cross-entropy, turn the last Z into A too.
+    """
+    output, ld = plan.shape[0] - 1, plan[0, LD]
+    n, block = plan[output, UNITS], plan[output, ROWS] * ld
+    start = first
+    while start < last:
+        q = start // ld
+        columns = min(last, (q + 1) * ld) - start
+        at = q * block + start - q * ld
+        z, dz, y, term = plan[output, A] + at, plan[output, DZ] + at, plan[output, Y] + at, plan[output, TERMS] + at
+        if loss == CATEGORICAL_CROSSENTROPY:
+            categorical_crossentropy(n, columns, S, z, y, dz, term, ld)
         else:
-            activate(activation, Z)
-            mean_squared_error(Z, targets, dZ, terms)
-            multiply_by_derivative(activation, Z, dZ)
-        total += ordered_sum(S, plan[last, TERMS] + r * ld, m, False)
-    return total
-
-
-@spliced_kernel
-def backward_chunk(plan: Any, m: int, parameters: Any, S: Any, gradient: Any, add: bool) -> None:
-    """Propagate dZ of the last layer back through a chunk of m examples; gradient = (or +=) the sums over them."""
-    for layer in range(plan.shape[0] - 1, 0, -1):
-        n, n_prev, ld = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, LD]
-        dz, block = plan[layer, DZ], plan[layer, ROWS] * ld
-        at_prev, ldt = plan[layer - 1, AT], plan[layer - 1, LDT]
-        weight_gradient(n, n_prev, m, S, dz, block, ld, at_prev, ldt, gradient, plan[layer, W], add)
-        if plan[layer, B] >= 0:
-            bias_gradient(n, m, S, dz, block, ld, gradient, plan[layer, B], add)
-        if layer > 1:
-            block_prev = plan[layer - 1, ROWS] * ld
-            for q in range((m + ld - 1) // ld):
-                columns = padded_columns(min(ld, m - q * ld))
-                dz_prev = plan[layer - 1, DZ] + q * block_prev
-                input_gradient(n, n_prev, columns, parameters, plan[layer, W], S, dz + q * block, dz_prev, ld)
-                a_prev = plan[layer - 1, A] + q * block_prev
-                differentiate_block(plan[layer - 1, ACTIVATION], n_prev, columns, S, a_prev, dz_prev, ld)
-
-
-@spliced_kernel
-def chunk_cost(plan: Any, loss: int, m: int, parameters: Any, S: Any, backward: bool) -> float:
-    """Propagate a loaded chunk of m examples forward; return its cost, summed over them."""
-    ld = plan[0, LD]
-    total = 0.0
-    for q in range((m + ld - 1) // ld):
-        m_block = min(ld, m - q * ld)
-        forward_block(plan, q, m_block, parameters, S)
-        if backward:
-            transpose_hidden(plan, q, m_block, S)
-        total += loss_block(plan, loss, q, m_block, S)
-    return total
-
-
-# ------------------------------------------------------------------------------------------------------------ epochs
+            for row in range(0, n * ld, ld):
+                Z, dZ = S[z + row : z + row + columns], S[dz + row : dz + row + columns]
+                targets, terms = S[y + row : y + row + columns], S[term + row : term + row + columns]
+                if loss == BINARY_CROSSENTROPY:
+                    binary_crossentropy(Z, targets, dZ, terms)
+                else:
+                    mean_squared_error(Z, targets, dZ, terms)
+        start += columns
 
 
 @kernel
-def shuffle(order: Any, key: int, epoch: int) -> None:
-    """Make `order` (m,) the permutation of epoch `epoch` under `key`, whatever it held: Fisher and Yates' shuffle."""
-    m = order.shape[0]
-    for i in range(m):
-        order[i] = i
-    stream = random_bits(key, epoch) << 31 ^ random_bits(~key, epoch)
-    for i in range(m - 1, 0, -1):
-        j = (random_bits(stream, i) * (i + 1)) >> 32
-        order[i], order[j] = order[j], order[i]
+def sum_of_costs(plan: Any, loss: int, m: int, S: Any) -> float:
+    """Return the cost of a chunk of m examples, summed over them: block by block, row by row."""
+    output, ld = plan.shape[0] - 1, plan[0, LD]
+    rows = 1 if loss == CATEGORICAL_CROSSENTROPY else plan[output, UNITS]
+    block = plan[output, ROWS] * ld
+    total = 0.0
+    for first in range(0, m, ld):
+        block_total = 0.0
+        for r in range(rows):
+            block_total += ordered_sum(S, plan[output, TERMS] + first // ld * block + r * ld, min(ld, m - first), False)
+        total += block_total
+    return total
 
 
-def make_train(source_digest: str) -> Callable[..., None]:
-    """Make the entry point `train`; its docstring tells what it does."""
+@spliced_kernel
+def backward_examples(
+    plan: Any, first: int, last: int, parameters: Any, S: Any, head: int, differentiated: int
+) -> None:
+    """Propagate dZ of examples first to last back through all layers, and fill AT of the hidden ones.
 
-    def train(
-        plan: Any, loss: int, mode: int, batch_size: int, shuffled: bool, key: int, first_epoch: int, chunks: int,
-        learning_rate: float, l2: Any, X: Any, targets: Any, order: Any,
-        position: Any, totals: Any, costs: Any, parameters: Any, gradient: Any, S: Any,
-    ) -> None:  # fmt: skip
-        """Work through up to `chunks` chunks of examples, in len(costs) epochs over X (m, n_x) and targets (m, n_L).
-
-        `mode` says what a batch is for: its COST, its GRADIENT as well, or a step of an optimizer. Examples go in
-        `order` (m,), which is drawn anew for each epoch e from (key, first_epoch + e) when `shuffled`. Progress is
-        kept in `position` and `totals`, so the next call goes on where this one stopped; costs[e] receives the mean
-        over epoch e of the cost before each update, weighted by the size of the batch. `l2` (L + 1,) holds lambda.
-
-        A step is not taken, and the run stops, when the cost is not finite; it stops after a step that made a
-        parameter non-finite. Allocates nothing. `plan.py` describes plan, parameters, gradient and S.
-        """
-        _ = source_digest  # a closure cell, and so a part of the cache's key
-        m = X.shape[0]
-        chunk = plan[0, CHUNK]
-        only_chunk = m <= min(batch_size, chunk) and not shuffled
-        for _chunk in range(chunks):
-            epoch, start = position[EPOCH], position[EXAMPLE]
-            if epoch == costs.shape[0]:
-                return
-            if start == 0 and shuffled:
-                shuffle(order, key, first_epoch + epoch)
-            batch_start = start - start % batch_size
-            batch_end = min(m, batch_start + batch_size)
-            stop = min(batch_end, start + chunk)
-            if not (only_chunk and position[LOADED] == 1):
-                load_examples(plan, X, order, start, stop - start, S)
-                load_targets(plan, targets, order, start, stop - start, S)
-                position[LOADED] = 1
-
-            cost = chunk_cost(plan, loss, stop - start, parameters, S, mode != COST)
-            if mode >= SGD and not np.isfinite(cost):
-                position[STATUS] = COST_NOT_FINITE
-                return
-            totals[BATCH_COST] = cost if start == batch_start else totals[BATCH_COST] + cost
-            if mode != COST:
-                backward_chunk(plan, stop - start, parameters, S, gradient, start > batch_start)
-
-            if stop == batch_end:
-                m_batch = batch_end - batch_start
-                cost = totals[BATCH_COST] + l2_cost(plan, m_batch, l2, parameters) * m_batch
-                if mode >= SGD and not np.isfinite(cost):
-                    position[STATUS] = COST_NOT_FINITE
-                    return
-                totals[EPOCH_COST] = cost if batch_start == 0 else totals[EPOCH_COST] + cost
-                if mode != COST:
-                    finish_batch(plan, mode, m_batch, l2, learning_rate, parameters, gradient)
-                if mode >= SGD and not all_finite(parameters):
-                    position[STATUS] = PARAMETERS_NOT_FINITE
-                    return
-            position[EXAMPLE] = stop
-            if stop == m:
-                costs[epoch] = totals[EPOCH_COST] / m
-                position[EPOCH], position[EXAMPLE] = epoch + 1, 0
-
-    def signature(T: types.Float) -> tuple[types.Type, ...]:
-        i, f, yes = types.int64, types.float64, types.boolean
-        vector = types.Array(T, 1, "C")
-        integers = types.Array(i, 1, "C")
-        floats = types.Array(f, 1, "C")
-        matrix = types.Array(T, 2, "C", readonly=True)
-        plan = types.Array(i, 2, "C")
-        return (
-            plan, i, i, i, yes, i, i, i,
-            f, floats, matrix, matrix, integers,
-            integers, floats, floats, vector, vector, vector,
-        )  # fmt: skip
-
-    train.signature = signature  # type: ignore[attr-defined]
-    return train
+    What lies in the place of dZ is dA at first, in the first `differentiated` layers.
+    """
+    ld, output = plan[0, LD], plan.shape[0] - 1
+    for layer in range(output, 0, -1):
+        n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
+        block, dz = plan[layer, ROWS] * ld, plan[layer, DZ]
+        if layer < output:
+            transpose_panels(plan, layer, first, last, S)
+        start = first
+        while start < last and layer <= differentiated:
+            q = start // ld
+            columns = min(last, (q + 1) * ld) - start
+            at = q * block + start - q * ld
+            differentiate_block(plan[layer, ACTIVATION], n, columns, S, plan[layer, A] + at, dz + at, ld)
+            start += columns
+        if layer > 1:
+            dz_prev, block_prev = plan[layer - 1, DZ], plan[layer - 1, ROWS] * ld
+            input_gradient(
+                n, n_prev, first, last, parameters, plan[layer, W], S, dz, block, dz_prev, block_prev, ld, head
+            )
 
 
-def make_forward(source_digest: str) -> Callable[..., None]:
-    """Make the entry point `forward`; its docstring tells what it does."""
+@kernel
+def share_of_weights(n: int, n_prev: int, member: int, members: int) -> Any:
+    """Return first and last row, and first and last column, of the part of W that falls to a member.
 
-    def forward(plan: Any, order: Any, X: Any, first: int, last: int, parameters: Any, S: Any, out: Any) -> None:
-        """out[i] = A_L of example X[i], for first <= i < last; X (m, n_x), out (m, n_L), order = 0, 1, ..., m - 1.
+    Whole rows, as many as tiles are tall; but panels of columns where there are more of those.
+    """
+    groups, panels = (n + TALL - 1) // TALL, (n_prev + PANEL - 1) // PANEL
+    if panels > groups:
+        first, last = share(panels, member, members)
+        return 0, n, first * PANEL, min(last * PANEL, n_prev)
+    first, last = share(groups, member, members)
+    return first * TALL, min(last * TALL, n), 0, n_prev
 
-        An example's result depends on no other: not on its block, nor on the rows beside it.
-        """
-        _ = source_digest
-        output = plan.shape[0] - 1
-        n, ld = plan[output, UNITS], plan[output, LD]
-        z = plan[output, A]
-        for start in range(first, last, LANES):
-            m = min(LANES, last - start)
-            load_examples(plan, X, order, start, m, S)
-            forward_block(plan, 0, m, parameters, S)
-            activate_block(plan[output, ACTIVATION], n, padded_columns(m), S, z, ld)
-            for i in range(m):
-                row = out[start + i]
-                for r in range(n):
-                    row[r] = S[z + r * ld + i]
 
-    def signature(T: types.Float) -> tuple[types.Type, ...]:
-        i = types.int64
-        vector = types.Array(T, 1, "C")
-        examples = types.Array(T, 2, "C", readonly=True)
-        return types.Array(i, 2, "C"), types.Array(i, 1, "C"), examples, i, i, vector, vector, types.Array(T, 2, "C")
+@spliced_kernel
+def gradients_of_chunk(
+    plan: Any, m: int, member: int, members: int, S: Any, head: int, gradient: Any, add: bool
+) -> None:
+    """Gradient = (or +=) the sums over the m examples of a chunk, for the member's share of every W and b."""
+    ld = plan[0, LD]
+    for layer in range(plan.shape[0] - 1, 0, -1):
+        n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
+        dz, block = plan[layer, DZ], plan[layer, ROWS] * ld
+        first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
+        if plan[layer - 1, AT] < 0:
+            weight_gradient_of_wide_input(
+                n, first_column, last_column, n_prev, m, S, dz, block, ld,
+                plan[layer - 1, A], plan[layer - 1, ROWS] * ld, gradient, plan[layer, W], add,
+            )  # fmt: skip
+        else:
+            weight_gradient(
+                first_row, last_row, first_column, last_column, n_prev, m, S, dz, block, ld,
+                plan[layer - 1, AT], plan[layer - 1, PANEL_SIZE], head, gradient, plan[layer, W], add,
+            )  # fmt: skip
+        if plan[layer, B] >= 0 and first_column == 0 and last_column > 0:
+            bias_gradient(first_row, last_row, m, S, dz, block, ld, gradient, plan[layer, B], add)
 
-    forward.signature = signature  # type: ignore[attr-defined]
-    return forward
+
+@spliced_kernel
+def finish_share(
+    plan: Any, mode: int, m: int, member: int, members: int, l2: Any, settings: Any, power1: float, power2: float,
+    parameters: Any, gradient: Any, moments: Any,
+) -> bool:  # fmt: skip
+    """Finish the gradient of a batch of m examples, or take a step, for a member's share; return whether it is finite.
+
+    `l2` (L + 1,) holds lambda of layer l at l. `moments` holds none, or two vectors like the parameters, one after the
+    other.
+    """
+    good = True
+    n_parameters = parameters.shape[0]
+    for layer in range(1, plan.shape[0]):
+        n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
+        first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
+        width = last_column - first_column
+        rows, length = (1, (last_row - first_row) * n_prev) if width == n_prev else (last_row - first_row, width)
+        with_bias = plan[layer, B] >= 0 and first_column == 0 and last_column > 0
+        for r in range(rows + with_bias):
+            start, strength = plan[layer, W] + (first_row + r) * n_prev + first_column, l2[layer]
+            if r == rows:
+                start, length, strength = plan[layer, B] + first_row, last_row - first_row, 0.0
+            stop = start + length
+            # Without moments, both slices of them are empty.
+            good &= finish(
+                mode, m, strength, settings, power1, power2, parameters[start:stop], gradient[start:stop],
+                moments[start:stop], moments[n_parameters + start : n_parameters + stop],
+            )  # fmt: skip
+    return good
+
+
+@spliced_kernel
+def add_partial_gradients(partials: Any, n_partials: int, first: int, last: int, gradient: Any, add: bool) -> None:
+    """Gradient = (or +=) the sum of the first rows of partials (threads, n_parameters), one after the other."""
+    total = gradient[first:last]
+    for c in range(n_partials):
+        partial = partials[c, first:last]
+        for i in range(last - first):
+            total[i] = total[i] + partial[i] if add or c > 0 else partial[i]

@@ -5,11 +5,11 @@ Parameters of layer l: W (units, units_before) in C order at plan[l, W], then b 
 
 A batch is worked through in *chunks*, a chunk in *blocks* of up to LANES examples. A block of layer l holds A
 (rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. AT holds the same
-activations transposed, an example a row: the weight gradient sums over examples, and they are its k. Every offset
-counts elements. No result is ever computed from what lies in the padding.
+activations transposed, an example a row, in *panels* of PANEL units, each contiguous: the weight gradient sums over
+examples, and they are its k. Every offset counts elements. No result is ever computed from what lies in the padding.
 
-A team of threads can divide the blocks of a chunk, and the tiles of a weight gradient; each will need a head of
-TEMPORARY elements and a TERMS block of its own.
+Threads divide a chunk by examples, PADDING of them at a time, and the weight gradient by tiles of W; each has a
+head of TEMPORARY elements of its own. In a long batch each thread works on a chunk, and on a plan, of its own.
 """
 
 from collections.abc import Sequence
@@ -28,13 +28,25 @@ LANES = 64
 PADDING = 16
 """Rows and columns are padded to a multiple of this: the widest register holds 16 float32."""
 
-TEMPORARY = 256
-"""Elements at the head of the scratch vector where a tile that overhangs its matrix is put together."""
+PANEL = 32
+"""Units in a panel of AT: two of the widest registers, so that a tile reads one run of memory."""
 
-UNITS, ACTIVATION, W, B, CHUNK, A, ROWS, LD, AT, LDT, DZ, Y, TERMS, COLUMNS = range(14)
+WIDE_INPUT, NARROW_LAYER = 2048, 4
+"""An input of so many features, before a first layer of no more than so many units, is kept as A alone: a step then
+does little but read it."""
+
+K_PACKED, PACKED_ROWS = 512, 64
+"""Inputs and rows of W that the products lay out anew at a time; for the input gradient, rows and PADDING columns."""
+
+TEMPORARY = (K_PACKED + PADDING) * PACKED_ROWS
+"""Elements, for each thread, at the head of the scratch vector: room for those, or for a tile that overhangs its
+matrix."""
+
+UNITS, ACTIVATION, W, B, CHUNK, A, ROWS, LD, AT, PANEL_SIZE, DZ, Y, TERMS, COLUMNS = range(14)
 """Columns of a plan: units; activation code; offsets of W and b (-1: no bias) among the parameters; examples in a
-chunk; offset of A in the scratch vector, its padded rows and its row stride; offset of AT, its row stride; offset of
-dZ; and in the last row the offsets of the targets Y and of one block's terms of the cost, laid out like A."""
+chunk; offset of A in the scratch vector, its padded rows and its row stride; offset of AT (-1: there is none), the
+size of its panels; offset of dZ; and in the last row the offsets of the targets Y and of the terms of the
+cost, laid out like A."""
 
 
 class Plan(NamedTuple):
@@ -46,26 +58,34 @@ class Plan(NamedTuple):
 
 
 def make_plan(
-    units: Sequence[int], activations: Sequence[int], use_bias: Sequence[bool], *, examples: int, backward: bool
+    units: Sequence[int],
+    activations: Sequence[int],
+    use_bias: Sequence[bool],
+    *,
+    examples: int,
+    backward: bool,
+    threads: int = 1,
 ) -> Plan:
     """Lay out a network of `units` (the input's width first) for batches of up to `examples` examples.
 
     `activations` and `use_bias` have one entry a layer, so one fewer than `units`. Without `backward`, there is no
-    room for gradients: enough for `network.forward`.
+    room for gradients: enough for `prediction.forward`. `threads` is how many share the scratch vector.
     """
     chunk = chunk_size(units)
     examples = min(examples, chunk)
     ld = min(LANES, padded(examples))
     blocks = -(-examples // ld)
     plan = np.zeros((len(units), COLUMNS), dtype=np.int64)
-    parameter, scratch = 0, TEMPORARY
+    parameter, scratch = 0, threads * TEMPORARY
     for layer, row in enumerate(plan):
         row[UNITS], row[CHUNK], row[ROWS], row[LD] = units[layer], chunk, padded(units[layer]), ld
         block = int(row[ROWS]) * ld
         row[A], scratch = scratch, scratch + blocks * block
-        if layer == 0 or (backward and layer < len(units) - 1):
-            row[LDT] = padded_transpose(units[layer])
-            row[AT], scratch = scratch, scratch + blocks * ld * int(row[LDT])
+        row[AT] = -1
+        only_A = layer == 0 and units[0] >= WIDE_INPUT and units[1] <= NARROW_LAYER
+        if backward and layer < len(units) - 1 and not only_A:
+            row[PANEL_SIZE] = blocks * ld * PANEL
+            row[AT], scratch = scratch, scratch + int(row[PANEL_SIZE]) * -(-units[layer] // PANEL)
         if layer > 0:
             row[ACTIVATION] = activations[layer - 1]
             row[W], parameter = parameter, parameter + units[layer] * units[layer - 1]
@@ -74,7 +94,7 @@ def make_plan(
             row[DZ], scratch = scratch, scratch + blocks * block
     if backward:
         plan[-1, Y], scratch = scratch, scratch + blocks * block
-        plan[-1, TERMS], scratch = scratch, scratch + block
+        plan[-1, TERMS], scratch = scratch, scratch + blocks * block
     return Plan(plan, parameter, scratch)
 
 
@@ -94,9 +114,3 @@ def chunk_size(units: Sequence[int]) -> int:
 def padded(n: int) -> int:
     """Return n rounded up to a multiple of PADDING."""
     return -(-n // PADDING) * PADDING
-
-
-def padded_transpose(n: int) -> int:
-    """Return the row stride of AT: padded, and no multiple of 1024, or the rows of a strip would share cache sets."""
-    stride = padded(n)
-    return stride + PADDING if stride % 1024 == 0 else stride

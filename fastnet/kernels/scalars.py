@@ -1,4 +1,4 @@
-"""What a kernel can do with one number that NumPy has no name for: fma, constants by dtype, random bits.
+"""What a kernel can do with one number that NumPy has no name for: fma, constants by dtype, exponents, random bits.
 
 As in `simd.py`, each intrinsic has a twin in plain Python for when the JIT is off.
 """
@@ -100,6 +100,24 @@ def power_of_two(typingctx, shifted):  # type: ignore[no-untyped-def]
         n_and_more = builder.bitcast(arguments[0], integer)
         exponent = builder.add(n_and_more, integer(bias))
         return builder.bitcast(builder.shl(exponent, integer(fraction)), context.get_value_type(kind))
+
+    return kind(kind), generate
+
+
+def _exponent_twin(x: Any) -> Any:
+    return x.dtype.type(np.frexp(x)[1] - 1)
+
+
+@with_twin(_exponent_twin)
+def exponent(typingctx, x):  # type: ignore[no-untyped-def]
+    """Return n, where 2^n <= x < 2^(n + 1), for a normal x > 0; otherwise any number."""
+    kind = is_float(x)
+    bits, fraction, bias = (32, 23, 127) if kind == types.float32 else (64, 52, 1023)
+    integer = ir.IntType(bits)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        biased = builder.lshr(builder.bitcast(arguments[0], integer), integer(fraction))
+        return builder.sitofp(builder.sub(biased, integer(bias)), context.get_value_type(kind))
 
     return kind(kind), generate
 

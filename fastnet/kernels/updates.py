@@ -1,67 +1,87 @@
 """From the sum of gradients over a batch to new parameters, in one pass over the flat vectors.
 
 Back propagation leaves in `gradient` the sum over the examples. A pass divides it by m, adds the L2 term and, in
-training, takes the step: W <- W - alpha (dW + lambda W) / m. Biases are not penalised.
+training, takes the step of an optimizer. Biases are not penalised.
 """
 
 from typing import Any
 
 import numpy as np
 
-from fastnet.kernels.codes import GRADIENT, SGD
+from fastnet.kernels.codes import ADAM, BETA1, BETA2, EPSILON, GRADIENT, LEARNING_RATE, SGD
 from fastnet.kernels.dense import ordered_sum
-from fastnet.kernels.jit import kernel
-from fastnet.kernels.plan import UNITS, B, W
+from fastnet.kernels.jit import kernel, spliced_kernel
+from fastnet.kernels.plan import UNITS, W
 from fastnet.kernels.scalars import fma, per_dtype
 
 smallest_normal = per_dtype(float(np.finfo(np.float32).tiny), float(np.finfo(np.float64).tiny))
+largest_finite = per_dtype(float(np.finfo(np.float32).max), float(np.finfo(np.float64).max))
 
 
-@kernel
-def finish_batch(plan: Any, mode: int, m: int, l2: Any, learning_rate: float, parameters: Any, gradient: Any) -> None:
-    """Finish the gradient of a batch of m examples, or take the step of an optimizer with it, layer by layer.
+@spliced_kernel
+def finish(
+    mode: int, m: int, l2: float, settings: Any, power1: float, power2: float,
+    p: Any, dp: Any, moment_1: Any, moment_2: Any,
+) -> bool:  # fmt: skip
+    """Finish the gradient of a run of parameters, or take a step with it; return whether all stayed finite.
 
-    `l2` (L + 1,) holds lambda of layer l at l; `mode` is GRADIENT or an optimizer's code.
-    """
-    T = parameters.dtype.type
-    per_example, alpha = T(1.0 / m), T(learning_rate)
-    for layer in range(1, plan.shape[0]):
-        n = plan[layer, UNITS]
-        n_weights = n * plan[layer - 1, UNITS]
-        first, decay = plan[layer, W], T(l2[layer] / m)
-        finish(
-            mode, parameters[first : first + n_weights], gradient[first : first + n_weights], per_example, decay, alpha
-        )
-        first = plan[layer, B]
-        if first >= 0:
-            finish(mode, parameters[first : first + n], gradient[first : first + n], per_example, T(0), alpha)
+    p (n,) are the parameters, dp (n,) the sum of their gradients over the m examples of a batch. `mode` is GRADIENT or
+    an optimizer's code, `settings` the optimizer's. `power1` and `power2` are beta1^t and beta2^t of step t = 1, 2,
+    and so on: running products, since a libm's power differs by machine. Moments are (n,), or (0,) where there are
+    none. With g = dp / m + lambda / m p:
 
-
-@kernel
-def finish(mode: int, p: Any, dp: Any, per_example: Any, decay: Any, alpha: Any) -> None:
-    """GRADIENT: dp <- dp / m + lambda / m * p. SGD: p <- p - alpha (dp / m + lambda / m * p). All are (n,).
-
-    A subnormal parameter becomes zero: those are slow to compute with.
+    GRADIENT: dp <- g.  SGD: p <- p - alpha g.  ADAM: see there.
     """
     T = p.dtype.type
+    per_example, decay = T(1.0 / m), T(l2 / m)
+    bad = False
     if mode == GRADIENT:
         for i in range(p.shape[0]):
             dp[i] = fma(decay, p[i], dp[i] * per_example)
     elif mode == SGD:
+        alpha = T(settings[LEARNING_RATE])
         for i in range(p.shape[0]):
             new = fma(-alpha, fma(decay, p[i], dp[i] * per_example), p[i])
-            p[i] = T(0) if abs(new) < smallest_normal(new) else new
+            bad |= not (abs(new) <= largest_finite(new))
+            p[i] = without_subnormal(new)
+    elif mode == ADAM:
+        bad = not adam(per_example, decay, settings, power1, power2, p, dp, moment_1, moment_2)
+    return not bad
 
 
 @kernel
-def all_finite(p: Any) -> bool:
-    """Return whether no entry of p (n,) is infinite or NaN: their sum tells, unless finite numbers overflow it."""
-    if np.isfinite(ordered_sum(p, 0, p.shape[0], False)):
-        return True
-    for i in range(p.shape[0]):  # noqa: SIM110 (numba compiles no generators)
-        if not np.isfinite(p[i]):
-            return False
-    return True
+def adam(
+    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
+    p: Any, dp: Any, moment_1: Any, moment_2: Any,
+) -> bool:  # fmt: skip
+    """M <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; p <- p - alpha m' / (sqrt(v') + epsilon).
+
+    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Kingma and Ba, Adam: a method for stochastic optimization, 2015.
+    Returns whether p and v stayed finite.
+    """
+    T = p.dtype.type
+    beta1, beta2, epsilon = T(settings[BETA1]), T(settings[BETA2]), T(settings[EPSILON])
+    rest1, rest2 = T(1.0 - settings[BETA1]), T(1.0 - settings[BETA2])
+    alpha = T(settings[LEARNING_RATE] / (1.0 - power1))
+    scale = T(1.0 / np.sqrt(1.0 - power2))
+    bad = False
+    for i in range(p.shape[0]):
+        g = fma(decay, p[i], dp[i] * per_example)
+        mean = fma(beta1, moment_1[i], rest1 * g)
+        square = fma(beta2, moment_2[i], rest2 * (g * g))
+        new = fma(-alpha, mean / fma(np.sqrt(square), scale, epsilon), p[i])
+        bad |= not (abs(new) <= largest_finite(new)) or not (square <= largest_finite(new))
+        moment_1[i] = without_subnormal(mean)
+        moment_2[i] = without_subnormal(square)
+        p[i] = without_subnormal(new)
+    return not bad
+
+
+@kernel
+def without_subnormal(x: Any) -> Any:
+    """Return x, or zero for a subnormal: those are slow to compute with, and what decays would stay among them."""
+    T = type(x)
+    return T(0) if abs(x) < smallest_normal(x) else x
 
 
 @kernel

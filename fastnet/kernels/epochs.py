@@ -1,0 +1,181 @@
+"""The entry point `train`: batches and epochs of chunks, by one thread or a team of them.
+
+A team works in one of two ways. A chunk at a time: forward and back propagation divided by examples, then gradient and
+update by tiles of W. Or, where a batch is long and the network small, every member a chunk of its own, whose
+gradients are added in their order. Neither makes a sum depend on the number of members.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from fastnet.kernels.codes import BETA1, BETA2, COST, COST_NOT_FINITE, MEAN_SQUARED_ERROR, PARAMETERS_NOT_FINITE, SGD
+from fastnet.kernels.loading import load_examples, load_targets, shuffle
+from fastnet.kernels.network import (
+    add_partial_gradients,
+    backward_examples,
+    finish_share,
+    forward_examples,
+    gradients_of_chunk,
+    loss_of_examples,
+    share_of_examples,
+    sum_of_costs,
+)
+from fastnet.kernels.plan import CHUNK, TEMPORARY
+from fastnet.kernels.team import meet, share
+from fastnet.kernels.updates import l2_cost
+
+EPOCH, EXAMPLE, LOADED, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = range(8)
+"""Entries of `position`, and their number: epochs finished in this run; the example where the next chunk starts;
+whether the scratch vector already holds the only chunk there is; RUNNING or why training stopped, and if so, which row
+of the scratch memory holds the chunk where it did; and two that the team talks by."""
+
+BATCH_COST, EPOCH_COST, L2_COST, TOTALS = range(4)
+"""Entries of `totals`: the cost summed over the examples of the batch, and over the epoch, so far; the L2 term; then
+the cost of each member's chunk."""
+
+
+def make_train(source_digest: str) -> Callable[..., None]:
+    """Make the entry point `train`; its docstring tells what it does."""
+
+    def train(
+        plan: Any, loss: int, mode: int, batch_size: int, shuffled: bool, key: int, first_epoch: int, chunks: int,
+        settings: Any, l2: Any, X: Any, targets: Any, order: Any, position: Any, totals: Any, costs: Any,
+        parameters: Any, gradient: Any, partials: Any, moments: Any, powers: Any, S: Any,
+        member: int, members: int, by_chunks: bool, team: Any,
+    ) -> None:  # fmt: skip
+        """Work through up to `chunks` chunks of examples, in len(costs) epochs over X (m, n_x) and targets (m, n_L).
+
+        `mode` says what a batch is for: its COST, its GRADIENT as well, or a step of an optimizer with its `settings`,
+        `moments` and `powers` (see `updates.py`). Examples go in `order` (m,), which is drawn anew for each epoch e
+        from (key, first_epoch + e) when `shuffled`. Progress is kept in `position` and `totals`, so the next call goes
+        on where this one stopped; costs[e] receives the mean over epoch e of the cost before each update, weighted by
+        the size of the batch. `l2` (L + 1,) holds lambda.
+
+        All `members` of a team call this, each with its number; member 0 returns after `chunks` chunks, the others
+        wait for it to come again until the team is stopped. S holds a scratch vector in its first row or, if each
+        has chunks of its own (`by_chunks`), one in a row for every member, as `partials` then holds their gradients.
+
+        A step is not taken, and the run stops, when the cost is not finite; it stops after a step that made a
+        parameter non-finite. Allocates nothing. `plan.py` describes plan, parameters, gradient and S.
+        """
+        _ = source_digest  # a closure cell, and so a part of the cache's key
+        m, chunk = X.shape[0], plan[0, CHUNK]
+        only_chunk = m <= min(batch_size, chunk) and not shuffled
+        # A cross-entropy goes from Z to dZ of the last layer; a squared error from A to dA.
+        activated = plan.shape[0] - 1 - (loss != MEAN_SQUARED_ERROR)
+        if by_chunks:
+            scratch, target, head, part, parts, at_once = S[member], partials[member], 0, 0, 1, members
+        else:
+            scratch, target, head, part, parts, at_once = S[0], gradient, member * TEMPORARY, member, members, 1
+        while chunks > 0:
+            if member == 0:
+                if position[EPOCH] == costs.shape[0]:
+                    return
+                position[CHUNKS_LEFT] = chunks
+                if position[EXAMPLE] == 0 and shuffled:
+                    shuffle(order, key, first_epoch + position[EPOCH])
+            if not meet(team, members):
+                return
+            epoch, start = position[EPOCH], position[EXAMPLE]
+            batch_start = start - start % batch_size
+            batch_end = min(m, batch_start + batch_size)
+            group = min((batch_end - start + chunk - 1) // chunk, at_once, position[CHUNKS_LEFT])
+            stop = min(batch_end, start + group * chunk)
+            ends_batch, m_batch = stop == batch_end, batch_end - batch_start
+
+            # The member's examples, forward and back.
+            mine = start + member * chunk if by_chunks else start
+            m_mine = min(batch_end, mine + chunk) - mine
+            works = not by_chunks or member < group
+            if works:
+                first, last = share_of_examples(m_mine, part, parts)
+                if not (only_chunk and position[LOADED] == 1):
+                    load_examples(plan, X, order, mine, first, min(last, m_mine), scratch)
+                    load_targets(plan, targets, order, mine, first, min(last, m_mine), scratch)
+                forward_examples(plan, first, last, parameters, scratch, head, activated)
+                loss_of_examples(plan, loss, first, last, scratch)
+                if mode != COST:
+                    backward_examples(plan, first, last, parameters, scratch, head, activated)
+                if by_chunks:
+                    totals[TOTALS + member] = sum_of_costs(plan, loss, m_mine, scratch)
+            if member == 0 and ends_batch:
+                totals[L2_COST] = l2_cost(plan, m_batch, l2, parameters) * m_batch
+            if not meet(team, members):
+                return
+
+            # The cost: every member finds the same.
+            total = totals[BATCH_COST] if start > batch_start else 0.0
+            for c in range(group):
+                cost = totals[TOTALS + c] if by_chunks else sum_of_costs(plan, loss, m_mine, scratch)
+                if mode >= SGD and not np.isfinite(cost):
+                    if member == 0:
+                        position[EXAMPLE], position[SLOT] = start + c * chunk, c
+                        position[STATUS] = COST_NOT_FINITE
+                    return
+                total += cost
+            if ends_batch:
+                total += totals[L2_COST]
+                if mode >= SGD and not np.isfinite(total):
+                    if member == 0:
+                        position[STATUS] = COST_NOT_FINITE
+                    return
+
+            # The member's share of the gradients, and of the update.
+            if mode != COST:
+                if works:
+                    gradients_of_chunk(
+                        plan, m_mine, part, parts, scratch, head, target, start > batch_start and not by_chunks
+                    )
+                if by_chunks:
+                    if not meet(team, members):
+                        return
+                    first, last = share(parameters.shape[0], member, members)
+                    add_partial_gradients(partials, group, first, last, gradient, start > batch_start)
+                    if ends_batch and not meet(team, members):
+                        return
+                if ends_batch:
+                    power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
+                    good = finish_share(
+                        plan, mode, m_batch, member, members, l2, settings, power1, power2, parameters, gradient,
+                        moments,
+                    )  # fmt: skip
+                    if not good:
+                        position[BAD_PARAMETERS] = 1
+            if not meet(team, members):
+                return
+            if position[BAD_PARAMETERS] == 1 and mode >= SGD:
+                if member == 0:
+                    position[STATUS] = PARAMETERS_NOT_FINITE
+                return
+
+            if member == 0:
+                chunks -= group
+                totals[BATCH_COST] = total
+                position[EXAMPLE], position[LOADED] = stop, 1
+                if ends_batch:
+                    totals[EPOCH_COST] = total if batch_start == 0 else totals[EPOCH_COST] + total
+                    if mode >= SGD:
+                        powers[0], powers[1] = power1, power2
+                if stop == m:
+                    costs[epoch] = totals[EPOCH_COST] / m
+                    position[EPOCH], position[EXAMPLE] = epoch + 1, 0
+
+    def signature(T: types.Float) -> tuple[types.Type, ...]:
+        i, yes = types.int64, types.boolean
+        vector, rows = types.Array(T, 1, "C"), types.Array(T, 2, "C")
+        integers = types.Array(i, 1, "C")
+        floats = types.Array(types.float64, 1, "C")
+        matrix = types.Array(T, 2, "C", readonly=True)
+        plan = types.Array(i, 2, "C")
+        return (
+            plan, i, i, i, yes, i, i, i,
+            floats, floats, matrix, matrix, integers, integers, floats, floats,
+            vector, vector, rows, vector, floats, rows,
+            i, i, yes, integers,
+        )  # fmt: skip
+
+    train.signature = signature  # type: ignore[attr-defined]
+    return train

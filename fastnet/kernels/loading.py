@@ -1,0 +1,77 @@
+"""From the user's rows to the blocks and panels of a chunk: gathering, transposing, shuffling."""
+
+from typing import Any
+
+from fastnet.kernels.dense import transpose
+from fastnet.kernels.jit import VECTOR_BYTES, kernel, spliced_kernel
+from fastnet.kernels.moves import gather_square
+from fastnet.kernels.plan import AT, LD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, A, Y
+from fastnet.kernels.scalars import random_bits
+
+
+@spliced_kernel
+def load_examples(plan: Any, X: Any, order: Any, chunk: int, first: int, last: int, S: Any) -> None:
+    """Copy examples first to last of the chunk that begins at order[chunk] into AT of the input, and transposed into A.
+
+    Some inputs have no AT. `first` is a multiple of PADDING.
+    """
+    gather(X, order, chunk, first, last, S, plan[0, A], plan[0, LD], plan[0, ROWS], plan[0, AT], plan[0, PANEL_SIZE])
+
+
+@kernel
+def load_targets(plan: Any, targets: Any, order: Any, chunk: int, first: int, last: int, S: Any) -> None:
+    """Copy the targets of the same examples into Y, blocks of (n_L, ld).
+
+    `targets` is (m, n_L), or (m, 1) with the number of a class, which becomes a 1 among zeros.
+    """
+    T = S.dtype.type
+    output = plan.shape[0] - 1
+    n, ld, rows, y = plan[output, UNITS], plan[output, LD], plan[output, ROWS], plan[output, Y]
+    if targets.shape[1] == n:
+        gather(targets, order, chunk, first, last, S, y, ld, rows, -1, 0)
+    else:
+        for i in range(first, last):
+            column = y + i // ld * rows * ld + i % ld
+            for r in range(n):
+                S[column + r * ld] = T(0)
+            S[column + int(targets[order[chunk + i], 0]) * ld] = T(1)
+
+
+@kernel
+def gather(
+    X: Any, order: Any, chunk: int, first: int, last: int, S: Any, a: int, ld: int, rows: int, at: int, panel: int
+) -> None:
+    """Copy rows order[chunk + first] to order[chunk + last] of X, transposed, to blocks (rows, ld) at a in S.
+
+    And, as they are, to panels, `panel` elements apart, at `at`, if that is not -1.
+    """
+    side, n = VECTOR_BYTES // S.itemsize, X.shape[1]
+    for i in range(first, last, side):
+        for j in range(0, n, side):
+            A_square = a + i // ld * rows * ld + i % ld + j * ld
+            AT_square = -1 if at < 0 else at + j // PANEL * panel + i * PANEL + j % PANEL
+            examples, columns = min(side, last - i), min(side, n - j)
+            gather_square(X, order, chunk + i, examples, n, j, columns, S, A_square, ld, AT_square, PANEL)
+
+
+@spliced_kernel
+def transpose_panels(plan: Any, layer: int, first: int, last: int, S: Any) -> None:
+    """Fill AT of a layer from its A, for the examples first to last of a chunk, both multiples of PADDING."""
+    rows, ld, panel = plan[layer, ROWS], plan[layer, LD], plan[layer, PANEL_SIZE]
+    for start in range(first, last, PADDING):
+        a = plan[layer, A] + start // ld * rows * ld + start % ld
+        target = plan[layer, AT] + start * PANEL
+        for j in range(0, rows, PANEL):
+            transpose(S, a + j * ld, ld, target + j // PANEL * panel, PANEL, min(PANEL, rows - j), PADDING)
+
+
+@kernel
+def shuffle(order: Any, key: int, epoch: int) -> None:
+    """Make `order` (m,) the permutation of epoch `epoch` under `key`, whatever it held: Fisher and Yates' shuffle."""
+    m = order.shape[0]
+    for i in range(m):
+        order[i] = i
+    stream = random_bits(key, epoch) << 31 ^ random_bits(~key, epoch)
+    for i in range(m - 1, 0, -1):
+        j = (random_bits(stream, i) * (i + 1)) >> 32
+        order[i], order[j] = order[j], order[i]

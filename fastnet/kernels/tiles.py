@@ -1,0 +1,254 @@
+"""The register tiles: products with examples in the lanes of a register, or with units; see `simd.py`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from fastnet.kernels.jit import VECTOR_BYTES
+from fastnet.kernels.plan import LANES
+from fastnet.kernels.simd import (
+    INT,
+    Function,
+    flat_float,
+    forbid_unrolling,
+    lanes_below,
+    lanes_of,
+    load,
+    masked_load,
+    pointer,
+    prefetch,
+    splat,
+    store,
+    suffix,
+    transposed,
+    with_twin,
+)
+
+START_ZERO, START_BIAS, START_TARGET, ADD_TO_TARGET = 0, 1, 2, 3
+"""What a tile begins from, and whether the target is added at the end."""
+
+PREFETCH_ROWS = 64
+FAR_APART = 16_384
+"""What a tile asks for ahead of time: the row of B that comes PREFETCH_ROWS later. Of 8, 24, 64 and 128, 64 was best
+for the layers of cats and wide (`scripts/bench --bench Share`). But where rows lie FAR_APART bytes apart, the hardware
+foresees none of them, and the same row of the next strip is asked for, while the tiles of this strip compute."""
+
+
+def make_tile(rows: int, vectors: int) -> Function:
+    """Make the register tile of `rows` rows by `vectors` registers; `tile` below documents its arguments."""
+
+    def twin(
+        C: np.ndarray, c: int, ldc: int, A: np.ndarray, a: int, ra: int, ka: int, jump: int,
+        B: np.ndarray, b: int, kb: int, K: int, start: int, bias: np.ndarray, o: int,
+    ) -> None:  # fmt: skip
+        columns = vectors * VECTOR_BYTES // C.itemsize
+        target = [slice(c + r * ldc, c + r * ldc + columns) for r in range(rows)]
+        total = np.zeros((rows, columns), C.dtype)
+        if start == START_BIAS:
+            total[:] = bias[o : o + rows, None]
+        elif start == START_TARGET:
+            total[:] = [C[row] for row in target]
+        for k in range(K):
+            A_k = A[a + np.arange(rows) * ra]
+            total += A_k[:, None] * B[b + k * kb : b + k * kb + columns]
+            a += jump if (k + 1) % LANES == 0 else ka
+        for r, row in enumerate(target):
+            C[row] = C[row] + total[r] if start == ADD_TO_TARGET else total[r]
+
+    @with_twin(twin)
+    def tile(typingctx, C, c, ldc, A, a, ra, ka, jump, B, b, kb, K, start, bias, o):  # type: ignore[no-untyped-def]
+        """C[r, j] = start + sum over k of A[r, k] B[k, j], one chain of fmas per element in the order of k.
+
+        r < rows and j < vectors * lanes; C[r, j] lies at C[c + r ldc + j], B[k, j] at B[b + k kb + j] and A[r, k]
+        at r ra past a pointer that moves on by ka after each k, but by `jump` after every LANES of them: so the sum
+        over examples of the weight gradient crosses from block to block. K is at least 1. `start` is START_ZERO,
+        START_BIAS (bias[o + r] in row r), START_TARGET (C itself) or ADD_TO_TARGET (zero; C is added at the end).
+        C may alias neither A nor B.
+        """
+        dtype = flat_float(C, A, B, bias)
+        lanes = lanes_of(dtype)
+        i = types.intp
+        signature = types.void(C, i, i, A, i, i, i, i, B, i, i, i, i, bias, i)
+
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            C, c, ldc, A, a, ra, ka, jump, B, b, kb, K, start, bias, o = arguments
+            vector = ir.VectorType(context.get_value_type(dtype), lanes)
+            fma = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
+            )
+            types_of = signature.args
+            C = pointer(context, builder, types_of[0], C, c)
+            A = pointer(context, builder, types_of[3], A, a)
+            B = pointer(context, builder, types_of[8], B, b)
+            bias = pointer(context, builder, types_of[13], bias, o)
+            C_rows = [builder.gep(C, [builder.mul(ldc, INT(r))]) for r in range(rows)]
+            A_rows = [builder.mul(ra, INT(r)) for r in range(rows)]
+            cells = [(r, v) for r in range(rows) for v in range(vectors)]
+            blocks = {
+                name: builder.append_basic_block(f"tile.{name}") for name in ("bias", "target", "k", "add", "end")
+            }
+
+            def load_target() -> list[Any]:
+                return [load(builder, C_rows[r], vector, INT(v * lanes)) for r, v in cells]
+
+            far_apart = builder.icmp_signed(">=", kb, INT(FAR_APART * 8 // dtype.bitwidth))
+            next_strip, later_row = INT(vectors * lanes), builder.mul(kb, INT(PREFETCH_ROWS))
+            prefetch_offset = builder.select(far_apart, next_strip, later_row)
+
+            # What the accumulators begin with.
+            entry = builder.block
+            switch = builder.switch(start, blocks["k"])
+            switch.add_case(INT(START_BIAS), blocks["bias"])
+            switch.add_case(INT(START_TARGET), blocks["target"])
+            builder.position_at_end(blocks["bias"])
+            biases = [splat(builder, builder.load(builder.gep(bias, [INT(r)])), vector) for r in range(rows)]
+            builder.branch(blocks["k"])
+            builder.position_at_end(blocks["target"])
+            targets = load_target()
+            builder.branch(blocks["k"])
+
+            # The loop over k: one vector load per register of B, one broadcast per row of A, rows * vectors fmas.
+            builder.position_at_end(blocks["k"])
+            before = [(entry, None), (blocks["bias"], biases), (blocks["target"], targets)]
+
+            def loop_value(kind: Any, initial: Callable[[Any], Any]) -> Any:
+                phi = builder.phi(kind)
+                for block, values in before:
+                    phi.add_incoming(initial(values), block)
+                return phi
+
+            def initial_sum(n: int) -> Callable[[Any], Any]:
+                def pick(values: Any) -> Any:
+                    if values is None:
+                        return ir.Constant(vector, None)
+                    return values[n] if values is targets else values[cells[n][0]]
+
+                return pick
+
+            k = loop_value(INT, lambda _: INT(0))
+            A_k = loop_value(A.type, lambda _: A)
+            B_k = loop_value(B.type, lambda _: B)
+            sums = [loop_value(vector, initial_sum(n)) for n in range(len(cells))]
+            ahead = builder.gep(B_k, [prefetch_offset])
+            for v in range(vectors):
+                prefetch(builder, builder.gep(ahead, [INT(v * lanes)]))
+            b_k = [load(builder, B_k, vector, INT(v * lanes)) for v in range(vectors)]
+            a_k = [splat(builder, builder.load(builder.gep(A_k, [A_rows[r]])), vector) for r in range(rows)]
+            next_sums = [builder.call(fma, [a_k[r], b_k[v], total]) for (r, v), total in zip(cells, sums, strict=True)]
+            next_k = builder.add(k, INT(1))
+            block_ends = builder.icmp_unsigned("==", builder.and_(next_k, INT(LANES - 1)), INT(0))
+            next_A = builder.gep(A_k, [builder.select(block_ends, jump, ka)])
+            next_B = builder.gep(B_k, [kb])
+            for phi, value in zip([k, A_k, B_k, *sums], [next_k, next_A, next_B, *next_sums], strict=True):
+                phi.add_incoming(value, blocks["k"])
+            after = builder.append_basic_block("tile.after")
+            forbid_unrolling(builder.module, builder.cbranch(builder.icmp_signed("<", next_k, K), blocks["k"], after))
+
+            # Add the target, or not; store.
+            builder.position_at_end(after)
+            wants_target = builder.icmp_signed("==", start, INT(ADD_TO_TARGET))
+            builder.cbranch(wants_target, blocks["add"], blocks["end"])
+            builder.position_at_end(blocks["add"])
+            added = [builder.fadd(old, new) for old, new in zip(load_target(), next_sums, strict=True)]
+            builder.branch(blocks["end"])
+            builder.position_at_end(blocks["end"])
+            results = []
+            for new, both in zip(next_sums, added, strict=True):
+                result = builder.phi(vector)
+                result.add_incoming(new, after)
+                result.add_incoming(both, blocks["add"])
+                results.append(result)
+            for (r, v), result in zip(cells, results, strict=True):
+                store(builder, result, C_rows[r], INT(v * lanes))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile
+
+
+def make_units_tile(rows: int) -> Function:
+    """Make the tile of `rows` examples by a register of units; `units_tile` below documents its arguments."""
+
+    def twin(
+        Z: np.ndarray, z: int, ldz: int, parameters: np.ndarray, w: int, b: int, n: int, n_prev: int, unit: int,
+        A: np.ndarray, a: int, lda: int,
+    ) -> None:  # fmt: skip
+        units = np.minimum(unit + np.arange(VECTOR_BYTES // Z.itemsize), n - 1)
+        for r in range(rows):
+            total = parameters[b + units] if b >= 0 else np.zeros(len(units), Z.dtype)
+            for k in range(n_prev):
+                total = total + parameters[w + units * n_prev + k] * A[a + r * lda + k]
+            Z[z + r * ldz + unit : z + r * ldz + unit + len(units)] = total
+
+    @with_twin(twin)
+    def units_tile(typingctx, Z, z, ldz, parameters, w, b, n, n_prev, unit, A, a, lda):  # type: ignore[no-untyped-def]
+        """Z[r, u] = b[u] + sum over k of W[u, k] A[r, k], one chain of fmas per element in the order of k.
+
+        r < rows, and u goes from `unit` through a register of units; those past the last of n become any number, for
+        which Z needs room. W (n, n_prev) and b (n,) lie at w and b in `parameters` (b = -1: none), Z[r, u] at Z[z + r
+        ldz + u] and A[r, k] at A[a + r lda + k]. W is read in squares and transposed in the registers. Z may alias
+        neither A nor parameters.
+        """
+        dtype = flat_float(Z, parameters, A)
+        lanes = lanes_of(dtype)
+        i = types.intp
+        signature = types.void(Z, i, i, parameters, i, i, i, i, i, A, i, i)
+
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            Z, z, ldz, parameters, w, b, n, n_prev, unit, A, a, lda = arguments
+            element = context.get_value_type(dtype)
+            vector = ir.VectorType(element, lanes)
+            types_of = signature.args
+            Z = pointer(context, builder, types_of[0], Z, builder.add(z, unit))
+            W = pointer(context, builder, types_of[3], parameters, w)
+            bias = pointer(context, builder, types_of[3], parameters, b)
+            A = pointer(context, builder, types_of[9], A, a)
+            fma = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
+            )
+            last = builder.sub(n, INT(1))
+            units = [builder.add(unit, INT(lane)) for lane in range(lanes)]
+            units = [builder.select(builder.icmp_signed("<", u, last), u, last) for u in units]
+            W_rows = [builder.gep(W, [builder.mul(u, n_prev)]) for u in units]
+            A_rows = [builder.gep(A, [builder.mul(lda, INT(r))]) for r in range(rows)]
+
+            # Every sum begins with the bias of its unit, or with zero.
+            start = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
+            with builder.if_then(builder.icmp_signed(">=", b, INT(0))):
+                # A unit past the last has no bias, and a result that nobody reads.
+                biases = masked_load(builder, bias, vector, unit, lanes_below(builder, builder.sub(n, unit), lanes))
+                builder.store(biases, start)
+            sums = [cgutils.alloca_once_value(builder, builder.load(start)) for _ in range(rows)]
+
+            def multiply_add(k: Any, column: Any, W_k: Any) -> None:
+                for total, A_row in zip(sums, A_rows, strict=True):
+                    a_k = splat(builder, builder.load(builder.gep(A_row, [builder.add(k, column)])), vector)
+                    builder.store(builder.call(fma, [W_k, a_k, builder.load(total)]), total)
+
+            whole = builder.and_(n_prev, INT(-lanes))
+            with cgutils.for_range_slice(builder, INT(0), whole, INT(lanes)) as (k, _):
+                square = [load(builder, W_row, vector, k) for W_row in W_rows]
+                for column, W_k in enumerate(transposed(builder, square)):
+                    multiply_add(k, INT(column), W_k)
+            rest = builder.sub(n_prev, whole)
+            with builder.if_then(builder.icmp_signed(">", rest, INT(0))):
+                mask_rest = lanes_below(builder, rest, lanes)
+                square = [masked_load(builder, W_row, vector, whole, mask_rest) for W_row in W_rows]
+                columns = transposed(builder, square)
+                memory = cgutils.alloca_once(builder, vector, size=lanes)
+                for column, W_k in enumerate(columns):
+                    builder.store(W_k, builder.gep(memory, [INT(column)]))
+                with cgutils.for_range(builder, rest) as loop:
+                    multiply_add(whole, loop.index, builder.load(builder.gep(memory, [loop.index])))
+            for r, total in enumerate(sums):
+                store(builder, builder.load(total), Z, builder.mul(ldz, INT(r)))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return units_tile

@@ -1,0 +1,97 @@
+"""The bridge from Python to the prediction kernel: for a few rows in microseconds, for many by a team of threads."""
+
+import threading
+import time
+
+import numpy as np
+
+from fastnet.compilation import compiled_forward
+from fastnet.engine import CALL_SECONDS, FIRST_GUESS, Network, aligned_zeros
+from fastnet.kernels.plan import LANES
+from fastnet.threads import Helpers, get_num_threads, reserved_cores
+
+OPERATIONS_PER_THREAD = 1e8
+"""Operations for each thread that make it worth starting: a millisecond, against 0.1 ms."""
+
+
+class Predictor:
+    """Computes A_L with the parameters of one built network; safe to call from several threads at once."""
+
+    def __init__(self, network: Network, parameters: np.ndarray) -> None:
+        self.network, self.parameters, self.dtype = network, parameters, network.dtype
+        self.n_features, self.n_outputs = network.units[0], network.units[-1]
+        self.forward = compiled_forward(network.dtype)
+        plan = network.plan(LANES, backward=False)
+        self.plan, self.n_scratch = plan.rows, plan.n_scratch
+        self.order = np.arange(LANES)
+        self.free_scratch: list[np.ndarray] = []
+        # As many rows as a call should take, before the speed is known.
+        self.first_rows = LANES * (1 + int(CALL_SECONDS * FIRST_GUESS / (LANES * network.operations)))
+
+    def __call__(self, X: np.ndarray, out: np.ndarray) -> bool:
+        """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of X is finite, and leave off where not.
+
+        Both are C-contiguous, of the network's dtype.
+        """
+        m = X.shape[0]
+        if m <= LANES:
+            return self.rows(X, 0, m, out)
+        operations = self.network.operations / 3 * m
+        wanted = max(1, min(get_num_threads(), int(operations / OPERATIONS_PER_THREAD)))
+        with reserved_cores(wanted) as threads:
+            return Slices(self, X, out).run(threads)
+
+    def rows(self, X: np.ndarray, start: int, stop: int, out: np.ndarray) -> bool:
+        """Do so for the rows from start to stop, on this thread."""
+        try:
+            scratch = self.free_scratch.pop()
+        except IndexError:
+            scratch = aligned_zeros(self.n_scratch, self.network.dtype)
+        finite: bool = self.forward(self.plan, self.order, X, start, stop, self.parameters, scratch, out)
+        self.free_scratch.append(scratch)
+        return finite
+
+
+class Slices:
+    """The rows of one large prediction, handed out to threads a slice at a time."""
+
+    def __init__(self, predictor: Predictor, X: np.ndarray, out: np.ndarray) -> None:
+        self.predictor, self.X, self.out = predictor, X, out
+        self.lock = threading.Lock()
+        self.next_row = 0
+        self.finite, self.stopped = True, False
+
+    def run(self, threads: int) -> bool:
+        """Work through all rows with that many threads; return whether all of X is finite."""
+        helpers = Helpers(threads, lambda _: self.work(), self.stop)
+        try:
+            try:
+                helpers.start()
+            except RuntimeError:  # no more threads can be started: one gives the same result
+                self.next_row, self.stopped = 0, False
+            self.work()
+            helpers.join()
+        finally:
+            helpers.close()
+        helpers.check()
+        return self.finite
+
+    def stop(self) -> None:
+        """Hand out no more."""
+        self.stopped = True
+
+    def work(self) -> None:
+        """Take slices until none is left, each about as long as CALL_SECONDS."""
+        rows = self.predictor.first_rows
+        while True:
+            with self.lock:
+                start = self.next_row
+                self.next_row = stop = min(len(self.X), start + rows)
+            if start == stop or self.stopped:
+                return
+            began = time.perf_counter()
+            if not self.predictor.rows(self.X, start, stop, self.out):
+                self.finite = False
+                self.stop()
+            seconds = max(time.perf_counter() - began, 1e-9)
+            rows = LANES * max(1, int((stop - start) / LANES * min(CALL_SECONDS / seconds, 10)))
