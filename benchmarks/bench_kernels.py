@@ -10,9 +10,9 @@ from benchmarks.timing import median_seconds
 from fastnet import Dense as DenseLayer
 from fastnet import Model
 from fastnet.engine import aligned_zeros
-from fastnet.kernels import activations, codes, dense, losses, network, simd, updates
+from fastnet.kernels import activations, codes, dense, loading, losses, tiles, updates
 from fastnet.kernels.jit import OPTIONS
-from fastnet.kernels.plan import make_plan, padded_transpose
+from fastnet.kernels.plan import PANEL, TEMPORARY, make_plan
 
 DTYPES = ["float32", "float64"]
 REPEATS = 200
@@ -45,7 +45,7 @@ def aligned_normal(n, dtype):
 
 
 def multiply(A, B, C, n):
-    repeated(dense.multiply)(n, M, N, C, 0, N, A, 0, K, 1, 1, B, 0, N, K, simd.START_ZERO, C, 0)
+    repeated(dense.multiply)(n, M, N, C, 0, N, A, 0, K, 1, 1, B, 0, N, K, tiles.START_ZERO, C, 0)
 
 
 def tile_rates(dtype="float32", rounds=31):
@@ -91,41 +91,42 @@ def layer(n, n_prev, dtype):
     """Return parameters, a scratch vector and its offsets for a layer over one block of 64 examples."""
     rng = np.random.default_rng(0)
     parameters = rng.standard_normal(n * n_prev + n).astype(dtype)
-    ldt = padded_transpose(n_prev)
-    offsets = np.cumsum([0, 256, 64 * (n_prev + 16), 64 * (n + 16), 64 * ldt])
-    return parameters, aligned_normal(offsets[-1] + 4096, dtype), offsets.tolist(), ldt
+    offsets = np.cumsum([0, TEMPORARY, 64 * (n_prev + 16), 64 * (n + 16), 64 * (n_prev + PANEL)])
+    return parameters, aligned_normal(offsets[-1] + 4096, dtype), offsets.tolist()
 
 
 class Dense:
     """The three products of a layer, for one block of 64 examples, and what goes with them; 200 times each."""
 
-    params = ([(1, 32), (20, 33), (64, 30), (256, 256)], DTYPES)
+    params = ([(1, 32), (20, 33), (64, 30), (256, 256), (1024, 1024)], DTYPES)
     param_names = ("(units, inputs)", "dtype")
 
     def time_matmul_plus_bias(self, shape, dtype):
         n, n_prev = shape
-        parameters, S, (_, a_prev, z, *_), _ = layer(n, n_prev, dtype)
+        parameters, S, (_, a_prev, z, *_) = layer(n, n_prev, dtype)
         repeated(dense.matmul_plus_bias)(REPEATS, n, n_prev, 64, parameters, 0, n * n_prev, S, a_prev, z, 64)
 
     def time_input_gradient(self, shape, dtype):
         n, n_prev = shape
-        parameters, S, (_, a_prev, z, *_), _ = layer(n, n_prev, dtype)
-        repeated(dense.input_gradient)(REPEATS, n, n_prev, 64, parameters, 0, S, z, a_prev, 64)
+        parameters, S, (head, a_prev, z, *_) = layer(n, n_prev, dtype)
+        repeated(dense.input_gradient)(REPEATS, n, n_prev, 0, 64, parameters, 0, S, z, 0, a_prev, 0, 64, head)
 
     def time_weight_gradient(self, shape, dtype):
         n, n_prev = shape
-        gradient, S, (_, _, dz, at, _), ldt = layer(n, n_prev, dtype)
-        repeated(dense.weight_gradient)(REPEATS, n, n_prev, 64, S, dz, 64 * n, 64, at, ldt, gradient.copy(), 0, False)
+        gradient, S, (head, _, dz, at, _) = layer(n, n_prev, dtype)
+        repeated(dense.weight_gradient)(
+            REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, at, 64 * PANEL, head, gradient.copy(), 0, False
+        )
 
     def time_bias_gradient(self, shape, dtype):
         n, n_prev = shape
-        gradient, S, (_, _, dz, *_), _ = layer(n, n_prev, dtype)
-        repeated(dense.bias_gradient)(REPEATS, n, 64, S, dz, 64 * n, 64, gradient.copy(), n * n_prev, False)
+        gradient, S, (_, _, dz, *_) = layer(n, n_prev, dtype)
+        repeated(dense.bias_gradient)(REPEATS, 0, n, 64, S, dz, 64 * n, 64, gradient.copy(), n * n_prev, False)
 
     def time_transpose(self, shape, dtype):
         n, n_prev = shape
-        _, S, (_, a_prev, _, at, _), ldt = layer(n, n_prev, dtype)
-        repeated(dense.transpose)(REPEATS, S, a_prev, 64, at, ldt, -(-n_prev // 16) * 16, 64)
+        _, S, (_, a_prev, _, at, _) = layer(n, n_prev, dtype)
+        repeated(dense.transpose)(REPEATS, S, a_prev, 64, at, PANEL, PANEL, 64)
 
 
 @lru_cache
@@ -169,15 +170,23 @@ class Elementwise:
         repeated(dense.ordered_sum)(REPEATS, numbers(dtype)[0], 0, 4096, False)
 
     def time_sgd(self, dtype):
-        p, dp, _, _ = numbers(dtype).copy()
-        repeated(updates.finish_batch)(REPEATS, plan_of_4096(), codes.SGD, 32, np.ones(2), 1e-6, p, dp)
+        update(codes.SGD, dtype)
+
+    def time_adam(self, dtype):
+        update(codes.ADAM, dtype)
 
     def time_finish_gradient(self, dtype):
-        p, dp, _, _ = numbers(dtype).copy()
-        repeated(updates.finish_batch)(REPEATS, plan_of_4096(), codes.GRADIENT, 32, np.ones(2), 1e-6, p, dp)
+        update(codes.GRADIENT, dtype)
 
     def time_l2_cost(self, dtype):
         repeated(updates.l2_cost)(REPEATS, plan_of_4096(), 32, np.ones(2), numbers(dtype)[0])
+
+
+def update(mode, dtype):
+    """Finish 4096 gradients, or take steps with them."""
+    p, dp, *moments = numbers(dtype).copy()
+    settings = np.array([1e-6, 0.9, 0.999, 1e-8])
+    repeated(updates.finish)(REPEATS, mode, 32, 1.0, settings, 0.9, 0.999, p, dp, *map(np.abs, moments))
 
 
 def plan_of_4096():
@@ -193,14 +202,14 @@ class Loading:
 
     def time_load_examples(self, features, dtype):
         plan, X, order, S = batch(features, dtype)
-        repeated(network.load_examples)(REPEATS, plan, X, order, 0, 128, S)
+        repeated(loading.load_examples)(REPEATS, plan, X, order, 0, 0, 128, S)
 
     def time_load_targets(self, features, dtype):
         plan, X, order, S = batch(features, dtype)
-        repeated(network.load_targets)(REPEATS, plan, X[:, :1].copy(), order, 0, 128, S)
+        repeated(loading.load_targets)(REPEATS, plan, X[:, :1].copy(), order, 0, 0, 128, S)
 
     def time_shuffle(self, features, dtype):
-        repeated(network.shuffle)(REPEATS, np.empty(10_000, np.int64), 1, 2)
+        repeated(loading.shuffle)(REPEATS, np.empty(10_000, np.int64), 1, 2)
 
 
 @lru_cache
@@ -217,14 +226,20 @@ def batch(features, dtype):
 
 
 class Forward:
-    """Prediction of 10,000 rows by 30-64-32-1."""
+    """Prediction by 30-64-32-1: of 10,000 rows, and of one row 1,000 times."""
 
     params = (DTYPES,)
     param_names = ("dtype",)
 
-    def time_forward(self, dtype):
+    def time_many_rows(self, dtype):
         model, X = fitted(dtype)
         model.forward(X)
+
+    def time_one_row(self, dtype):
+        model, X = fitted(dtype)
+        row = X[:1]
+        for _ in range(1000):
+            model.forward(row)
 
 
 @lru_cache

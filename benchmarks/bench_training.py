@@ -1,41 +1,63 @@
-"""An epoch of each workload: fastnet, the NumPy reference, and the ratio of the two; its cost, its memory."""
+"""Every workload on one and two threads: time, speed-up, share of the FMA peak, the cost reached, memory."""
 
+import os
 import tracemalloc
 
-from benchmarks.workloads import WORKLOADS, compare, problem
+from benchmarks.peak import peak
+from benchmarks.timing import median_seconds
+from benchmarks.workloads import WORKLOADS, problem
 
-EPOCHS = {"planar 2-4-1": 200, "cancer 30-64-32-1": 20}
+EPOCHS = {"planar": 200, "cancer": 20, "logistic": 20}
 """Epochs in a unit of work, where one takes less than a few milliseconds."""
+
+
+def needs_cores(threads):
+    """Make asv skip a benchmark where there are fewer cores than threads."""
+    if threads > len(os.sched_getaffinity(0)):
+        raise NotImplementedError
 
 
 class Epoch:
     """Time of training, in units of several epochs where one is short."""
 
-    params = (list(WORKLOADS), ["fastnet", "reference"])
-    param_names = ("workload", "implementation")
+    params = (list(WORKLOADS), [1, 2])
+    param_names = ("workload", "threads")
     timeout = 600
 
-    def time_epochs(self, workload, implementation):
-        made = problem(workload)
-        train = made.fastnet_epochs if implementation == "fastnet" else made.reference_epochs
-        train(EPOCHS.get(workload, 1))
+    def time_epochs(self, workload, threads):
+        needs_cores(threads)
+        problem(workload).train(EPOCHS.get(workload, 1), threads)
 
 
-class Ratio:
-    """fastnet's time over the reference's, alternating in one process; the cost both reach."""
+class Share:
+    """How near training comes to the machine's limit, and what a second thread brings."""
 
     params = (list(WORKLOADS),)
     param_names = ("workload",)
     timeout = 600
 
-    def track_time_over_reference(self, workload):
-        return compare(workload).ratio
+    def track_time_over_floor(self, workload):
+        """Time over that of the products alone at the FMA peak; one thread."""
+        epochs = EPOCHS.get(workload, 1)
+        tasks = {"fastnet": lambda: problem(workload).train(epochs, 1), "peak": lambda: peak("float32", 100_000)}
+        seconds = median_seconds(tasks, 9)
+        floor = WORKLOADS[workload].operations * epochs / (peak("float32", 100_000) / seconds["peak"])
+        return seconds["fastnet"] / floor
 
-    track_time_over_reference.unit = "fastnet time / reference time"
+    track_time_over_floor.unit = "time / time at the FMA peak"
+
+    def track_two_threads_over_one(self, workload):
+        needs_cores(2)
+        epochs = EPOCHS.get(workload, 1)
+        tasks = {threads: lambda threads=threads: problem(workload).train(epochs, threads) for threads in (1, 2)}
+        seconds = median_seconds(tasks, 9)
+        return seconds[2] / seconds[1]
+
+    track_two_threads_over_one.unit = "time on 2 threads / time on 1"
 
     def track_final_cost(self, workload):
         """J after 20 epochs of the seeded problem: a faster engine must not learn less."""
-        return problem.__wrapped__(workload).fastnet_epochs(20)
+        return problem.__wrapped__(workload).train(20)
 
     track_final_cost.unit = "J"
 
@@ -43,9 +65,9 @@ class Ratio:
         """Peak of what `fit` allocates beyond the data, in bytes."""
         made = problem(workload)
         tracemalloc.start()
-        made.fastnet_epochs(1)
-        peak = tracemalloc.get_traced_memory()[1]
+        made.train(1)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return peak
+        return peak_bytes
 
     track_memory_of_a_fit.unit = "bytes"

@@ -1,20 +1,12 @@
-"""The training problems that every benchmark measures, for fastnet and for the NumPy reference of the tests."""
+"""The training problems that every benchmark measures: their networks, their data, and how fastnet trains them."""
 
-import sys
-import time
 from functools import lru_cache
-from pathlib import Path
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-import reference
-
-from benchmarks.timing import median_seconds
-from fastnet import SGD, Dense, Model
-
-LEARNING_RATE = 0.01
+from fastnet import SGD, Adam, Dense, Model
 
 
 class Workload(NamedTuple):
@@ -24,96 +16,77 @@ class Workload(NamedTuple):
     activations: tuple[str, ...]
     examples: int
     batch_size: int | None
+    optimizer: SGD | Adam
+
+    @property
+    def steps(self) -> int:
+        """Updates in an epoch."""
+        return -(-self.examples // (self.batch_size or self.examples))
 
     @property
     def operations(self) -> int:
-        """Floating-point operations of the products in one epoch."""
-        pairs = list(zip(self.units, self.units[1:], strict=False))
+        """Floating-point operations of the products in one epoch; the first layer has no input gradient."""
+        pairs = list(pairwise(self.units))
         return self.examples * (sum(6 * a * b for a, b in pairs) - 2 * pairs[0][0] * pairs[0][1])
 
+    @property
+    def loss(self) -> str:
+        """The name of the loss, which goes with the last activation."""
+        losses = {"sigmoid": "binary_crossentropy", "softmax": "categorical_crossentropy"}
+        return losses.get(self.activations[-1], "mean_squared_error")
 
-RELU_NET = ("relu", "relu", "sigmoid")
+
 WORKLOADS = {
-    "planar 2-4-1": Workload((2, 4, 1), ("tanh", "sigmoid"), 400, None),
-    "cancer 30-64-32-1": Workload((30, 64, 32, 1), RELU_NET, 569, 32),
-    "digits 784-256-128-1": Workload((784, 256, 128, 1), RELU_NET, 2048, 128),
-    "cats 12288-20-7-5-1": Workload((12288, 20, 7, 5, 1), ("relu", "relu", "relu", "sigmoid"), 209, None),
-    "wide 1024-1024-1024-1": Workload((1024, 1024, 1024, 1), RELU_NET, 512, 256),
+    "planar": Workload((2, 4, 1), ("tanh", "sigmoid"), 400, None, SGD(0.01)),
+    "logistic": Workload((12288, 1), ("sigmoid",), 209, None, SGD(0.001)),
+    "cats": Workload((12288, 20, 7, 5, 1), ("relu", "relu", "relu", "sigmoid"), 209, None, SGD(0.001)),
+    "cancer": Workload((30, 64, 32, 1), ("relu", "relu", "sigmoid"), 569, 32, SGD(0.01)),
+    "matrix-exp": Workload((4, 32, 16, 4), ("tanh", "tanh", "linear"), 10_000, None, Adam(0.001)),
+    "higgs": Workload((28, 300, 300, 300, 300, 300, 1), (*5 * ("tanh",), "sigmoid"), 10_000, 100, Adam(0.0001)),
+    "digits-784": Workload((784, 256, 128, 10), ("relu", "relu", "softmax"), 8_192, 128, Adam(0.0001)),
+    "wide": Workload((1024, 1024, 1024, 1), ("relu", "relu", "sigmoid"), 2_048, 256, SGD(0.001)),
 }
 
 
 class Problem:
-    """A workload with its data and freshly initialised networks, one for fastnet and an equal one for the reference."""
+    """A workload with its data and a freshly initialised model."""
 
     def __init__(self, name: str, dtype: str = "float32") -> None:
-        self.workload = WORKLOADS[name]
+        self.name, self.workload = name, WORKLOADS[name]
         rng = np.random.default_rng(0)
-        self.X = rng.standard_normal((self.workload.examples, self.workload.units[0])).astype(dtype)
-        self.y = (self.X[:, :1] * self.X[:, 1:2] > 0).astype(dtype)
-        _, *layers = zip(self.workload.units, ("", *self.workload.activations), strict=True)
-        self.model = Model([Dense(n, g) for n, g in layers], optimizer=SGD(LEARNING_RATE), dtype=dtype, seed=0)
-        self.model.build(self.workload.units[0])
+        units, outputs = self.workload.units, self.workload.units[-1]
+        self.X = rng.standard_normal((self.workload.examples, units[0])).astype(dtype)
+        if self.workload.loss == "mean_squared_error":
+            self.y = np.tanh(self.X[:, :outputs] + self.X[:, ::-1][:, :outputs])
+        elif self.workload.loss == "categorical_crossentropy":
+            self.y = np.argmax(self.X[:, :outputs], axis=1)
+        else:
+            self.y = (self.X[:, :1] * self.X[:, 1:2] > 0).astype(dtype)
+        layers = [Dense(n, g) for n, g in zip(units[1:], self.workload.activations, strict=True)]
+        self.model = Model(layers, optimizer=self.workload.optimizer, dtype=dtype, seed=0)
+        self.model.build(units[0])
         self.parameters = {}
+        """Copies of the first parameters, under the names of the notes: W1, b1, ..."""
         for index, layer in enumerate(self.model.layers, start=1):
             self.parameters[f"W{index}"], self.parameters[f"b{index}"] = layer.W.copy(), layer.b.copy()
-        # Examples in columns, as the reference takes them: gathering a batch is fastest from this order,
-        # full-batch products from either.
-        self.X_columns, self.y_columns = self.X.T, self.y.T
-        self.order_rng = np.random.default_rng(1)
 
-    def fastnet_epochs(self, epochs: int) -> float:
+    def train(self, epochs: int, threads: int | None = None, shuffle: bool = True) -> float:
         """Train; return the last cost."""
-        return self.model.fit(self.X, self.y, epochs=epochs, batch_size=self.workload.batch_size, verbose=False).cost[
-            -1
-        ]
-
-    def reference_epochs(self, epochs: int) -> float:
-        """Train the reference; return the last cost."""
-        batch_size = self.workload.batch_size
-        cost = 0.0
-        for _ in range(epochs):
-            cost = reference.train_epoch(
-                self.X_columns,
-                self.y_columns,
-                self.parameters,
-                list(self.workload.activations),
-                "binary_crossentropy",
-                LEARNING_RATE,
-                batch_size=batch_size or self.workload.examples,
-                order=None if batch_size is None else self.order_rng.permutation(self.workload.examples),
-            )
-        return cost
+        history = self.model.fit(
+            self.X,
+            self.y,
+            epochs=epochs,
+            batch_size=self.workload.batch_size,
+            shuffle=shuffle,
+            verbose=False,
+            threads=threads,
+        )
+        return history.cost[-1]
 
 
 @lru_cache(maxsize=2)
 def problem(name: str, dtype: str = "float32") -> Problem:
     """Return the problem of that name, made once and its kernels compiled; training goes on from call to call."""
     made = Problem(name, dtype)
-    made.fastnet_epochs(1)
+    made.train(1)
     return made
-
-
-class Comparison(NamedTuple):
-    """Medians of seconds per epoch, and the ratio of the two."""
-
-    fastnet: float
-    reference: float
-
-    @property
-    def ratio(self) -> float:
-        """fastnet's time over the reference's."""
-        return self.fastnet / self.reference
-
-
-def compare(name: str, rounds: int = 9, round_seconds: float = 0.4) -> Comparison:
-    """Time both on one workload, in turns, each for about `round_seconds` a turn."""
-    made = problem(name)
-    trains = {"fastnet": made.fastnet_epochs, "reference": made.reference_epochs}
-    epochs = {}
-    for key, train in trains.items():
-        start = time.perf_counter()
-        train(2)
-        epochs[key] = max(1, int(round_seconds / (time.perf_counter() - start) * 2))
-    tasks = {key: lambda train=train, n=epochs[key]: train(n) for key, train in trains.items()}
-    seconds = median_seconds(tasks, rounds)
-    return Comparison(**{key: seconds[key] / epochs[key] for key in trains})
