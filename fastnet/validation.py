@@ -168,7 +168,9 @@ def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, l
         wanted, units = f"(m,), class indices, or (m, {n_outputs})", "units"
     else:
         wanted, units = ("(m,) or (m, 1)", "unit") if n_outputs == 1 else (f"(m, {n_outputs})", "units")
-    if array.ndim == 2 and array.shape[1] != columns and array.shape in ((columns, m), (columns, n_x)):
+    rows_in_columns = (columns, 1) if loss == "categorical_crossentropy" else (columns,)
+    in_columns = [(rows, examples) for rows in rows_in_columns for examples in (m, n_x)]
+    if array.ndim == 2 and array.shape[1] != columns and array.shape in in_columns:
         transposed = "y.T" if array.shape[1] == m else "X.T and y.T"
         raise ValueError(
             f"y must have shape {wanted}, but has {array.shape}. If examples are columns, as in the course notes, pass "

@@ -1,5 +1,6 @@
 """Calls kernels from Python. Those below the entry points have no wrapper for that, so a test makes them one."""
 
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -64,3 +65,17 @@ def raw_run(model, X, y, **settings):
 def reference_optimizer(optimizer):
     """Return the reference's optimizer of the same kind and settings."""
     return getattr(reference, type(optimizer).__name__)(**vars(optimizer))
+
+
+def start_only(startable, monkeypatch):
+    """Let the system start so many threads and no more; return the list of those it starts."""
+    start, started = threading.Thread.start, []
+
+    def start_some(thread):
+        if len(started) == startable:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    return started

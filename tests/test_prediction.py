@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from bounds import DTYPES, GUARD
-from compiled import make_model, random_data
+from compiled import make_model, random_data, start_only
 from conftest import JIT_DISABLED
 
 from fastnet import prediction, threads
@@ -253,14 +253,6 @@ def test_where_no_thread_can_be_started_one_does_it_all(startable, team_of_four,
     model = net(17, ("relu",), "sigmoid", "float32")
     X = rows_of(500, 17, "float32")
     expected = model.forward(X)
-    start, started = threading.Thread.start, []
-
-    def start_some(thread):
-        if len(started) == startable:
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_some)
+    started = start_only(startable, monkeypatch)
     np.testing.assert_array_equal(model.forward(X), expected)
     assert not any(thread.is_alive() for thread in started)

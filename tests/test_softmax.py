@@ -215,3 +215,8 @@ def test_classes_beyond_what_a_float_holds_exactly_are_not_mistaken_for_others()
     """2^24 + 1 is 2^24 in float32: to be refused by the number that came, and the number of a class kept whole."""
     with pytest.raises(ValueError, match=r"y\[0\] = 16777217"):
         softmax_model(dtype="float32").fit(X, np.where(np.arange(65) == 0, 2**24 + 1, CLASSES))
+
+
+def test_class_numbers_in_a_row_as_in_the_notes_are_told_to_be_transposed():
+    with pytest.raises(ValueError, match=r"examples are columns, as in the course notes, pass y\.T"):
+        Model([Dense(3, "softmax")]).fit(np.ones((50, 4)), np.zeros((1, 50)))

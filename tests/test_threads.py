@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from bounds import DTYPES
-from compiled import make_model, random_classes, random_data, raw_run
+from compiled import make_model, random_classes, random_data, raw_run, start_only
 from conftest import JIT_DISABLED
 
 import fastnet
@@ -350,17 +350,11 @@ def test_an_exception_in_one_thread_reaches_the_caller_and_ends_all(name, failin
 @pytest.mark.parametrize("startable", [0, 1])
 @pytest.mark.parametrize("name", ["relu", "by chunks"])
 def test_where_no_more_threads_can_be_started_one_gives_the_same_bits(name, startable, monkeypatch, members):
-    case, start, started = CASES[name], threading.Thread.start, []
+    case = CASES[name]
     by_one = trained(case, "float32", 1)
     members.clear()
 
-    def start_some(thread):
-        if len(started) == startable:
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_some)
+    started = start_only(startable, monkeypatch)
     assert trained(case, "float32", 3) == by_one
     assert (1, False, 0) in members
     assert len(started) == startable

@@ -1,7 +1,8 @@
 """The three products of a dense layer, on the register tile: W A_prev + b, W^T dZ and dZ A_prev^T.
 
 All are sums over k in the order of k, one fma each, so that neither the size of a block nor that of a register
-enters the result. Arrays are flat; a matrix is an offset and a stride. `plan.py` says what lies where.
+enters the result; those of a bias, and of a wide input before few units, are sums in lanes (`sums.py`), with an order
+as fixed. Arrays are flat; a matrix is an offset and a stride. `plan.py` says what lies where.
 """
 
 from typing import Any
