@@ -82,7 +82,9 @@ def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
         layer = len(run.network.units) - 1 if found is None else found
         where = f"layer {layer} is the first with a non-finite value in its output"
         if found is None:
-            where = f"the outputs of all layers are finite, but the cost of layer {layer} is not"
+            l2_is_finite = np.isfinite(run.totals[run.kernels.L2_COST])
+            what = f"cost of layer {layer}" if l2_is_finite else "L2 term of the cost"
+            where = f"the outputs of all layers are finite, but the {what} is not"
     else:
         assert run.status == PARAMETERS_NOT_FINITE
         layer, in_parameters = run.first_layer_with_bad_parameters()

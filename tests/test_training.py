@@ -327,3 +327,12 @@ def test_ctrl_c_in_the_call_that_diverged_leaves_the_last_finite_parameters(monk
         model.fit(X, y + 0.25, epochs=2, batch_size=None)
     assert model.history.stopped_reason == "interrupted"
     np.testing.assert_array_equal(model.layers[0].W, before)
+
+
+def test_an_infinite_l2_term_is_named():
+    X, y = random_data(65, 4)
+    model = make_model((4, 1), ("sigmoid",), l2=1e308)
+    model.layers[0].W = np.full((1, 4), 1e5)
+    with pytest.raises(TrainingDivergedError, match="all layers are finite, but the L2 term of the cost is not"):
+        model.fit(X, y, epochs=1)
+    np.testing.assert_array_equal(model.layers[0].W, np.full((1, 4), 1e5))
