@@ -215,28 +215,75 @@ def test_weight_and_bias_gradient(n, n_prev, dtype):
         assert len(results) == 1
 
 
+def by_rows(matrix):
+    """Return a matrix (n, m) as an input kept by rows: (m, padded n + PADDING), padding NaN."""
+    n, m = matrix.shape
+    rows = np.full((m, padded(n) + PADDING), np.nan, matrix.dtype)
+    rows[:, :n] = matrix.T
+    return rows
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_prev", [1, 33, 70] if JIT_DISABLED else [1, 16, 33, 70, 2049])
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_matmul_plus_bias_by_rows(n, n_prev, dtype):
+    """Z as blocks and as rows, of all examples at once and of parts of them, with b and without."""
+    rng = np.random.default_rng(n)
+    for m, with_bias in product(CHUNKS, (True, False)):
+        parameters = rng.standard_normal(n * n_prev + n).astype(dtype)
+        A_prev = rng.standard_normal((n_prev, m)).astype(dtype)
+        W, b = parameters[: n * n_prev].reshape(n, n_prev).astype(float), parameters[n * n_prev :, None] * with_bias
+        magnitude = np.abs(W) @ np.abs(A_prev.astype(float)) + np.abs(b)
+        inputs = by_rows(A_prev)
+        results = set()
+        for ld in (columns_in_block(m), 1):
+            block = padded(n) * ld
+            for parts in pieces(m, PADDING):
+                S = Guarded(inputs.size + -(-m // ld) * block, dtype)
+                S.inside[: inputs.size] = inputs.ravel()
+                z = S.offset + inputs.size
+                for first, last in parts:
+                    from_python(dense.matmul_plus_bias_by_rows)(
+                        n, n_prev, first, last, parameters, 0, n * n_prev if with_bias else -1,
+                        S.whole, S.offset, inputs.shape[1], z, block, ld,
+                    )  # fmt: skip
+                S.assert_guards()
+                Z, beyond = from_blocks(S.inside[inputs.size :], n, ld)
+                assert_within(Z[:, :m], W @ A_prev.astype(float) + b, magnitude, n_prev + 1)
+                assert np.isnan(Z[:, m:]).all()
+                assert np.isnan(beyond).all()
+                results.add(Z[:, :m].tobytes())
+        assert len(results) == 1
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_prev", [70] if JIT_DISABLED else [33, 70, 2049])
 @pytest.mark.parametrize("n", [1, 2, 4])
-def test_weight_gradient_of_wide_input(n, n_prev, dtype):
-    for m, add in product(CHUNKS, (False, True)):
+def test_weight_gradient_by_rows_is_the_other_to_the_bit(n, n_prev, dtype):
+    """By parts of the columns and of the examples."""
+    for m in CHUNKS:
         ld = columns_in_block(m)
-        dZ, A_prev, before = problem_of_weights(n, n_prev, m, dtype)
-        blocks, inputs = in_blocks(dZ, ld), in_blocks(A_prev, ld)
-        S = np.concatenate([blocks.ravel(), inputs.ravel()])
-        block, block_prev = padded(n) * ld, padded(n_prev) * ld
-        results = set()
-        for columns in pieces(n_prev, PANEL):
-            gradient = guarded_gradient(before, add)
-            w, b = gradient.offset, gradient.offset + n * n_prev
+        dZ, A_prev, _ = problem_of_weights(n, n_prev, m, dtype)
+        blocks, inputs, panels = in_blocks(dZ, ld), by_rows(A_prev), in_panels(A_prev, ld)
+        ldw, block = inputs.shape[1], padded(n) * ld
+        same = np.full(n * n_prev, np.nan, dtype)
+        scratch = np.concatenate([np.full(TEMPORARY, np.nan, dtype), blocks.ravel(), panels.ravel()])
+        at = TEMPORARY + blocks.size
+        from_python(dense.weight_gradient)(
+            0, n, 0, n_prev, n_prev, m, scratch, TEMPORARY, block, ld, at, panels[0].size, 0, same, 0, False
+        )
+        for columns, examples in product(pieces(n_prev, PANEL), pieces(m, PADDING)):
+            S = Guarded(blocks.size + inputs.size + n * ldw, dtype)
+            S.inside[: blocks.size + inputs.size] = np.concatenate([blocks.ravel(), inputs.ravel()])
+            a, dw = S.offset + blocks.size, S.offset + blocks.size + inputs.size
             for j, j_end in columns:
-                from_python(dense.weight_gradient_of_wide_input)(
-                    n, j, j_end, n_prev, m, S, 0, block, ld, blocks.size, block_prev, gradient.whole, w, add
-                )
-            from_python(dense.bias_gradient)(0, n, m, S, 0, block, ld, gradient.whole, b, add)
-            assert_gradient(gradient, dZ, A_prev, before, add)
-            results.add(gradient.inside.tobytes())
-        assert len(results) == 1
+                for first, last in examples:
+                    from_python(dense.weight_gradient_by_rows)(
+                        n, j, j_end, first, last, S.whole, S.offset, block, ld, a, ldw, dw
+                    )
+            S.assert_guards()
+            dW = S.inside[blocks.size + inputs.size :].reshape(n, ldw)[:, :n_prev]
+            np.testing.assert_array_equal(dW, same.reshape(n, n_prev))
 
 
 def test_an_empty_share_of_a_gradient_touches_nothing():
@@ -245,7 +292,8 @@ def test_an_empty_share_of_a_gradient_touches_nothing():
     from_python(dense.weight_gradient)(3, 3, 0, PANEL, PANEL, 1, S.whole, 0, 16, 16, 16, 16, 0, S.whole, 0, False)
     from_python(dense.input_gradient)(1, 1, 16, 16, S.whole, 0, S.whole, 0, 1024, 1024, 1024, 64, 0)
     from_python(dense.weight_gradient)(0, 3, 5, 5, 5, 1, S.whole, 0, 16, 16, 16, 16, 0, S.whole, 0, False)
-    from_python(dense.weight_gradient_of_wide_input)(3, 5, 5, 5, 1, S.whole, 0, 16, 16, 0, 16, S.whole, 0, False)
+    from_python(dense.weight_gradient_by_rows)(3, 5, 5, 0, 1, S.whole, 0, 16, 16, 0, 32, 0)
+    from_python(dense.matmul_plus_bias_by_rows)(3, 5, 16, 16, S.whole, 0, -1, S.whole, 0, 32, 0, 16, 16)
     from_python(dense.bias_gradient)(3, 3, 1, S.whole, 0, 16, 16, S.whole, 0, False)
     assert np.isnan(S.inside).all()
     S.assert_guards()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fastnet import SGD, Adam, validation
 from fastnet.engine import CALL_SECONDS, compiled_train
 from fastnet.kernels import loading
-from fastnet.kernels.plan import AT, LD, PADDING, PANEL, PANEL_SIZE, ROWS, WIDE_INPUT, A, Y, make_plan
+from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, WIDE_INPUT, A, Y, make_plan
 from fastnet.prediction import compiled_forward
 
 UNITS = (1, 17) if JIT_DISABLED else SEVEN_UNITS
@@ -142,20 +142,25 @@ def examples_in_blocks(S, row, offset, n, m):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [7, 70] if JIT_DISABLED else [7, 33, WIDE_INPUT, WIDE_INPUT + 3])
-def test_a_wide_input_before_few_units_is_kept_once(n, dtype):
-    """As A alone; any other both ways."""
+def test_a_wide_input_before_few_units_is_kept_by_rows(n, dtype):
+    """Once; any other twice, as A and as AT."""
     m, order = 65, np.random.default_rng(0).permutation(80)
     X, _ = random_data(80, n)
-    for units, has_at in ((4, n < WIDE_INPUT), (5, True)):
+    for units, by_rows in ((4, n >= WIDE_INPUT), (5, False)):
         plan = make_plan((n, units), (0,), (True,), examples=m, backward=True)
         source = plan.rows[0]
-        assert (source[AT] >= 0) == has_at
+        assert (source[AT] < 0) == source[BY_ROWS] == by_rows
         S = Guarded(plan.n_scratch, dtype)
-        from_python(loading.load_examples)(plan.rows, X.astype(dtype), order, 1, 0, m, S.inside)
+        for first, last in ((0, 16), (16, m)):
+            from_python(loading.load_examples)(plan.rows, X.astype(dtype), order, 1, first, last, S.inside)
         S.assert_guards()
         chosen = X.astype(dtype)[order[1 : 1 + m]]
-        np.testing.assert_array_equal(examples_in_blocks(S.inside, source, source[A], n, m), chosen)
-        if has_at:
+        if by_rows:
+            rows = S.inside[source[A] :][: m * source[ROWS]].reshape(m, -1)
+            np.testing.assert_array_equal(rows[:, :n], chosen)
+            assert np.isnan(rows[:, n:]).all()
+        else:
+            np.testing.assert_array_equal(examples_in_blocks(S.inside, source, source[A], n, m), chosen)
             np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), chosen)
 
 

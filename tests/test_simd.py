@@ -200,17 +200,6 @@ def test_copy_rows(add, dtype):
             assert np.isnan(window[:, columns:]).all()
 
 
-def make_call_of_sums(sums):
-    @kernel
-    def call(S, s, ld, block, y, block_y, n, rows, target, t, add):
-        sums(S, s, ld, block, y, block_y, n, rows, target, t, add)
-
-    return call
-
-
-SUMS = {False: make_call_of_sums(dense.sum_rows), True: make_call_of_sums(dense.multiply_rows)}
-
-
 def rows_in_blocks(rows, ld):
     """Return rows (n, m) in blocks of ld columns, padding NaN: (blocks, n, ld)."""
     blocks = np.full((-(-rows.shape[1] // ld), len(rows), ld), np.nan, rows.dtype)
@@ -220,45 +209,80 @@ def rows_in_blocks(rows, ld):
     return blocks
 
 
+@kernel
+def call_sum_rows(S, s, ld, block, n, rows, target, t, add):
+    dense.sum_rows(S, s, ld, block, n, rows, target, t, add)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("add", [False, True])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_sums_of_rows(weighted, add, dtype):
+def test_sums_of_rows(add, dtype):
     rng = np.random.default_rng(0)
     for n in (1, 2, 15, 16, 17, 63, 64, 65, 209, 512):
         ld = min(LANES, -(-n // 16) * 16)
         for rows in (1, 2, 7, 8, 9, 17):
-            X, y = rng.standard_normal((rows, n)).astype(dtype), rng.standard_normal((1, n)).astype(dtype)
-            blocks, weights = rows_in_blocks(X, ld), rows_in_blocks(y, ld)
-            S = np.concatenate([blocks.ravel(), weights.ravel()])
+            X = rng.standard_normal((rows, n)).astype(dtype)
+            S = rows_in_blocks(X, ld).ravel()
             before, target = rng.standard_normal(rows).astype(dtype), Guarded(rows, dtype)
             if add:
                 target.inside[:] = before
-            arguments = S, 0, ld, rows * ld, blocks.size, ld, n, rows, target.whole, target.offset, add
-            from_python(SUMS[weighted])(*arguments)
+            from_python(call_sum_rows)(S, 0, ld, rows * ld, n, rows, target.whole, target.offset, add)
             target.assert_guards()
-            terms = X.astype(float) * (y if weighted else 1)
-            exact, magnitude = terms.sum(axis=1) + before * add, np.abs(terms).sum(axis=1) + np.abs(before) * add
+            exact, magnitude = X.astype(float).sum(axis=1) + before * add, np.abs(X).sum(axis=1) + np.abs(before) * add
             assert_within(target.inside, exact, magnitude, n + 1)
 
 
-@pytest.mark.jit
-def test_order_of_a_sum_of_rows():
-    """As of a lane sum, in the rows' own precision: with numbers that show any other order; fmas, where weighted."""
+def make_call_of_dot(dot_rows):
+    @kernel
+    def call(Z, z, step, A, a, lda, W, w, b, n):
+        dot_rows(Z, z, step, A, a, lda, W, w, b, n)
+
+    return call
+
+
+DOT_ROWS = {1: make_call_of_dot(dense.dot_rows_1), 4: make_call_of_dot(dense.dot_rows_4)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("rows", DOT_ROWS)
+def test_dot_rows(rows, with_bias, dtype):
     rng = np.random.default_rng(0)
-    x = (rng.standard_normal((3, 150)) * 10.0 ** rng.integers(-6, 6, (3, 150))).astype(np.float32)
-    blocks = rows_in_blocks(x, 64)
-    S, target = np.concatenate([blocks.ravel(), np.ones(192, np.float32)]), np.zeros(3, np.float32)
-    for weighted in (False, True):
-        from_python(SUMS[weighted])(S, 0, 64, 192, blocks.size, 64, 150, 3, target, 0, False)
-        for row, total in zip(x, target, strict=True):
-            lanes = np.zeros(16, np.float32)
-            for first in range(0, 150, 16):
-                part = row[first : first + 16]
-                lanes[: len(part)] += part
-            while len(lanes) > 1:
-                lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
-            assert total == lanes[0]
+    for n in (1, 15, 16, 17, 33, 209):
+        W, A = rng.standard_normal(n + 1).astype(dtype), np.full((rows, n + 3), np.nan, dtype)
+        A[:, :n] = rng.standard_normal((rows, n))
+        Z = Guarded(1 + (rows - 1) * 3, dtype)
+        from_python(DOT_ROWS[rows])(Z.whole, Z.offset, 3, A.ravel(), 0, n + 3, W, 0, n if with_bias else -1, n)
+        Z.assert_guards()
+        w, b, inputs = W[:n].astype(float), float(W[n]) * with_bias, A[:, :n].astype(float)
+        assert_within(Z.inside[::3], inputs @ w + b, np.abs(inputs) @ np.abs(w) + abs(b), n + 1)
+        assert all(np.isnan(Z.inside[start::3]).all() for start in (1, 2))
+
+
+def in_sixteen_lanes(x):
+    """Return the sum of x in float32, in the order of the contract."""
+    lanes = np.zeros(16, np.float32)
+    for first in range(0, len(x), 16):
+        part = x[first : first + 16]
+        lanes[: len(part)] += part
+    while len(lanes) > 1:
+        lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
+    return lanes[0]
+
+
+@pytest.mark.jit
+def test_order_of_sums_of_rows_and_dots():
+    """As of a lane sum, in the rows' own precision: with numbers that show any other order."""
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((4, 150)) * 10.0 ** rng.integers(-6, 6, (4, 150))).astype(np.float32)
+    expected = [in_sixteen_lanes(row) for row in x]
+    found = np.zeros(4, np.float32)
+    from_python(call_sum_rows)(rows_in_blocks(x, 64).ravel(), 0, 64, 256, 150, 4, found, 0, False)
+    np.testing.assert_array_equal(found, expected)
+    for rows, call in DOT_ROWS.items():  # times one, which rounds nothing
+        found = np.zeros(rows, np.float32)
+        from_python(call)(found, 0, 1, x.ravel(), 0, 150, np.ones(150, np.float32), 0, -1, 150)
+        np.testing.assert_array_equal(found, expected[:rows])
 
 
 def make_call_of_units(tile):

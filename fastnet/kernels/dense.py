@@ -1,8 +1,8 @@
 """The three products of a dense layer, on the register tile: W A_prev + b, W^T dZ and dZ A_prev^T.
 
 All are sums over k in the order of k, one fma each, so that neither the size of a block nor that of a register
-enters the result; those of a bias, and of a wide input before few units, are sums in lanes (`sums.py`), with an order
-as fixed. Arrays are flat; a matrix is an offset and a stride. `plan.py` says what lies where.
+enters the result; those of a bias, and over the features of an input kept by rows, are sums in lanes (`sums.py`), with
+an order as fixed. Arrays are flat; a matrix is an offset and a stride. `plan.py` says what lies where.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from numba.core import config
 from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, transpose_square
 from fastnet.kernels.plan import K_PACKED, LANES, PACKED_ROWS, PADDING, PANEL
-from fastnet.kernels.sums import SUM_LANES, lane_sum, make_row_sums
+from fastnet.kernels.sums import SUM_LANES, lane_sum, make_dot_rows, sum_rows
 from fastnet.kernels.tiles import ADD_TO_TARGET, START_BIAS, START_TARGET, START_ZERO, make_tile
 
 # Two registers wide, so that a load of B serves many rows, and a vector of a narrow layer wastes little. Eight rows
@@ -24,7 +24,7 @@ ROWS_OF_TILES = (TALL, 4, 2, 1)
 
 tile_tall_2, tile_4_2, tile_2_2, tile_1_2 = (make_tile(rows, 2) for rows in ROWS_OF_TILES)
 tile_tall_1, tile_4_1, tile_2_1, tile_1_1 = (make_tile(rows, 1) for rows in ROWS_OF_TILES)
-sum_rows, multiply_rows = make_row_sums(weighted=False), make_row_sums(weighted=True)
+dot_rows_4, dot_rows_1 = make_dot_rows(4), make_dot_rows(1)
 tile_1_4 = make_tile(1, 4)
 """For a single row, which needs as many sums side by side as an fma takes cycles."""
 
@@ -151,6 +151,32 @@ def wide_matmul_plus_bias(
                 )  # fmt: skip
 
 
+@kernel
+def matmul_plus_bias_by_rows(
+    n: int, n_prev: int, first: int, last: int, parameters: Any, w: int, b: int,
+    S: Any, a_prev: int, lda: int, z: int, block: int, ld: int,
+) -> None:  # fmt: skip
+    """Z = W A_prev + b for the examples first to last of a chunk, where A_prev is kept by rows: (m, lda) at a_prev.
+
+    Z in blocks (n, ld) at z in S, `first` a multiple of PADDING; or with ld = 1, which makes them rows.
+    """
+    step = 1 if ld > 1 else block
+    if BOUNDS_CHECKED and last > first:
+        check_inside(S, a_prev + first * lda, a_prev + (last - 1) * lda + n_prev - 1)
+        check_inside(S, z + first // ld * block, z + (last - 1) // ld * block + (n - 1) * ld + (last - 1) % ld)
+        check_inside(parameters, w, w + n * n_prev - 1)
+    e = first
+    while e < last:
+        rows = 4 if last - e >= 4 else 1
+        for i in range(n):
+            target, bias = z + e // ld * block + i * ld + e % ld, b + i if b >= 0 else -1
+            if rows == 4:
+                dot_rows_4(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
+            else:
+                dot_rows_1(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
+        e += rows
+
+
 @spliced_kernel
 def input_gradient(
     n: int, n_prev: int, first: int, last: int, parameters: Any, w: int,
@@ -210,22 +236,20 @@ def weight_gradient(
 
 
 @kernel
-def weight_gradient_of_wide_input(
-    n: int, first_column: int, last_column: int, n_prev: int, m: int,
-    S: Any, dz: int, block: int, ld: int, a_prev: int, block_prev: int, gradient: Any, w: int, add: bool,
+def weight_gradient_by_rows(
+    n: int, first_column: int, last_column: int, first: int, last: int,
+    S: Any, dz: int, block: int, ld: int, a_prev: int, ldw: int, dw: int,
 ) -> None:  # fmt: skip
-    """DW = dZ A_prev^T as above, for some columns of a layer of few units, from A_prev itself: (n_prev, ld) in blocks.
+    """DW = dZ A_prev^T as above, for some columns, where A_prev is kept by rows: (m, ldw) at a_prev in S.
 
-    A sum over the examples of a chunk has SUM_LANES partial sums then, as that of a bias has.
+    DW (n, ldw), padded, lies at dw in S. Adds examples `first` to `last`, PADDING at a time, to what it holds of those
+    before, which the second pass over them then finds in the cache; begins with zero at example 0.
     """
-    columns = last_column - first_column
-    if BOUNDS_CHECKED and columns > 0:
-        check_inside(gradient, w + first_column, w + (n - 1) * n_prev + last_column - 1)
-        check_inside(S, a_prev, a_prev + (m - 1) // ld * block_prev + last_column * ld - 1)
-    if columns > 0:
-        for i in range(n):
-            source, target = a_prev + first_column * ld, w + i * n_prev + first_column
-            multiply_rows(S, source, ld, block_prev, dz + i * ld, block, m, columns, gradient, target, add)
+    columns = (last_column - first_column + PADDING - 1) // PADDING * PADDING
+    for e in range(first, last, PADDING):
+        start, K = START_ZERO if e == 0 else START_TARGET, min(PADDING, last - e)
+        c, a, b = dw + first_column, dz + e // ld * block + e % ld, a_prev + e * ldw + first_column
+        multiply(n, columns, S, c, ldw, S, a, ld, 1, 1, S, b, ldw, K, start, S, 0)
 
 
 @kernel
@@ -236,7 +260,7 @@ def bias_gradient(
     if BOUNDS_CHECKED and last_row > first_row:
         check_inside(gradient, b + first_row, b + last_row - 1)
     if last_row > first_row:
-        sum_rows(S, dz + first_row * ld, ld, block, 0, 0, m, last_row - first_row, gradient, b + first_row, add)
+        sum_rows(S, dz + first_row * ld, ld, block, m, last_row - first_row, gradient, b + first_row, add)
 
 
 @kernel

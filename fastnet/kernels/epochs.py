@@ -22,8 +22,9 @@ from fastnet.kernels.network import (
     loss_of_examples,
     share_of_examples,
     sum_of_costs,
+    weight_gradient_in_passing,
 )
-from fastnet.kernels.plan import CHUNK, TEMPORARY
+from fastnet.kernels.plan import BY_ROWS, CHUNK, PADDING, TEMPORARY
 from fastnet.kernels.team import meet, share
 from fastnet.kernels.updates import l2_cost
 
@@ -70,6 +71,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
             scratch, target, head, part, parts, at_once = S[member], partials[member], 0, 0, 1, members
         else:
             scratch, target, head, part, parts, at_once = S[0], gradient, member * TEMPORARY, member, members, 1
+        # An input kept by rows is read once for forward and back, if no deeper layer suffers from so few examples.
+        in_passing = plan[0, BY_ROWS] == 1 and plan.shape[0] == 2 and parts == 1 and mode != COST
+        step = PADDING if in_passing else chunk
         while chunks > 0:
             if member == 0:
                 if position[EPOCH] == costs.shape[0]:
@@ -95,10 +99,14 @@ def make_train(source_digest: str) -> Callable[..., None]:
                 if not (only_chunk and position[LOADED] == 1):
                     load_examples(plan, X, order, mine, first, min(last, m_mine), scratch)
                     load_targets(plan, targets, order, mine, first, min(last, m_mine), scratch)
-                forward_examples(plan, first, last, parameters, scratch, head, activated)
-                loss_of_examples(plan, loss, first, last, scratch)
-                if mode != COST:
-                    backward_examples(plan, first, last, parameters, scratch, head, activated)
+                for here in range(first, last, step):
+                    there = min(last, here + step)
+                    forward_examples(plan, here, there, m_mine, parameters, scratch, head, activated)
+                    loss_of_examples(plan, loss, here, there, scratch)
+                    if mode != COST:
+                        backward_examples(plan, here, there, parameters, scratch, head, activated)
+                    if in_passing:
+                        weight_gradient_in_passing(plan, here, min(there, m_mine), scratch)
                 if by_chunks:
                     totals[TOTALS + member] = sum_of_costs(plan, loss, m_mine, scratch)
             if member == 0 and ends_batch:
@@ -127,8 +135,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
             if mode != COST:
                 if works:
                     gradients_of_chunk(
-                        plan, m_mine, part, parts, scratch, head, target, start > batch_start and not by_chunks
-                    )
+                        plan, m_mine, part, parts, scratch, head, target, start > batch_start and not by_chunks,
+                        in_passing,
+                    )  # fmt: skip
                 if by_chunks:
                     if not meet(team, members):
                         return

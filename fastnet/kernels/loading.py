@@ -4,8 +4,8 @@ from typing import Any
 
 from fastnet.kernels.dense import transpose
 from fastnet.kernels.jit import VECTOR_BYTES, kernel, spliced_kernel
-from fastnet.kernels.moves import gather_square
-from fastnet.kernels.plan import AT, LD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, A, Y
+from fastnet.kernels.moves import copy_rows, gather_square
+from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, A, Y
 from fastnet.kernels.scalars import random_bits
 
 
@@ -13,9 +13,14 @@ from fastnet.kernels.scalars import random_bits
 def load_examples(plan: Any, X: Any, order: Any, chunk: int, first: int, last: int, S: Any) -> None:
     """Copy examples first to last of the chunk that begins at order[chunk] into AT of the input, and transposed into A.
 
-    Some inputs have no AT. `first` is a multiple of PADDING.
+    Or into A as they are, where it is kept by rows. `first` is a multiple of PADDING.
     """
-    gather(X, order, chunk, first, last, S, plan[0, A], plan[0, LD], plan[0, ROWS], plan[0, AT], plan[0, PANEL_SIZE])
+    a, rows, n = plan[0, A], plan[0, ROWS], plan[0, UNITS]
+    if plan[0, BY_ROWS]:
+        for i in range(first, last):
+            copy_rows(X, order[chunk + i] * n, n, S, a + i * rows, rows, 1, n, False)
+    else:
+        gather(X, order, chunk, first, last, S, a, plan[0, LD], rows, plan[0, AT], plan[0, PANEL_SIZE])
 
 
 @kernel

@@ -106,7 +106,7 @@ def _copy_rows_twin(
     source: np.ndarray, s: int, lds: int, target: np.ndarray, t: int, ldt: int, rows: int, columns: int, add: bool
 ) -> None:
     for r in range(rows):
-        row = source[s + r * lds : s + r * lds + columns]
+        row = source.reshape(-1)[s + r * lds : s + r * lds + columns]
         old = target[t + r * ldt : t + r * ldt + columns]
         target[t + r * ldt : t + r * ldt + columns] = old + row if add else row
 
@@ -115,7 +115,7 @@ def _copy_rows_twin(
 def copy_rows(typingctx, source, s, lds, target, t, ldt, rows, columns, add):  # type: ignore[no-untyped-def]
     """target[r, j] = source[r, j], or += it, for r < rows and j < columns, of any number; no overlap.
 
-    source[r, j] lies at source[s + r lds + j], target[r, j] at target[t + r ldt + j].
+    source[r, j] lies at source[s + r lds + j], flattened, target[r, j] at target[t + r ldt + j].
     """
     dtype = flat_float(source, target)
     lanes = lanes_of(dtype)

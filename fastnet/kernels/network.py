@@ -14,17 +14,21 @@ from fastnet.kernels.dense import (
     bias_gradient,
     input_gradient,
     matmul_plus_bias,
+    matmul_plus_bias_by_rows,
     ordered_sum,
     weight_gradient,
-    weight_gradient_of_wide_input,
+    weight_gradient_by_rows,
     wide_matmul_plus_bias,
 )
 from fastnet.kernels.jit import kernel, spliced_kernel
 from fastnet.kernels.loading import transpose_panels
 from fastnet.kernels.losses import binary_crossentropy, categorical_crossentropy, mean_squared_error
+from fastnet.kernels.moves import copy_rows
 from fastnet.kernels.plan import (
     ACTIVATION,
     AT,
+    BY_ROWS,
+    DW,
     DZ,
     LD,
     PADDING,
@@ -54,10 +58,13 @@ def share_of_examples(m: int, member: int, members: int) -> Any:
 
 
 @spliced_kernel
-def forward_examples(plan: Any, first: int, last: int, parameters: Any, S: Any, head: int, activated: int) -> None:
+def forward_examples(
+    plan: Any, first: int, last: int, m: int, parameters: Any, S: Any, head: int, activated: int
+) -> None:
     """Propagate examples first to last through all layers: A_l = g(W A_prev + b), of the first `activated` layers.
 
-    The last one's A comes with its loss, where that is a cross-entropy: up to there, Z lies in its place.
+    The last one's A comes with its loss, where that is a cross-entropy: up to there, Z lies in its place. `m` examples
+    are there; `last` counts the padding too.
     """
     output, ld = plan.shape[0] - 1, plan[0, LD]
     most_inputs = 0
@@ -71,7 +78,12 @@ def forward_examples(plan: Any, first: int, last: int, parameters: Any, S: Any, 
             n, n_prev, w, b = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, W], plan[layer, B]
             a_prev, z = plan[layer - 1, A], plan[layer, A]
             block_prev, block = plan[layer - 1, ROWS] * ld, plan[layer, ROWS] * ld
-            if n_prev >= MANY_INPUTS:
+            by_rows = plan[layer - 1, BY_ROWS] == 1
+            if by_rows:
+                matmul_plus_bias_by_rows(
+                    n, n_prev, start, min(stop, m), parameters, w, b, S, a_prev, plan[layer - 1, ROWS], z, block, ld
+                )
+            elif n_prev >= MANY_INPUTS:
                 wide_matmul_plus_bias(
                     n, n_prev, start, stop, parameters, w, b, S, a_prev, block_prev, z, block, ld, head
                 )
@@ -80,7 +92,7 @@ def forward_examples(plan: Any, first: int, last: int, parameters: Any, S: Any, 
                 q, j = here // ld, here % ld
                 columns = min(stop - here, ld - j)
                 z_here = z + q * block + j
-                if n_prev < MANY_INPUTS:
+                if n_prev < MANY_INPUTS and not by_rows:
                     matmul_plus_bias(n, n_prev, columns, parameters, w, b, S, a_prev + q * block_prev + j, z_here, ld)
                 if layer <= activated:
                     activate_block(plan[layer, ACTIVATION], n, columns, S, z_here, ld)
@@ -189,19 +201,34 @@ def share_of_weights(n: int, n_prev: int, member: int, members: int) -> Any:
 
 
 @spliced_kernel
+def weight_gradient_in_passing(plan: Any, first: int, last: int, S: Any) -> None:
+    """Add examples first to last of a chunk to dW of the first layer, whose input is kept by rows."""
+    weight_gradient_by_rows(
+        plan[1, UNITS], 0, plan[0, UNITS], first, last,
+        S, plan[1, DZ], plan[1, ROWS] * plan[1, LD], plan[1, LD], plan[0, A], plan[0, ROWS], plan[1, DW],
+    )  # fmt: skip
+
+
+@spliced_kernel
 def gradients_of_chunk(
-    plan: Any, m: int, member: int, members: int, S: Any, head: int, gradient: Any, add: bool
+    plan: Any, m: int, member: int, members: int, S: Any, head: int, gradient: Any, add: bool, in_passing: bool
 ) -> None:
-    """Gradient = (or +=) the sums over the m examples of a chunk, for the member's share of every W and b."""
+    """Gradient = (or +=) the sums over the m examples of a chunk, for the member's share of every W and b.
+
+    `in_passing`: dW of an input kept by rows has been summed already, by `weight_gradient_in_passing`.
+    """
     ld = plan[0, LD]
     for layer in range(plan.shape[0] - 1, 0, -1):
         n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
         dz, block = plan[layer, DZ], plan[layer, ROWS] * ld
         first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
-        if plan[layer - 1, AT] < 0:
-            weight_gradient_of_wide_input(
-                n, first_column, last_column, n_prev, m, S, dz, block, ld,
-                plan[layer - 1, A], plan[layer - 1, ROWS] * ld, gradient, plan[layer, W], add,
+        if plan[layer - 1, BY_ROWS]:
+            a_prev, ldw, dw = plan[layer - 1, A], plan[layer - 1, ROWS], plan[layer, DW]
+            if not in_passing:
+                weight_gradient_by_rows(n, first_column, last_column, 0, m, S, dz, block, ld, a_prev, ldw, dw)
+            copy_rows(
+                S, dw + first_column, ldw, gradient, plan[layer, W] + first_column, n_prev, n,
+                last_column - first_column, add,
             )  # fmt: skip
         else:
             weight_gradient(

@@ -6,7 +6,8 @@ Parameters of layer l: W (units, units_before) in C order at plan[l, W], then b 
 A batch is worked through in *chunks*, a chunk in *blocks* of up to LANES examples. A block of layer l holds A
 (rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. AT holds the same
 activations transposed, an example a row, in *panels* of PANEL units, each contiguous: the weight gradient sums over
-examples, and they are its k. Every offset counts elements. No result is ever computed from what lies in the padding.
+examples, and they are its k. A very wide input before few units is kept once, *by rows*: A is (examples, ROWS) then.
+Every offset counts elements. No result is ever computed from what lies in the padding.
 
 Threads divide a chunk by examples, PADDING of them at a time, and the weight gradient by tiles of W; each has a
 head of TEMPORARY elements of its own. In a long batch each thread works on a chunk, and on a plan, of its own.
@@ -32,8 +33,8 @@ PANEL = 32
 """Units in a panel of AT: two of the widest registers, so that a tile reads one run of memory."""
 
 WIDE_INPUT, NARROW_LAYER = 2048, 4
-"""An input of so many features, before a first layer of no more than so many units, is kept as A alone: a step then
-does little but read it."""
+"""An input of so many features, before a first layer of no more than so many units, is kept by rows: a step does little
+but read it."""
 
 K_PACKED, PACKED_ROWS = 512, 64
 """Inputs and rows of W that the products lay out anew at a time; for the input gradient, rows and PADDING columns."""
@@ -42,11 +43,12 @@ TEMPORARY = (K_PACKED + PADDING) * PACKED_ROWS
 """Elements, for each thread, at the head of the scratch vector: room for those, or for a tile that overhangs its
 matrix."""
 
-UNITS, ACTIVATION, W, B, CHUNK, A, ROWS, LD, AT, PANEL_SIZE, DZ, Y, TERMS, COLUMNS = range(14)
+UNITS, ACTIVATION, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, DZ, DW, Y, TERMS, COLUMNS = range(16)
 """Columns of a plan: units; activation code; offsets of W and b (-1: no bias) among the parameters; examples in a
-chunk; offset of A in the scratch vector, its padded rows and its row stride; offset of AT (-1: there is none), the
-size of its panels; offset of dZ; and in the last row the offsets of the targets Y and of the terms of the
-cost, laid out like A."""
+chunk; offset of A in the scratch vector, its padded rows and its row stride; whether it is kept by rows; offset of AT
+(-1: there is none), the size of its panels; offset of dZ; offset of dW (units, ROWS of the input), padded, of a layer
+whose input is kept by rows; and in the last row the offsets of the targets Y and of the terms of the cost, laid out
+like A."""
 
 
 class Plan(NamedTuple):
@@ -79,11 +81,13 @@ def make_plan(
     parameter, scratch = 0, threads * TEMPORARY
     for layer, row in enumerate(plan):
         row[UNITS], row[CHUNK], row[ROWS], row[LD] = units[layer], chunk, padded(units[layer]), ld
+        row[BY_ROWS] = layer == 0 and units[0] >= WIDE_INPUT and units[1] <= NARROW_LAYER
+        if row[BY_ROWS]:
+            row[ROWS] += PADDING  # rows a multiple of 4096 bytes apart would share few sets of the cache
         block = int(row[ROWS]) * ld
         row[A], scratch = scratch, scratch + blocks * block
         row[AT] = -1
-        only_A = layer == 0 and units[0] >= WIDE_INPUT and units[1] <= NARROW_LAYER
-        if backward and layer < len(units) - 1 and not only_A:
+        if backward and layer < len(units) - 1 and not row[BY_ROWS]:
             row[PANEL_SIZE] = blocks * ld * PANEL
             row[AT], scratch = scratch, scratch + int(row[PANEL_SIZE]) * -(-units[layer] // PANEL)
         if layer > 0:
@@ -92,6 +96,8 @@ def make_plan(
             row[B], parameter = (parameter, parameter + units[layer]) if use_bias[layer - 1] else (-1, parameter)
         if layer > 0 and backward:
             row[DZ], scratch = scratch, scratch + blocks * block
+            if plan[layer - 1, BY_ROWS]:
+                row[DW], scratch = scratch, scratch + units[layer] * int(plan[layer - 1, ROWS])
     if backward:
         plan[-1, Y], scratch = scratch, scratch + blocks * block
         plan[-1, TERMS], scratch = scratch, scratch + blocks * block

@@ -10,11 +10,12 @@ from numba import types
 
 from fastnet.kernels.activations import activate
 from fastnet.kernels.codes import SOFTMAX
+from fastnet.kernels.dense import matmul_plus_bias_by_rows
 from fastnet.kernels.jit import VECTOR_BYTES, kernel
 from fastnet.kernels.loading import load_examples
 from fastnet.kernels.losses import softmax
 from fastnet.kernels.network import forward_examples, padded_columns
-from fastnet.kernels.plan import ACTIVATION, LANES, LD, ROWS, UNITS, A, B, W
+from fastnet.kernels.plan import ACTIVATION, BY_ROWS, LANES, LD, ROWS, UNITS, A, B, W
 from fastnet.kernels.tiles import make_units_tile
 from fastnet.kernels.updates import largest_finite
 
@@ -42,6 +43,9 @@ def forward_few(plan: Any, m: int, parameters: Any, S: Any) -> None:
         a, lda, z, ldz = plan[layer - 1, A], plan[layer - 1, ROWS], plan[layer, A], plan[layer, ROWS]
         w, b = plan[layer, W], plan[layer, B]
         r = 0
+        if plan[layer - 1, BY_ROWS]:
+            matmul_plus_bias_by_rows(n, n_prev, 0, m, parameters, w, b, S, a, lda, z, ldz, 1)
+            r = m
         while r < m:
             four = m - r >= 4
             for u in range(0, n, lanes):
@@ -88,7 +92,7 @@ def make_forward(source_digest: str) -> Callable[..., bool]:
             else:
                 columns = padded_columns(m)
                 load_examples(plan, rows, order, 0, 0, m, S)
-                forward_examples(plan, 0, columns, parameters, S, 0, output - (plan[output, ACTIVATION] == SOFTMAX))
+                forward_examples(plan, 0, columns, m, parameters, S, 0, output - (plan[output, ACTIVATION] == SOFTMAX))
                 if plan[output, ACTIVATION] == SOFTMAX:
                     for i in range(m):
                         softmax(n, S, z + i, ld)

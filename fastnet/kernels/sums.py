@@ -27,12 +27,32 @@ SUM_LANES = 16
 """Partial sums of `lane_sum`: a part of the numerical contract, whatever the hardware's vectors hold."""
 
 
-def _lane_sum_twin(array: np.ndarray, a: int, n: int, squared: bool) -> np.float64:
-    lanes = array[a : a + n].astype(np.float64).reshape(-1, SUM_LANES)
-    sums = (lanes * lanes if squared else lanes).sum(axis=0)
+def halves_added(builder: ir.IRBuilder, sums: Any) -> Any:
+    """Return the sum of the lanes of a vector: its two halves are added until one lane is left."""
+    half = sums.type.count // 2
+    while half:
+        low, high = (mask(list(range(first, first + half))) for first in (0, half))
+        sums = builder.fadd(builder.shuffle_vector(sums, sums, low), builder.shuffle_vector(sums, sums, high))
+        half //= 2
+    return builder.extract_element(sums, ir.Constant(ir.IntType(32), 0))
+
+
+def _halves_added(sums: np.ndarray) -> Any:
     while len(sums) > 1:
         sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
-    return np.float64(sums[0])
+    return sums[0]
+
+
+def load_lanes(builder: ir.IRBuilder, address: Any, vector: ir.VectorType, offset: Any, lanes: Any) -> Any:
+    """Load a vector; only the lanes of a mask, if there is one."""
+    if lanes is None:
+        return load(builder, address, vector, offset)
+    return masked_load(builder, address, vector, offset, lanes)
+
+
+def _lane_sum_twin(array: np.ndarray, a: int, n: int, squared: bool) -> np.float64:
+    lanes = array[a : a + n].astype(np.float64).reshape(-1, SUM_LANES)
+    return np.float64(_halves_added((lanes * lanes if squared else lanes).sum(axis=0)))
 
 
 @with_twin(_lane_sum_twin)
@@ -58,13 +78,7 @@ def lane_sum(typingctx, array, a, n, squared):  # type: ignore[no-untyped-def]
             x = x if source == vector else builder.fpext(x, vector)
             x = builder.select(squared, builder.fmul(x, x), x)
             builder.store(builder.fadd(builder.load(total), x), total)
-        sums = builder.load(total)
-        half = SUM_LANES // 2
-        while half:
-            low, high = (mask(list(range(first, first + half))) for first in (0, half))
-            sums = builder.fadd(builder.shuffle_vector(sums, sums, low), builder.shuffle_vector(sums, sums, high))
-            half //= 2
-        return builder.extract_element(sums, ir.Constant(ir.IntType(32), 0))
+        return halves_added(builder, builder.load(total))
 
     return signature, generate
 
@@ -73,94 +87,138 @@ ROWS_SUMMED = 8
 """Rows that are summed side by side: their partial sums are added as columns of a transposed square."""
 
 
-def make_row_sums(weighted: bool) -> Function:
-    """Make the sum of each of some rows, or its product with one more row; `sum_rows` below documents its arguments."""
+def _sum_rows_twin(
+    S: np.ndarray, s: int, ld: int, block: int, n: int, rows: int, target: np.ndarray, t: int, add: bool
+) -> None:
+    for r in range(rows):
+        lanes = np.zeros(SUM_LANES, S.dtype)
+        for first in range(0, n, SUM_LANES):
+            q, j = divmod(first, LANES)
+            width = min(SUM_LANES, n - first)
+            lanes[:width] += S[s + r * ld + q * block + j :][:width]
+        total = _halves_added(lanes)
+        target[t + r] = target[t + r] + total if add else total
+
+
+@with_twin(_sum_rows_twin)
+def sum_rows(typingctx, S, s, ld, block, n, rows, target, t, add):  # type: ignore[no-untyped-def]
+    """target[t + r] = sum over n columns of row r; or += that. At least 1 row.
+
+    Columns lie in blocks of LANES: column j of row r at S[s + r ld + j // LANES block + j % LANES]; if n is below
+    LANES, ld may be too. Partial sum p, of SUM_LANES, takes columns p, p + 16, p + 32, ... in order; then the two
+    halves of the partial sums are added until one is left.
+    """
+    dtype = flat_float(S, target)
+    i = types.intp
+    signature = types.void(S, i, i, i, i, i, target, i, types.boolean)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        S, s, ld, block, n, rows, target, t, add = arguments
+        vector = ir.VectorType(context.get_value_type(dtype), SUM_LANES)
+        S = pointer(context, builder, signature.args[0], S, s)
+        target = pointer(context, builder, signature.args[6], target, t)
+        add = builder.icmp_unsigned("!=", add, add.type(0))
+        last = builder.sub(rows, INT(1))
+        whole = builder.and_(n, INT(-SUM_LANES))
+        rest = builder.sub(n, whole)
+        every, first_lanes = None, lanes_below(builder, rest, SUM_LANES)
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(ROWS_SUMMED)]
+
+        def add_columns(starts: list[Any], j: Any, lanes: Any) -> None:
+            q, column = builder.lshr(j, INT(LANES.bit_length() - 1)), builder.and_(j, INT(LANES - 1))
+            offset = builder.add(builder.mul(q, block), column)
+            for start, total in zip(starts, sums, strict=True):
+                x = load_lanes(builder, start, vector, offset, lanes)
+                builder.store(builder.fadd(builder.load(total), x), total)
+
+        with cgutils.for_range_slice(builder, INT(0), rows, INT(ROWS_SUMMED)) as (first, _):
+            starts = []
+            for r, total in enumerate(sums):
+                row = builder.add(first, INT(r))
+                row = builder.select(builder.icmp_signed("<", row, last), row, last)
+                starts.append(builder.gep(S, [builder.mul(row, ld)]))
+                builder.store(ir.Constant(vector, None), total)
+            with cgutils.for_range_slice(builder, INT(0), whole, INT(SUM_LANES)) as (j, _):
+                add_columns(starts, j, every)
+            with builder.if_then(builder.icmp_signed(">", rest, INT(0))):
+                add_columns(starts, whole, first_lanes)
+            low, high = (mask(list(range(half, half + ROWS_SUMMED))) for half in (0, ROWS_SUMMED))
+            square = [
+                builder.fadd(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, high))
+                for total in map(builder.load, sums)
+            ]
+            columns = transposed(builder, square)
+            while len(columns) > 1:
+                half = len(columns) // 2
+                columns = [builder.fadd(a, b) for a, b in zip(columns[:half], columns[half:], strict=True)]
+            valid = lanes_below(builder, builder.sub(rows, first), ROWS_SUMMED)
+            reads = builder.select(add, valid, ir.Constant(valid.type, None))
+            added = builder.fadd(masked_load(builder, target, columns[0].type, first, reads), columns[0])
+            masked_store(builder, builder.select(add, added, columns[0]), target, first, valid)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def make_dot_rows(rows: int) -> Function:
+    """Make the product of a row with each of `rows` rows; `dot_rows` below documents its arguments."""
 
     def twin(
-        S: np.ndarray, s: int, ld: int, block: int, y: int, block_y: int, n: int, rows: int, target: np.ndarray, t: int,
-        add: bool,
-    ) -> None:  # fmt: skip
+        Z: np.ndarray, z: int, step: int, A: np.ndarray, a: int, lda: int, W: np.ndarray, w: int, b: int, n: int
+    ) -> None:
         for r in range(rows):
-            lanes = np.zeros(SUM_LANES, S.dtype)
-            for first in range(0, n, SUM_LANES):
-                q, j = divmod(first, LANES)
-                width = min(SUM_LANES, n - first)
-                x = S[s + r * ld + q * block + j :][:width]
-                lanes[:width] += x * S[y + q * block_y + j :][:width] if weighted else x
-            while len(lanes) > 1:
-                lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
-            target[t + r] = target[t + r] + lanes[0] if add else lanes[0]
+            lanes = np.zeros(SUM_LANES, Z.dtype)
+            for k in range(0, n, SUM_LANES):
+                width = min(SUM_LANES, n - k)
+                lanes[:width] += W[w + k :][:width] * A[a + r * lda + k :][:width]
+            Z[z + r * step] = _halves_added(lanes) + (W[b] if b >= 0 else 0)
 
     @with_twin(twin)
-    def sum_rows(typingctx, S, s, ld, block, y, block_y, n, rows, target, t, add):  # type: ignore[no-untyped-def]
-        """target[t + r] = sum over n columns of row r, each times Y if weighted; or += that. At least 1 row.
+    def dot_rows(typingctx, Z, z, step, A, a, lda, W, w, b, n):  # type: ignore[no-untyped-def]
+        """Z[r] = sum over k < n of W[k] A[r, k], plus W[b] unless b is -1, for r < rows.
 
-        Columns lie in blocks of LANES: column j of row r at S[s + r ld + j // LANES block + j % LANES], of Y at
-        S[y + j // LANES block_y + j % LANES]; if n is below LANES, ld may be too. Partial sum p, of SUM_LANES, takes
-        columns p, p + 16, p + 32, ... in order, by fmas if weighted; then the two halves of the partial sums are added
-        until one is left.
+        Z[r] lies at Z[z + r step], A[r, k] at A[a + r lda + k], W[k] at W[w + k]. Partial sum p, of SUM_LANES, takes
+        the k equal to p, p + 16, p + 32, ... in order, by fmas; then the two halves of the partial sums are added until
+        one is left. Z may alias neither A nor W.
         """
-        dtype = flat_float(S, target)
+        dtype = flat_float(Z, A, W)
         i = types.intp
-        signature = types.void(S, i, i, i, i, i, i, i, target, i, types.boolean)
+        signature = types.void(Z, i, i, A, i, i, W, i, i, i)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            S, s, ld, block, y, block_y, n, rows, target, t, add = arguments
-            vector = ir.VectorType(context.get_value_type(dtype), SUM_LANES)
+            Z, z, step, A, a, lda, W, w, b, n = arguments
+            element = context.get_value_type(dtype)
+            vector = ir.VectorType(element, SUM_LANES)
             fma = cgutils.get_or_insert_function(
                 builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
             )
-            Y = pointer(context, builder, signature.args[0], S, y)
-            S = pointer(context, builder, signature.args[0], S, s)
-            target = pointer(context, builder, signature.args[8], target, t)
-            add = builder.icmp_unsigned("!=", add, add.type(0))
-            last = builder.sub(rows, INT(1))
+            Z = pointer(context, builder, signature.args[0], Z, z)
+            A = pointer(context, builder, signature.args[3], A, a)
+            bias = pointer(context, builder, signature.args[6], W, b)
+            W = pointer(context, builder, signature.args[6], W, w)
+            A_rows = [builder.gep(A, [builder.mul(lda, INT(r))]) for r in range(rows)]
+            sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(rows)]
+
+            def multiply_add(k: Any, lanes: Any) -> None:
+                W_k = load_lanes(builder, W, vector, k, lanes)
+                for total, A_row in zip(sums, A_rows, strict=True):
+                    A_k = load_lanes(builder, A_row, vector, k, lanes)
+                    builder.store(builder.call(fma, [W_k, A_k, builder.load(total)]), total)
+
             whole = builder.and_(n, INT(-SUM_LANES))
             rest = builder.sub(n, whole)
-            every, first_lanes = None, lanes_below(builder, rest, SUM_LANES)
-            sums = [cgutils.alloca_once(builder, vector) for _ in range(ROWS_SUMMED)]
-
-            def add_columns(starts: list[Any], j: Any, lanes: Any) -> None:
-                q, column = builder.lshr(j, INT(LANES.bit_length() - 1)), builder.and_(j, INT(LANES - 1))
-
-                def columns_of(address: Any, block: Any) -> Any:
-                    offset = builder.add(builder.mul(q, block), column)
-                    if lanes is every:
-                        return load(builder, address, vector, offset)
-                    return masked_load(builder, address, vector, offset, lanes)
-
-                weights = columns_of(Y, block_y) if weighted else None
-                for start, total in zip(starts, sums, strict=True):
-                    x, before = columns_of(start, block), builder.load(total)
-                    after = builder.call(fma, [x, weights, before]) if weighted else builder.fadd(before, x)
-                    builder.store(after, total)
-
-            with cgutils.for_range_slice(builder, INT(0), rows, INT(ROWS_SUMMED)) as (first, _):
-                starts = []
-                for r, total in enumerate(sums):
-                    row = builder.add(first, INT(r))
-                    row = builder.select(builder.icmp_signed("<", row, last), row, last)
-                    starts.append(builder.gep(S, [builder.mul(row, ld)]))
-                    builder.store(ir.Constant(vector, None), total)
-                with cgutils.for_range_slice(builder, INT(0), whole, INT(SUM_LANES)) as (j, _):
-                    add_columns(starts, j, every)
-                with builder.if_then(builder.icmp_signed(">", rest, INT(0))):
-                    add_columns(starts, whole, first_lanes)
-                low, high = (mask(list(range(half, half + ROWS_SUMMED))) for half in (0, ROWS_SUMMED))
-                square = [
-                    builder.fadd(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, high))
-                    for total in map(builder.load, sums)
-                ]
-                columns = transposed(builder, square)
-                while len(columns) > 1:
-                    half = len(columns) // 2
-                    columns = [builder.fadd(a, b) for a, b in zip(columns[:half], columns[half:], strict=True)]
-                valid = lanes_below(builder, builder.sub(rows, first), ROWS_SUMMED)
-                reads = builder.select(add, valid, ir.Constant(valid.type, None))
-                added = builder.fadd(masked_load(builder, target, columns[0].type, first, reads), columns[0])
-                masked_store(builder, builder.select(add, added, columns[0]), target, first, valid)
+            with cgutils.for_range_slice(builder, INT(0), whole, INT(SUM_LANES)) as (k, _):
+                multiply_add(k, None)
+            with builder.if_then(builder.icmp_signed(">", rest, INT(0))):
+                multiply_add(whole, lanes_below(builder, rest, SUM_LANES))
+            start = cgutils.alloca_once_value(builder, ir.Constant(element, 0.0))
+            with builder.if_then(builder.icmp_signed(">=", b, INT(0))):
+                builder.store(builder.load(bias), start)
+            for r, total in enumerate(sums):
+                z_r = builder.fadd(halves_added(builder, builder.load(total)), builder.load(start))
+                builder.store(z_r, builder.gep(Z, [builder.mul(step, INT(r))]))
             return context.get_dummy_value()
 
         return signature, generate
 
-    return sum_rows
+    return dot_rows
