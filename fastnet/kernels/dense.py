@@ -12,7 +12,7 @@ from numba.core import config
 
 from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, transpose_square
-from fastnet.kernels.plan import K_PACKED, LANES, PACKED_ROWS, PADDING, PANEL
+from fastnet.kernels.plan import GRAIN, K_PACKED, LANES, PACKED_ROWS, PADDING, PANEL
 from fastnet.kernels.sums import SUM_LANES, lane_sum, make_dot_rows, sum_rows
 from fastnet.kernels.tiles import ADD_TO_TARGET, START_BIAS, START_TARGET, START_ZERO, make_tile
 
@@ -51,7 +51,7 @@ def multiply(
 ) -> None:  # fmt: skip
     """C (rows, columns) = start + A (rows, K) B (K, columns), tile by tile; arguments as in `tiles.make_tile`.
 
-    `columns` is a multiple of PADDING, or of the register width.
+    `columns` is a multiple of GRAIN, or of the register width.
     """
     lanes = VECTOR_BYTES // C.itemsize
     if BOUNDS_CHECKED and rows > 0 and columns > 0:
@@ -67,7 +67,8 @@ def multiply(
             tile_1_4(C, c + done, ldc, A, a, ra, ka, jump, B, b + done, kb, K, start, bias, o)
             done += 4 * lanes
     # Strips of B outside: a tile reads four times as much of B as of A, so B is what should stay near.
-    for j in range(done, columns, 2 * lanes):
+    j = done
+    while j < columns:
         wide = columns - j > lanes
         i = 0
         while i < rows:
@@ -97,6 +98,7 @@ def multiply(
                 else:
                     tile_1_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, K, start, bias, oi)
                 i += 1
+        j += 2 * lanes if wide else GRAIN if lanes > GRAIN else lanes
 
 
 @kernel
@@ -113,7 +115,7 @@ def matmul_plus_bias(
     """Z = W A_prev + b for some columns of a block.
 
     W (n, n_prev) and b (n,) at w and b in `parameters` (b = -1: none); A_prev (n_prev, columns) and Z (n, columns)
-    at a_prev and z in S, with row stride ld, not overlapping; columns a multiple of PADDING.
+    at a_prev and z in S, with row stride ld, not overlapping; columns a multiple of GRAIN.
     """
     start = START_BIAS if b >= 0 else START_ZERO
     for k in range(0, n_prev, K_BLOCK):
@@ -130,7 +132,7 @@ def wide_matmul_plus_bias(
     n: int, n_prev: int, first: int, last: int, parameters: Any, w: int, b: int,
     S: Any, a_prev: int, block_prev: int, z: int, block: int, ld: int, head: int,
 ) -> None:  # fmt: skip
-    """Z = W A_prev + b for the columns first to last of a chunk, both multiples of PADDING, and many inputs.
+    """Z = W A_prev + b for the columns first to last of a chunk, multiples of PADDING and of GRAIN, and many inputs.
 
     A_prev (n_prev, ld) and Z (n, ld) in blocks `block_prev` and `block` elements apart at a_prev and z in S. W is laid
     out anew at `head` in S, PACKED_ROWS by K_PACKED: its own rows often lie a multiple of 4096 bytes apart, and then
@@ -182,7 +184,7 @@ def input_gradient(
     n: int, n_prev: int, first: int, last: int, parameters: Any, w: int,
     S: Any, dz: int, block: int, da_prev: int, block_prev: int, ld: int, head: int,
 ) -> None:  # fmt: skip
-    """dA_prev = W^T dZ for the columns first to last of a chunk, both multiples of PADDING.
+    """dA_prev = W^T dZ for the columns first to last of a chunk, multiples of PADDING and of GRAIN.
 
     dZ (n, ld) in blocks `block` elements apart from dz, dA_prev (n_prev, ld) in blocks `block_prev` apart from
     da_prev, both in S. W^T is laid out anew, PADDING of its rows at a time, at `head` in S where that is worth it.
@@ -228,7 +230,7 @@ def weight_gradient(
             c, a = w + first_row * n_prev + j, dz + first_row * ld
             multiply(last_row - first_row, PANEL, gradient, c, n_prev, S, a, ld, 1, jump, S, b, PANEL, m, start, S, 0)
         else:
-            columns = -(-width // PADDING) * PADDING
+            columns = -(-width // GRAIN) * GRAIN
             for i in range(first_row, last_row, TALL):
                 rows = min(TALL, last_row - i)
                 multiply(rows, columns, S, head, columns, S, dz + i * ld, ld, 1, jump, S, b, PANEL, m, START_ZERO, S, 0)

@@ -61,7 +61,7 @@ def gather(
 
 @spliced_kernel
 def transpose_panels(plan: Any, layer: int, first: int, last: int, S: Any) -> None:
-    """Fill AT of a layer from its A, for the examples first to last of a chunk, both multiples of PADDING."""
+    """Fill AT of a layer from its A, for the examples first to last of a chunk; `first` is a multiple of PADDING."""
     rows, ld, panel = plan[layer, ROWS], plan[layer, LD], plan[layer, PANEL_SIZE]
     for start in range(first, last, PADDING):
         a = plan[layer, A] + start // ld * rows * ld + start % ld

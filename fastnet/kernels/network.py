@@ -1,7 +1,7 @@
 """A chunk of examples through the layers and back: the part of it that one member of a team of threads works out.
 
 All functions work on the scratch vector S that `plan.py` lays out. Forward and back propagation are divided by
-examples, from `first` to `last`, both multiples of PADDING; gradients and updates by rows or columns of W.
+examples, from `first` to `last`, multiples of PADDING and of GRAIN; gradients and updates by rows or columns of W.
 """
 
 from typing import Any
@@ -41,20 +41,20 @@ from fastnet.kernels.plan import (
     B,
     W,
     Y,
+    computed_columns,
     padded,
 )
 from fastnet.kernels.team import share
 from fastnet.kernels.updates import finish
 
-padded_columns = kernel(padded)
-"""The columns that m examples are computed with."""
+padded_columns, columns_of = kernel(padded), kernel(computed_columns)
 
 
 @kernel
 def share_of_examples(m: int, member: int, members: int) -> Any:
-    """Return first and last of the examples of a chunk that fall to a member, in multiples of PADDING."""
+    """Return first and last of the examples of a chunk that fall to a member: multiples of PADDING, `last` of GRAIN."""
     first, last = share(padded_columns(m) // PADDING, member, members)
-    return first * PADDING, last * PADDING
+    return first * PADDING, min(last * PADDING, columns_of(m))
 
 
 @spliced_kernel

@@ -29,6 +29,9 @@ LANES = 64
 PADDING = 16
 """Rows and columns are padded to a multiple of this: the widest register holds 16 float32."""
 
+GRAIN = 8
+"""Of the columns of the last block, so many at a time are computed: half of the widest register."""
+
 PANEL = 32
 """Units in a panel of AT: two of the widest registers, so that a tile reads one run of memory."""
 
@@ -120,3 +123,8 @@ def chunk_size(units: Sequence[int]) -> int:
 def padded(n: int) -> int:
     """Return n rounded up to a multiple of PADDING."""
     return -(-n // PADDING) * PADDING
+
+
+def computed_columns(m: int) -> int:
+    """Return the columns that m examples are computed with: m rounded up to a multiple of GRAIN."""
+    return -(-m // GRAIN) * GRAIN

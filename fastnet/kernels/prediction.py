@@ -14,7 +14,7 @@ from fastnet.kernels.dense import matmul_plus_bias_by_rows
 from fastnet.kernels.jit import VECTOR_BYTES, kernel
 from fastnet.kernels.loading import load_examples
 from fastnet.kernels.losses import softmax
-from fastnet.kernels.network import forward_examples, padded_columns
+from fastnet.kernels.network import columns_of, forward_examples
 from fastnet.kernels.plan import ACTIVATION, BY_ROWS, LANES, LD, ROWS, UNITS, A, B, W
 from fastnet.kernels.tiles import make_units_tile
 from fastnet.kernels.updates import largest_finite
@@ -90,7 +90,7 @@ def make_forward(source_digest: str) -> Callable[..., bool]:
                 forward_few(plan, m, parameters, S)
                 stride, step = plan[output, ROWS], 1
             else:
-                columns = padded_columns(m)
+                columns = columns_of(m)
                 load_examples(plan, rows, order, 0, 0, m, S)
                 forward_examples(plan, 0, columns, m, parameters, S, 0, output - (plan[output, ACTIVATION] == SOFTMAX))
                 if plan[output, ACTIVATION] == SOFTMAX:

@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 
 from fastnet.kernels.jit import VECTOR_BYTES
-from fastnet.kernels.plan import LANES
+from fastnet.kernels.plan import GRAIN, LANES
 from fastnet.kernels.simd import (
     INT,
     Function,
@@ -39,13 +39,17 @@ foresees none of them, and the same row of the next strip is asked for, while th
 
 
 def make_tile(rows: int, vectors: int) -> Function:
-    """Make the register tile of `rows` rows by `vectors` registers; `tile` below documents its arguments."""
+    """Make the register tile of `rows` rows by `vectors` registers; `tile` below documents its arguments.
+
+    A single register holds no more than GRAIN numbers: half of the widest.
+    """
+    most_lanes = GRAIN if vectors == 1 else VECTOR_BYTES
 
     def twin(
         C: np.ndarray, c: int, ldc: int, A: np.ndarray, a: int, ra: int, ka: int, jump: int,
         B: np.ndarray, b: int, kb: int, K: int, start: int, bias: np.ndarray, o: int,
     ) -> None:  # fmt: skip
-        columns = vectors * VECTOR_BYTES // C.itemsize
+        columns = vectors * min(VECTOR_BYTES // C.itemsize, most_lanes)
         target = [slice(c + r * ldc, c + r * ldc + columns) for r in range(rows)]
         total = np.zeros((rows, columns), C.dtype)
         if start == START_BIAS:
@@ -70,7 +74,7 @@ def make_tile(rows: int, vectors: int) -> Function:
         C may alias neither A nor B.
         """
         dtype = flat_float(C, A, B, bias)
-        lanes = lanes_of(dtype)
+        lanes = min(lanes_of(dtype), most_lanes)
         i = types.intp
         signature = types.void(C, i, i, A, i, i, i, i, B, i, i, i, i, bias, i)
 
