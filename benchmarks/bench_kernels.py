@@ -191,7 +191,7 @@ def update(mode, dtype):
 
 def plan_of_4096():
     """Return the plan of a layer of 4096 parameters."""
-    return make_plan((63, 64), (0,), (True,), examples=1, backward=False).rows
+    return make_plan((63, 64), (True,), examples=1, backward=False).rows
 
 
 class Loading:
@@ -215,7 +215,7 @@ class Loading:
 @lru_cache
 def batch(features, dtype):
     """Return a plan, 1,000 examples, an order of them and a scratch vector."""
-    plan = make_plan((features, 1), (0,), (True,), examples=128, backward=True)
+    plan = make_plan((features, 1), (True,), examples=128, backward=True)
     rng = np.random.default_rng(0)
     return (
         plan.rows,

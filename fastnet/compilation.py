@@ -1,38 +1,44 @@
-"""The compiled entry points, each compiled or loaded from the cache on first use: the only door to numba."""
+"""The compiled kernels, each compiled or loaded from the cache on first use: the only door to numba."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from fastnet.kernels import codes
 from fastnet.validation import float_dtype
 
-_loaded: set[np.dtype] = set()
+_loaded: set[tuple[object, ...]] = set()
 
 
-def is_loaded(dtype: np.dtype) -> bool:
-    """Return whether training in that dtype can start without compiling or loading anything."""
-    return dtype in _loaded
-
-
-def compiled_train(dtype: np.dtype) -> Callable[..., None]:
-    """Return the entry point `kernels.epochs.train`."""
-    from fastnet.kernels import epochs, jit
+def compiled_train(
+    plan: np.ndarray, activations: tuple[int, ...], loss: int, mode: int, dtype: np.dtype
+) -> tuple[Callable[..., None], int]:
+    """Return the entry point `kernels.epochs.train` and the address of its update; link a plan for it."""
+    from fastnet.kernels import epochs, jit, linking
 
     train = jit.entry_point(epochs.make_train, dtype)
-    _loaded.add(dtype)
-    return train
+    linking.link_training(plan, activations, loss, dtype)
+    update = linking.update_address(mode, dtype)
+    _loaded.add((frozenset(activations), loss, mode, dtype))
+    return train, update
 
 
-def compiled_forward(dtype: np.dtype) -> Callable[..., bool]:
-    """Return the entry point `kernels.prediction.forward`."""
-    from fastnet.kernels import jit, prediction
+def is_loaded(activations: tuple[int, ...], loss: int, mode: int, dtype: np.dtype) -> bool:
+    """Return whether such a network can be trained without compiling or loading anything."""
+    return (frozenset(activations), loss, mode, dtype) in _loaded
 
+
+def compiled_forward(plan: np.ndarray, activations: tuple[int, ...], dtype: np.dtype) -> Callable[..., bool]:
+    """Return the entry point `kernels.prediction.forward`; link a plan for it."""
+    from fastnet.kernels import jit, linking, prediction
+
+    linking.link_activations(plan, activations, dtype)
     return jit.entry_point(prediction.make_forward, dtype)
 
 
 def warmup(dtype: Any = "float32") -> None:
-    """Compile now what training and prediction in that dtype need, and keep it on disk; or load it from there.
+    """Compile now all that training and prediction in that dtype can need, and keep it on disk; or load it from there.
 
     From the command line: `python -m fastnet warmup`.
 
@@ -46,6 +52,17 @@ def warmup(dtype: Any = "float32") -> None:
     ValueError
         If it is neither.
     """
+    from fastnet.activations import ACTIVATIONS
+    from fastnet.kernels.plan import make_plan
+    from fastnet.losses import LOSSES
+    from fastnet.optimizers import Optimizer
+
     found = float_dtype(dtype)
-    compiled_train(found)
-    compiled_forward(found)
+    activations = tuple(activation.code for activation in ACTIVATIONS.values())
+    units = (1,) * (len(activations) + 1)
+    plan = make_plan(units, (True,) * len(activations), examples=1, backward=True).rows
+    compiled_forward(plan, activations, found)
+    hidden = tuple(code for code in activations if code != codes.SOFTMAX)
+    for loss in LOSSES.values():
+        for mode in (codes.GRADIENT, *(optimizer.code for optimizer in Optimizer.__subclasses__())):
+            compiled_train(plan[: len(hidden) + 1], hidden, loss.code, mode, found)

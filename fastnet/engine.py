@@ -35,9 +35,7 @@ class Network(NamedTuple):
 
     def plan(self, examples: int, backward: bool, threads: int = 1) -> Plan:
         """Lay the network out for batches of up to that many examples."""
-        return make_plan(
-            self.units, self.activations, self.use_bias, examples=examples, backward=backward, threads=threads
-        )
+        return make_plan(self.units, self.use_bias, examples=examples, backward=backward, threads=threads)
 
     @property
     def n_parameters(self) -> int:
@@ -159,7 +157,6 @@ class Run:
         self.shuffle_key, self.first_epoch = shuffle_key, first_epoch
         self.m = len(X)
         self.batch_size = self.m if batch_size is None else min(batch_size, self.m)
-        self.train = compiled_train(network.dtype)
         self.l2 = np.array((0.0, *network.l2))
         self.order = np.arange(self.m)
         self.position = np.zeros(kernels.POSITION, dtype=np.int64)
@@ -180,6 +177,9 @@ class Run:
         self.plan = self.network.plan(self.batch_size, backward=True, threads=1 if team.by_chunks else team.threads)
         self.totals = np.zeros(self.kernels.TOTALS + team.threads)
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
+        self.train, self.update = compiled_train(
+            self.plan.rows, self.network.activations, self.network.loss, self.mode, dtype
+        )
         self.scratch = aligned_zeros(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
         self.partials = aligned_zeros(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)
         self.meeting = np.zeros(self.team_entries.TEAM, dtype=np.int64)
@@ -258,7 +258,7 @@ class Run:
     def _call(self, member: int, chunks: int) -> None:
         shuffled = self.shuffle_key is not None
         self.train(
-            self.plan.rows, self.network.loss, self.mode, self.batch_size, shuffled, self.shuffle_key or 0,
+            self.plan.rows, self.mode, self.update, self.batch_size, shuffled, self.shuffle_key or 0,
             self.first_epoch, chunks, self.settings, self.l2, self.X, self.y, self.order, self.position, self.totals,
             self.costs, self.parameters, self.gradient, self.partials, self.state.moments, self.state.powers,
             self.scratch, member, self.team.threads, self.team.by_chunks, self.meeting,

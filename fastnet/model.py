@@ -350,10 +350,12 @@ class Model(FixedSettings):
         X, y = self._data(X, y, build=True)
         shuffle = bool(shuffle) and batch_size is not None
         self.history = History()
-        if not is_loaded(self.dtype):
+        network = self._built()
+        kernels = network.activations, network.loss, self.optimizer.code, self.dtype
+        if not is_loaded(*kernels):
             start = time.perf_counter()
             with progress.compiling():
-                compiled_train(self.dtype)
+                compiled_train(network.plan(1, backward=True).rows, *kernels)
             self.history.compile_seconds = time.perf_counter() - start
         self._train(
             X, y, progress, self.history, epochs=epochs, batch_size=batch_size, shuffle=shuffle, threads=threads

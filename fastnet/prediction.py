@@ -20,9 +20,9 @@ class Predictor:
     def __init__(self, network: Network, parameters: np.ndarray) -> None:
         self.network, self.parameters, self.dtype = network, parameters, network.dtype
         self.n_features, self.n_outputs = network.units[0], network.units[-1]
-        self.forward = compiled_forward(network.dtype)
         plan = network.plan(LANES, backward=False)
         self.plan, self.n_scratch = plan.rows, plan.n_scratch
+        self.forward = compiled_forward(self.plan, network.activations, network.dtype)
         self.order = np.arange(LANES)
         self.free_scratch: list[np.ndarray] = []
         # As many rows as a call should take, before the speed is known.

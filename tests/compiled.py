@@ -21,6 +21,13 @@ def from_python(kernel: Callable[..., Any]) -> Callable[..., Any]:
     return kernel if JIT_DISABLED else njit(**OPTIONS)(kernel.py_func)
 
 
+@cache
+def part(factory: Callable[..., Any], *code: int) -> Callable[..., Any]:
+    """Return a part (see `fastnet.kernels.parts`) as a function that Python can call."""
+    function = factory("", *code)
+    return function if JIT_DISABLED else njit(**OPTIONS)(function)
+
+
 def make_model(
     units, activations, *, loss=None, l2=0.0, dtype="float64", learning_rate=0.1, seed=0, scale=None, optimizer=None,
     use_bias=True,

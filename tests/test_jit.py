@@ -17,12 +17,11 @@ ROOT = Path(__file__).parent.parent
 PREDICT = """
 import sys
 from fastnet import Dense, Model
-from fastnet.prediction import compiled_forward
 model = Model([Dense(1, "leaky_relu")], loss="mean_squared_error")
 model.build(1)
 model.layers[0].W = [[1.0]]
 value = model.forward([[-1.0]])[0, 0]
-print(value, sum(compiled_forward(model.dtype).stats.cache_hits.values()))
+print(value, sum(model._predictor.forward.stats.cache_hits.values()))
 """
 
 

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnet import SGD, Adam, validation
-from fastnet.engine import CALL_SECONDS, compiled_train
-from fastnet.kernels import loading
+from fastnet.engine import CALL_SECONDS
+from fastnet.kernels import epochs, jit, loading, prediction
 from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, WIDE_INPUT, A, Y, make_plan
-from fastnet.prediction import compiled_forward
 
 UNITS = (1, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 65) if JIT_DISABLED else TEN_BATCHES
@@ -113,7 +112,7 @@ def test_loading_examples_and_targets(n, dtype):
     X, y = X.astype(dtype), y.astype(dtype)
     order = np.random.default_rng(0).permutation(m_all)
     for m in (m for m in BATCHES if m <= 512):
-        plan = make_plan((n, 2), (0,), (True,), examples=m, backward=True)
+        plan = make_plan((n, 2), (True,), examples=m, backward=True)
         middle = m // 2 // PADDING * PADDING
         for parts in ([(0, m)], [(0, middle), (middle, m)]):
             S = Guarded(plan.n_scratch, dtype)
@@ -147,7 +146,7 @@ def test_a_wide_input_before_few_units_is_kept_by_rows(n, dtype):
     m, order = 65, np.random.default_rng(0).permutation(80)
     X, _ = random_data(80, n)
     for units, by_rows in ((4, n >= WIDE_INPUT), (5, False)):
-        plan = make_plan((n, units), (0,), (True,), examples=m, backward=True)
+        plan = make_plan((n, units), (True,), examples=m, backward=True)
         source = plan.rows[0]
         assert (source[AT] < 0) == source[BY_ROWS] == by_rows
         S = Guarded(plan.n_scratch, dtype)
@@ -169,7 +168,7 @@ def test_class_numbers_are_loaded_as_a_1_among_zeros(dtype):
     for n, m in ((2, 1), (17, 65), (33, 100)):
         classes, one_hot = random_classes(m + 3, n)
         order = np.random.default_rng(0).permutation(m + 3)
-        plan = make_plan((1, n), (0,), (True,), examples=m, backward=True)
+        plan = make_plan((1, n), (True,), examples=m, backward=True)
         for targets in (classes[:, None].astype(dtype), one_hot.astype(dtype)):
             S = Guarded(plan.n_scratch, dtype)
             from_python(loading.load_targets)(plan.rows, targets, order, 3, 0, m, S.inside)
@@ -252,8 +251,8 @@ def test_a_step_allocates_nothing(optimizer):
     X, y = random_data(209, 7)
     model = make_model((7, 17, 5, 1), ("relu", "tanh", "sigmoid"), dtype="float32", optimizer=optimizer)
     peaks, allocations = [], []
-    for epochs in (10, 1000):
-        run = raw_run(model, X, y, batch_size=16, epochs=epochs)
+    for many in (10, 1000):
+        run = raw_run(model, X, y, batch_size=16, epochs=many)
         run.work(1)
         before = rtsys.get_allocation_stats()
         tracemalloc.start()
@@ -288,8 +287,8 @@ def test_one_signature_per_dtype_whatever_the_input(dtype):
         results.append(model.forward(X).tobytes() + model.parameters.tobytes())
         np.testing.assert_array_equal(np.array(X, dtype=float), before)
     assert len(set(results)) == 1
-    for entry in (compiled_train(np.dtype(dtype)), compiled_forward(np.dtype(dtype))):
-        assert len(entry.signatures) == 1
+    for factory in (epochs.make_train, prediction.make_forward):
+        assert len(jit.entry_point(factory, np.dtype(dtype)).signatures) == 1
 
 
 def test_the_gate_copies_nothing_that_is_already_right():

@@ -7,6 +7,7 @@ from bounds import DTYPES, SEVEN_UNITS, Guarded, assert_within
 from compiled import from_python
 
 from fastnet.kernels import codes, network, updates
+from fastnet.kernels.parts import address_of
 from fastnet.kernels.plan import UNITS, B, W, make_plan
 
 M = 33
@@ -14,7 +15,7 @@ M = 33
 
 def problem(n, dtype, use_bias=True, n_x=None):
     """Return a plan of two layers, guarded parameters, gradients and moments, and lambda for each layer."""
-    plan = make_plan((n_x or n, n + 1, 2), (0, 0), (use_bias, True), examples=1, backward=False)
+    plan = make_plan((n_x or n, n + 1, 2), (use_bias, True), examples=1, backward=False)
     rng = np.random.default_rng(n)
     parameters, gradient = Guarded(plan.n_parameters, dtype), Guarded(plan.n_parameters, dtype)
     for buffer in (parameters, gradient):
@@ -37,10 +38,10 @@ def expected(plan, p, dp, m, l2):
 def finish(plan, mode, l2, settings, parameters, gradient, moments, *, powers=(1.0, 1.0), members=1, order=1):
     """Finish every member's share, in order or from the last; return whether all was finite."""
     settings = np.array([*settings, *[0.0] * (codes.SETTINGS - len(settings))])
+    arguments = l2, settings, *powers, parameters, gradient, moments
+    update = address_of(updates.make_update, parameters.dtype, mode)
     finite = [
-        from_python(network.finish_share)(
-            plan, mode, M, member, members, l2, settings, *powers, parameters, gradient, moments
-        )
+        from_python(network.finish_share)(plan, update, M, member, members, *arguments)
         for member in range(members)[::order]
     ]
     return all(finite)
@@ -150,7 +151,8 @@ def test_a_square_that_overflows_is_noticed_though_the_step_is_finite(dtype):
     for size, good in ((0.9, True), (1.1, False)):
         p, moments = np.ones(1, dtype), (none.copy(), none.copy())
         gradient = np.array([size * largest], dtype)
-        assert from_python(updates.finish)(codes.ADAM, 1, 0.0, settings, 0.8, 0.95, p, gradient, *moments) == good
+        one, zero = p.dtype.type(1), p.dtype.type(0)
+        assert from_python(updates.adam)(one, zero, settings, 0.8, 0.95, p, gradient, *moments) == good
         assert np.isfinite(p[0])
 
 
@@ -168,10 +170,11 @@ def test_a_subnormal_parameter_becomes_zero(dtype):
     tiny = np.finfo(dtype).tiny
     p, none = np.array([tiny, -tiny, 3 * tiny, 1.0], dtype), np.empty(0, dtype)
     settings = np.array([0.5, 0.25, 0.25, 1.0])
-    from_python(updates.finish)(codes.SGD, 1, 0.0, settings, 0.0, 0.0, p, p.copy(), none, none)
+    numbers = p.dtype.type(1), p.dtype.type(0), settings
+    from_python(updates.gradient_descent)(*numbers, 0.0, 0.0, p, p.copy(), none, none)
     np.testing.assert_array_equal(p, np.array([0, 0, 1.5 * tiny, 0.5], dtype))
     mean, square = np.array([2 * tiny, 8 * tiny], dtype), np.array([8 * tiny, 2 * tiny], dtype)
     p, zero = np.ones(2, dtype), np.zeros(2, dtype)
-    from_python(updates.finish)(codes.ADAM, 1, 0.0, settings, 0.25, 0.25, p, zero, mean, square)
+    from_python(updates.adam)(*numbers, 0.25, 0.25, p, zero, mean, square)
     np.testing.assert_array_equal(mean, np.array([0, 2 * tiny], dtype))
     np.testing.assert_array_equal(square, np.array([2 * tiny, 0], dtype))

@@ -137,8 +137,8 @@ def test_every_entrance_checks_before_a_kernel_runs(call, monkeypatch):
     model = make_model((4, 3, 1), ("relu", "sigmoid"))
     for name in (
         "fastnet.model.compiled_train",
+        "fastnet.engine.compiled_train",
         "fastnet.prediction.compiled_forward",
-        "fastnet.model.compiled_train",
     ):
         monkeypatch.setattr(name, no_kernel)
     with_y = call not in ("forward", "predict", "predict_proba")

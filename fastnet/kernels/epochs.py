@@ -11,20 +11,18 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnet.kernels.codes import BETA1, BETA2, COST, COST_NOT_FINITE, MEAN_SQUARED_ERROR, PARAMETERS_NOT_FINITE, SGD
+from fastnet.kernels.codes import BETA1, BETA2, COST, COST_NOT_FINITE, PARAMETERS_NOT_FINITE, SGD
 from fastnet.kernels.loading import load_examples, load_targets, shuffle
 from fastnet.kernels.network import (
     add_partial_gradients,
-    backward_examples,
     finish_share,
-    forward_examples,
-    gradients_of_chunk,
     loss_of_examples,
     share_of_examples,
     sum_of_costs,
     weight_gradient_in_passing,
 )
-from fastnet.kernels.plan import BY_ROWS, CHUNK, PADDING, TEMPORARY
+from fastnet.kernels.parts import call_backward, call_forward, call_gradients
+from fastnet.kernels.plan import BACKWARD, BY_ROWS, CHUNK, FORWARD, GRADIENTS, PADDING, TEMPORARY
 from fastnet.kernels.team import meet, share
 from fastnet.kernels.updates import l2_cost
 
@@ -42,18 +40,18 @@ def make_train(source_digest: str) -> Callable[..., None]:
     """Make the entry point `train`; its docstring tells what it does."""
 
     def train(
-        plan: Any, loss: int, mode: int, batch_size: int, shuffled: bool, key: int, first_epoch: int, chunks: int,
+        plan: Any, mode: int, update: int, batch_size: int, shuffled: bool, key: int, first_epoch: int, chunks: int,
         settings: Any, l2: Any, X: Any, targets: Any, order: Any, position: Any, totals: Any, costs: Any,
         parameters: Any, gradient: Any, partials: Any, moments: Any, powers: Any, S: Any,
         member: int, members: int, by_chunks: bool, team: Any,
     ) -> None:  # fmt: skip
         """Work through up to `chunks` chunks of examples, in len(costs) epochs over X (m, n_x) and targets (m, n_L).
 
-        `mode` says what a batch is for: its COST, its GRADIENT as well, or a step of an optimizer with its `settings`,
-        `moments` and `powers` (see `updates.py`). Examples go in `order` (m,), which is drawn anew for each epoch e
-        from (key, first_epoch + e) when `shuffled`. Progress is kept in `position` and `totals`, so the next call goes
-        on where this one stopped; costs[e] receives the mean over epoch e of the cost before each update, weighted by
-        the size of the batch. `l2` (L + 1,) holds lambda.
+        `mode` says what a batch is for: its COST, its GRADIENT as well, or a step of an optimizer; `update` is the
+        address of what that does, with the optimizer's `settings`, `moments` and `powers` (see `updates.py`). Examples
+        go in `order` (m,), which is drawn anew for each epoch e from (key, first_epoch + e) when `shuffled`. Progress
+        is kept in `position` and `totals`, so the next call goes on where this one stopped; costs[e] receives the mean
+        over epoch e of the cost before each update, weighted by the size of the batch. `l2` (L + 1,) holds lambda.
 
         All `members` of a team call this, each with its number; member 0 returns after `chunks` chunks, the others
         wait for it to come again until the team is stopped. S holds a scratch vector in its first row or, if each
@@ -65,8 +63,6 @@ def make_train(source_digest: str) -> Callable[..., None]:
         _ = source_digest  # a closure cell, and so a part of the cache's key
         m, chunk = X.shape[0], plan[0, CHUNK]
         only_chunk = m <= min(batch_size, chunk) and not shuffled
-        # A cross-entropy goes from Z to dZ of the last layer; a squared error from A to dA.
-        activated = plan.shape[0] - 1 - (loss != MEAN_SQUARED_ERROR)
         if by_chunks:
             scratch, target, head, part, parts, at_once = S[member], partials[member], 0, 0, 1, members
         else:
@@ -101,14 +97,14 @@ def make_train(source_digest: str) -> Callable[..., None]:
                     load_targets(plan, targets, order, mine, first, min(last, m_mine), scratch)
                 for here in range(first, last, step):
                     there = min(last, here + step)
-                    forward_examples(plan, here, there, m_mine, parameters, scratch, head, activated)
-                    loss_of_examples(plan, loss, here, there, scratch)
+                    call_forward(plan[0, FORWARD], plan, here, there, m_mine, parameters, scratch, head)
+                    loss_of_examples(plan, here, there, scratch)
                     if mode != COST:
-                        backward_examples(plan, here, there, parameters, scratch, head, activated)
+                        call_backward(plan[0, BACKWARD], plan, here, there, parameters, scratch, head)
                     if in_passing:
                         weight_gradient_in_passing(plan, here, min(there, m_mine), scratch)
                 if by_chunks:
-                    totals[TOTALS + member] = sum_of_costs(plan, loss, m_mine, scratch)
+                    totals[TOTALS + member] = sum_of_costs(plan, m_mine, scratch)
             if member == 0 and ends_batch:
                 totals[L2_COST] = l2_cost(plan, m_batch, l2, parameters) * m_batch
             if not meet(team, members):
@@ -117,7 +113,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
             # The cost: every member finds the same.
             total = totals[BATCH_COST] if start > batch_start else 0.0
             for c in range(group):
-                cost = totals[TOTALS + c] if by_chunks else sum_of_costs(plan, loss, m_mine, scratch)
+                cost = totals[TOTALS + c] if by_chunks else sum_of_costs(plan, m_mine, scratch)
                 if mode >= SGD and not np.isfinite(cost):
                     if member == 0:
                         position[EXAMPLE], position[SLOT] = start + c * chunk, c
@@ -134,9 +130,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
             # The member's share of the gradients, and of the update.
             if mode != COST:
                 if works:
-                    gradients_of_chunk(
-                        plan, m_mine, part, parts, scratch, head, target, start > batch_start and not by_chunks,
-                        in_passing,
+                    call_gradients(
+                        plan[0, GRADIENTS], plan, m_mine, part, parts, scratch, head, target,
+                        start > batch_start and not by_chunks, in_passing,
                     )  # fmt: skip
                 if by_chunks:
                     if not meet(team, members):
@@ -148,7 +144,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
                 if ends_batch:
                     power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
                     good = finish_share(
-                        plan, mode, m_batch, member, members, l2, settings, power1, power2, parameters, gradient,
+                        plan, update, m_batch, member, members, l2, settings, power1, power2, parameters, gradient,
                         moments,
                     )  # fmt: skip
                     if not good:

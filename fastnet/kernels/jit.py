@@ -57,17 +57,17 @@ def spliced_kernel(function: Function) -> Function:
 
 
 @cache
-def entry_point(factory: Callable[[str], Function], dtype: np.dtype) -> Function:
-    """Compile, or load from the cache, the function that `factory(source_digest())` returns, for one dtype.
+def entry_point(factory: Callable[..., Function], dtype: np.dtype, *code: int) -> Function:
+    """Compile, or load from the cache, the function that `factory(source_digest(), *code)` returns, for one dtype.
 
     The function carries its argument types in `signature`, a function of the floating-point type. It gets exactly
     that one signature: a call with anything else raises instead of compiling again.
     """
-    function = factory(source_digest())
+    function = factory(source_digest(), *code)
     if JIT_DISABLED:
         return function
     # A name for each dtype, so that two processes never write two signatures into one index file.
-    function.__qualname__ += f"_{dtype.name}"
+    function.__qualname__ += "_".join(("", dtype.name, *map(str, code)))
     argument_types = function.signature(types.float32 if dtype == np.float32 else types.float64)  # type: ignore[attr-defined]
     with garbage_collection_paused():
         try:

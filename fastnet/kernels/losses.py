@@ -4,10 +4,13 @@ The cross-entropies are computed from the logit z, never from a clipped probabil
 their gradient with respect to z is simply a - y. Softmax stands here since it shares their exponentials.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+from fastnet.kernels.codes import BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, MEAN_SQUARED_ERROR
 from fastnet.kernels.elementary import exp, log1p, log1p_of_sum
 from fastnet.kernels.jit import kernel
+from fastnet.kernels.parts import chosen_from, loss_signature
 
 
 @kernel
@@ -82,3 +85,26 @@ def first_largest(n: int, S: Any, z: int, stride: int) -> int:
         if S[z + r * stride] > S[z + largest * stride]:
             largest = r
     return largest
+
+
+loss_of_row = chosen_from({BINARY_CROSSENTROPY: binary_crossentropy, MEAN_SQUARED_ERROR: mean_squared_error})
+
+
+def make_loss(source_digest: str, code: int) -> Callable[..., None]:
+    """Make a loss over some columns of a block: Z or A, Y, dZ or dA, and the terms of the cost, at offsets in S."""
+
+    def by_unit(n: int, columns: int, S: Any, z: int, y: int, dz: int, terms: int, ld: int) -> None:
+        _ = source_digest
+        for row in range(0, n * ld, ld):
+            loss_of_row(
+                code, S[z + row : z + row + columns], S[y + row : y + row + columns],
+                S[dz + row : dz + row + columns], S[terms + row : terms + row + columns],
+            )  # fmt: skip
+
+    def by_example(n: int, columns: int, S: Any, z: int, y: int, dz: int, terms: int, ld: int) -> None:
+        _ = source_digest
+        categorical_crossentropy(n, columns, S, z, y, dz, terms, ld)
+
+    function = by_example if code == CATEGORICAL_CROSSENTROPY else by_unit
+    function.signature = loss_signature  # type: ignore[attr-defined]
+    return function

@@ -4,10 +4,9 @@ All functions work on the scratch vector S that `plan.py` lays out. Forward and 
 examples, from `first` to `last`, multiples of PADDING and of GRAIN; gradients and updates by rows or columns of W.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from fastnet.kernels.activations import activate, multiply_by_derivative
-from fastnet.kernels.codes import BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY
 from fastnet.kernels.dense import (
     MANY_INPUTS,
     TALL,
@@ -22,19 +21,31 @@ from fastnet.kernels.dense import (
 )
 from fastnet.kernels.jit import kernel, spliced_kernel
 from fastnet.kernels.loading import transpose_panels
-from fastnet.kernels.losses import binary_crossentropy, categorical_crossentropy, mean_squared_error
 from fastnet.kernels.moves import copy_rows
+from fastnet.kernels.parts import (
+    NONE,
+    backward_signature,
+    call_activation,
+    call_derivative,
+    call_loss,
+    call_update,
+    forward_signature,
+    gradients_signature,
+)
 from fastnet.kernels.plan import (
-    ACTIVATION,
+    ACTIVATE,
     AT,
     BY_ROWS,
+    DIFFERENTIATE,
     DW,
     DZ,
     LD,
+    LOSS,
     PADDING,
     PANEL,
     PANEL_SIZE,
     ROWS,
+    TERM_ROWS,
     TERMS,
     UNITS,
     A,
@@ -45,7 +56,6 @@ from fastnet.kernels.plan import (
     padded,
 )
 from fastnet.kernels.team import share
-from fastnet.kernels.updates import finish
 
 padded_columns, columns_of = kernel(padded), kernel(computed_columns)
 
@@ -57,67 +67,57 @@ def share_of_examples(m: int, member: int, members: int) -> Any:
     return first * PADDING, min(last * PADDING, columns_of(m))
 
 
-@spliced_kernel
-def forward_examples(
-    plan: Any, first: int, last: int, m: int, parameters: Any, S: Any, head: int, activated: int
-) -> None:
-    """Propagate examples first to last through all layers: A_l = g(W A_prev + b), of the first `activated` layers.
+def make_forward_pass(source_digest: str) -> Callable[..., None]:
+    """Make the way forward; the docstring within tells what it does."""
 
-    The last one's A comes with its loss, where that is a cross-entropy: up to there, Z lies in its place. `m` examples
-    are there; `last` counts the padding too.
-    """
-    output, ld = plan.shape[0] - 1, plan[0, LD]
-    most_inputs = 0
-    for layer in range(output):
-        most_inputs = max(most_inputs, plan[layer, UNITS])
-    start = first
-    while start < last:
-        # Block by block, so that small layers stay in the nearest cache; with many inputs, all blocks at once.
-        stop = last if most_inputs >= MANY_INPUTS else min(last, (start // ld + 1) * ld)
-        for layer in range(1, output + 1):
-            n, n_prev, w, b = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, W], plan[layer, B]
-            a_prev, z = plan[layer - 1, A], plan[layer, A]
-            block_prev, block = plan[layer - 1, ROWS] * ld, plan[layer, ROWS] * ld
-            by_rows = plan[layer - 1, BY_ROWS] == 1
-            if by_rows:
-                matmul_plus_bias_by_rows(
-                    n, n_prev, start, min(stop, m), parameters, w, b, S, a_prev, plan[layer - 1, ROWS], z, block, ld
-                )
-            elif n_prev >= MANY_INPUTS:
-                wide_matmul_plus_bias(
-                    n, n_prev, start, stop, parameters, w, b, S, a_prev, block_prev, z, block, ld, head
-                )
-            here = start
-            while here < stop:
-                q, j = here // ld, here % ld
-                columns = min(stop - here, ld - j)
-                z_here = z + q * block + j
-                if n_prev < MANY_INPUTS and not by_rows:
-                    matmul_plus_bias(n, n_prev, columns, parameters, w, b, S, a_prev + q * block_prev + j, z_here, ld)
-                if layer <= activated:
-                    activate_block(plan[layer, ACTIVATION], n, columns, S, z_here, ld)
-                here += columns
-        start = stop
+    def forward(plan: Any, first: int, last: int, m: int, parameters: Any, S: Any, head: int) -> None:
+        """Propagate examples first to last through all layers: A_l = g(W A_prev + b).
 
+        Where the loss is a cross-entropy, it makes the last layer's A: up to there, Z lies in its place. `m` examples
+        are there; `last` counts the padding too.
+        """
+        _ = source_digest
+        output, ld = plan.shape[0] - 1, plan[0, LD]
+        most_inputs = 0
+        for layer in range(output):
+            most_inputs = max(most_inputs, plan[layer, UNITS])
+        start = first
+        while start < last:
+            # Block by block, so that small layers stay in the nearest cache; with many inputs, all blocks at once.
+            stop = last if most_inputs >= MANY_INPUTS else min(last, (start // ld + 1) * ld)
+            for layer in range(1, output + 1):
+                n, n_prev, w, b = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, W], plan[layer, B]
+                a_prev, z = plan[layer - 1, A], plan[layer, A]
+                block_prev, block = plan[layer - 1, ROWS] * ld, plan[layer, ROWS] * ld
+                by_rows = plan[layer - 1, BY_ROWS] == 1
+                if by_rows:
+                    matmul_plus_bias_by_rows(
+                        n, n_prev, start, min(stop, m), parameters, w, b, S, a_prev, plan[layer - 1, ROWS], z, block, ld
+                    )
+                elif n_prev >= MANY_INPUTS:
+                    wide_matmul_plus_bias(
+                        n, n_prev, start, stop, parameters, w, b, S, a_prev, block_prev, z, block, ld, head
+                    )
+                here = start
+                while here < stop:
+                    q, j = here // ld, here % ld
+                    columns = min(stop - here, ld - j)
+                    z_here = z + q * block + j
+                    if n_prev < MANY_INPUTS and not by_rows:
+                        matmul_plus_bias(
+                            n, n_prev, columns, parameters, w, b, S, a_prev + q * block_prev + j, z_here, ld
+                        )
+                    if plan[layer, ACTIVATE] != NONE:
+                        call_activation(plan[layer, ACTIVATE], n, columns, S, z_here, ld)
+                    here += columns
+            start = stop
 
-@spliced_kernel
-def activate_block(activation: int, n: int, columns: int, S: Any, z: int, ld: int) -> None:
-    """A = g(Z) over some columns of n rows; in one run where the rows touch."""
-    rows, length = (1, n * ld) if columns == ld else (n, columns)
-    for r in range(rows):
-        activate(activation, S[z + r * ld : z + r * ld + length])
+    forward.signature = forward_signature  # type: ignore[attr-defined]
+    return forward
 
 
 @spliced_kernel
-def differentiate_block(activation: int, n: int, columns: int, S: Any, a: int, dz: int, ld: int) -> None:
-    """DZ = dA * g'(Z) over some columns of n rows; dA lies where dZ will."""
-    rows, length = (1, n * ld) if columns == ld else (n, columns)
-    for row in range(0, rows * ld, ld):
-        multiply_by_derivative(activation, S[a + row : a + row + length], S[dz + row : dz + row + length])
-
-
-@spliced_kernel
-def loss_of_examples(plan: Any, loss: int, first: int, last: int, S: Any) -> None:
+def loss_of_examples(plan: Any, first: int, last: int, S: Any) -> None:
     """Write the terms of the cost of examples first to last, and dZ of the last layer; of a squared error, dA.
 
     Of a cross-entropy, turn the last Z into A too.
@@ -129,61 +129,57 @@ def loss_of_examples(plan: Any, loss: int, first: int, last: int, S: Any) -> Non
         q = start // ld
         columns = min(last, (q + 1) * ld) - start
         at = q * block + start - q * ld
-        z, dz, y, term = plan[output, A] + at, plan[output, DZ] + at, plan[output, Y] + at, plan[output, TERMS] + at
-        if loss == CATEGORICAL_CROSSENTROPY:
-            categorical_crossentropy(n, columns, S, z, y, dz, term, ld)
-        else:
-            for row in range(0, n * ld, ld):
-                Z, dZ = S[z + row : z + row + columns], S[dz + row : dz + row + columns]
-                targets, terms = S[y + row : y + row + columns], S[term + row : term + row + columns]
-                if loss == BINARY_CROSSENTROPY:
-                    binary_crossentropy(Z, targets, dZ, terms)
-                else:
-                    mean_squared_error(Z, targets, dZ, terms)
+        call_loss(
+            plan[output, LOSS], n, columns, S, plan[output, A] + at, plan[output, Y] + at, plan[output, DZ] + at,
+            plan[output, TERMS] + at, ld,
+        )  # fmt: skip
         start += columns
 
 
 @kernel
-def sum_of_costs(plan: Any, loss: int, m: int, S: Any) -> float:
+def sum_of_costs(plan: Any, m: int, S: Any) -> float:
     """Return the cost of a chunk of m examples, summed over them: block by block, row by row."""
     output, ld = plan.shape[0] - 1, plan[0, LD]
-    rows = 1 if loss == CATEGORICAL_CROSSENTROPY else plan[output, UNITS]
     block = plan[output, ROWS] * ld
     total = 0.0
     for first in range(0, m, ld):
         block_total = 0.0
-        for r in range(rows):
+        for r in range(plan[output, TERM_ROWS]):
             block_total += ordered_sum(S, plan[output, TERMS] + first // ld * block + r * ld, min(ld, m - first), False)
         total += block_total
     return total
 
 
-@spliced_kernel
-def backward_examples(
-    plan: Any, first: int, last: int, parameters: Any, S: Any, head: int, differentiated: int
-) -> None:
-    """Propagate dZ of examples first to last back through all layers, and fill AT of the hidden ones.
+def make_backward_pass(source_digest: str) -> Callable[..., None]:
+    """Make the way back."""
 
-    What lies in the place of dZ is dA at first, in the first `differentiated` layers.
-    """
-    ld, output = plan[0, LD], plan.shape[0] - 1
-    for layer in range(output, 0, -1):
-        n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
-        block, dz = plan[layer, ROWS] * ld, plan[layer, DZ]
-        if layer < output:
-            transpose_panels(plan, layer, first, last, S)
-        start = first
-        while start < last and layer <= differentiated:
-            q = start // ld
-            columns = min(last, (q + 1) * ld) - start
-            at = q * block + start - q * ld
-            differentiate_block(plan[layer, ACTIVATION], n, columns, S, plan[layer, A] + at, dz + at, ld)
-            start += columns
-        if layer > 1:
-            dz_prev, block_prev = plan[layer - 1, DZ], plan[layer - 1, ROWS] * ld
-            input_gradient(
-                n, n_prev, first, last, parameters, plan[layer, W], S, dz, block, dz_prev, block_prev, ld, head
-            )
+    def backward(plan: Any, first: int, last: int, parameters: Any, S: Any, head: int) -> None:
+        """Propagate dZ of examples first to last back through all layers, and fill AT of the hidden ones.
+
+        What lies in the place of dZ is dA at first, of layers that have a derivative.
+        """
+        _ = source_digest
+        ld, output = plan[0, LD], plan.shape[0] - 1
+        for layer in range(output, 0, -1):
+            n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
+            block, dz = plan[layer, ROWS] * ld, plan[layer, DZ]
+            if layer < output:
+                transpose_panels(plan, layer, first, last, S)
+            start = first
+            while start < last and plan[layer, DIFFERENTIATE] != NONE:
+                q = start // ld
+                columns = min(last, (q + 1) * ld) - start
+                at = q * block + start - q * ld
+                call_derivative(plan[layer, DIFFERENTIATE], n, columns, S, plan[layer, A] + at, dz + at, ld)
+                start += columns
+            if layer > 1:
+                dz_prev, block_prev = plan[layer - 1, DZ], plan[layer - 1, ROWS] * ld
+                input_gradient(
+                    n, n_prev, first, last, parameters, plan[layer, W], S, dz, block, dz_prev, block_prev, ld, head
+                )
+
+    backward.signature = backward_signature  # type: ignore[attr-defined]
+    return backward
 
 
 @kernel
@@ -209,48 +205,52 @@ def weight_gradient_in_passing(plan: Any, first: int, last: int, S: Any) -> None
     )  # fmt: skip
 
 
-@spliced_kernel
-def gradients_of_chunk(
-    plan: Any, m: int, member: int, members: int, S: Any, head: int, gradient: Any, add: bool, in_passing: bool
-) -> None:
-    """Gradient = (or +=) the sums over the m examples of a chunk, for the member's share of every W and b.
+def make_gradients(source_digest: str) -> Callable[..., None]:
+    """Make the gradients of a chunk."""
 
-    `in_passing`: dW of an input kept by rows has been summed already, by `weight_gradient_in_passing`.
-    """
-    ld = plan[0, LD]
-    for layer in range(plan.shape[0] - 1, 0, -1):
-        n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
-        dz, block = plan[layer, DZ], plan[layer, ROWS] * ld
-        first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
-        if plan[layer - 1, BY_ROWS]:
-            a_prev, ldw, dw = plan[layer - 1, A], plan[layer - 1, ROWS], plan[layer, DW]
-            if not in_passing:
-                weight_gradient_by_rows(n, first_column, last_column, 0, m, S, dz, block, ld, a_prev, ldw, dw)
-            copy_rows(
-                S, dw + first_column, ldw, gradient, plan[layer, W] + first_column, n_prev, n,
-                last_column - first_column, add,
-            )  # fmt: skip
-        else:
-            weight_gradient(
-                first_row, last_row, first_column, last_column, n_prev, m, S, dz, block, ld,
-                plan[layer - 1, AT], plan[layer - 1, PANEL_SIZE], head, gradient, plan[layer, W], add,
-            )  # fmt: skip
-        if plan[layer, B] >= 0 and first_column == 0 and last_column > 0:
-            bias_gradient(first_row, last_row, m, S, dz, block, ld, gradient, plan[layer, B], add)
+    def add_gradients(
+        plan: Any, m: int, member: int, members: int, S: Any, head: int, gradient: Any, add: bool, in_passing: bool
+    ) -> None:
+        """Gradient = (or +=) the sums over the m examples of a chunk, for the member's share of every W and b.
+
+        `in_passing`: dW of an input kept by rows has been summed already, by `weight_gradient_in_passing`.
+        """
+        _ = source_digest
+        ld = plan[0, LD]
+        for layer in range(plan.shape[0] - 1, 0, -1):
+            n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
+            dz, block = plan[layer, DZ], plan[layer, ROWS] * ld
+            first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
+            if plan[layer - 1, BY_ROWS]:
+                a_prev, ldw, dw = plan[layer - 1, A], plan[layer - 1, ROWS], plan[layer, DW]
+                if not in_passing:
+                    weight_gradient_by_rows(n, first_column, last_column, 0, m, S, dz, block, ld, a_prev, ldw, dw)
+                copy_rows(
+                    S, dw + first_column, ldw, gradient, plan[layer, W] + first_column, n_prev, n,
+                    last_column - first_column, add,
+                )  # fmt: skip
+            else:
+                weight_gradient(
+                    first_row, last_row, first_column, last_column, n_prev, m, S, dz, block, ld,
+                    plan[layer - 1, AT], plan[layer - 1, PANEL_SIZE], head, gradient, plan[layer, W], add,
+                )  # fmt: skip
+            if plan[layer, B] >= 0 and first_column == 0 and last_column > 0:
+                bias_gradient(first_row, last_row, m, S, dz, block, ld, gradient, plan[layer, B], add)
+
+    add_gradients.signature = gradients_signature  # type: ignore[attr-defined]
+    return add_gradients
 
 
 @spliced_kernel
 def finish_share(
-    plan: Any, mode: int, m: int, member: int, members: int, l2: Any, settings: Any, power1: float, power2: float,
+    plan: Any, update: int, m: int, member: int, members: int, l2: Any, settings: Any, power1: float, power2: float,
     parameters: Any, gradient: Any, moments: Any,
 ) -> bool:  # fmt: skip
     """Finish the gradient of a batch of m examples, or take a step, for a member's share; return whether it is finite.
 
-    `l2` (L + 1,) holds lambda of layer l at l. `moments` holds none, or two vectors like the parameters, one after the
-    other.
+    `update` is the address of what to do, see `updates.py`; `l2` (L + 1,) holds lambda of layer l at l.
     """
     good = True
-    n_parameters = parameters.shape[0]
     for layer in range(1, plan.shape[0]):
         n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
         first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
@@ -261,12 +261,9 @@ def finish_share(
             start, strength = plan[layer, W] + (first_row + r) * n_prev + first_column, l2[layer]
             if r == rows:
                 start, length, strength = plan[layer, B] + first_row, last_row - first_row, 0.0
-            stop = start + length
-            # Without moments, both slices of them are empty.
-            good &= finish(
-                mode, m, strength, settings, power1, power2, parameters[start:stop], gradient[start:stop],
-                moments[start:stop], moments[n_parameters + start : n_parameters + stop],
-            )  # fmt: skip
+            good &= call_update(
+                update, m, strength, settings, power1, power2, start, start + length, parameters, gradient, moments
+            )
     return good
 
 

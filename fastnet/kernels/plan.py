@@ -46,12 +46,18 @@ TEMPORARY = (K_PACKED + PADDING) * PACKED_ROWS
 """Elements, for each thread, at the head of the scratch vector: room for those, or for a tile that overhangs its
 matrix."""
 
-UNITS, ACTIVATION, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, DZ, DW, Y, TERMS, COLUMNS = range(16)
-"""Columns of a plan: units; activation code; offsets of W and b (-1: no bias) among the parameters; examples in a
-chunk; offset of A in the scratch vector, its padded rows and its row stride; whether it is kept by rows; offset of AT
-(-1: there is none), the size of its panels; offset of dZ; offset of dW (units, ROWS of the input), padded, of a layer
-whose input is kept by rows; and in the last row the offsets of the targets Y and of the terms of the cost, laid out
-like A."""
+(
+    UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, DZ, DW, Y, TERMS, TERM_ROWS,
+    ACTIVATE, DIFFERENTIATE, LOSS, FORWARD, BACKWARD, GRADIENTS, COLUMNS,
+) = range(22)  # fmt: skip
+"""Columns of a plan: units; offsets of W and b (-1: no bias) among the parameters; examples in a chunk; offset of A in
+the scratch vector, its padded rows and row stride; whether it is kept by rows; offset of AT (-1: there is none), the
+size of its panels; offset of dZ; offset of dW (units, ROWS of the input), padded, of a layer whose input is kept by
+rows; and in the last row the offsets of the targets Y and of the terms of the cost, laid out like A, and how many rows
+of terms there are.
+
+Then addresses (`parts.py`): of the layer's activation and derivative; in the last row, of the loss; in the first, of
+the ways forward and back and of the gradients."""
 
 
 class Plan(NamedTuple):
@@ -64,7 +70,6 @@ class Plan(NamedTuple):
 
 def make_plan(
     units: Sequence[int],
-    activations: Sequence[int],
     use_bias: Sequence[bool],
     *,
     examples: int,
@@ -73,8 +78,9 @@ def make_plan(
 ) -> Plan:
     """Lay out a network of `units` (the input's width first) for batches of up to `examples` examples.
 
-    `activations` and `use_bias` have one entry a layer, so one fewer than `units`. Without `backward`, there is no
-    room for gradients: enough for `prediction.forward`. `threads` is how many share the scratch vector.
+    `use_bias` has one entry a layer, so one fewer than `units`. Without `backward`, there is no room for gradients:
+    enough for `prediction.forward`. `threads` is how many share the scratch vector. The addresses of parts are left
+    empty; see `parts.link`.
     """
     chunk = chunk_size(units)
     examples = min(examples, chunk)
@@ -94,7 +100,6 @@ def make_plan(
             row[PANEL_SIZE] = blocks * ld * PANEL
             row[AT], scratch = scratch, scratch + int(row[PANEL_SIZE]) * -(-units[layer] // PANEL)
         if layer > 0:
-            row[ACTIVATION] = activations[layer - 1]
             row[W], parameter = parameter, parameter + units[layer] * units[layer - 1]
             row[B], parameter = (parameter, parameter + units[layer]) if use_bias[layer - 1] else (-1, parameter)
         if layer > 0 and backward:

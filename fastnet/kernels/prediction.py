@@ -8,14 +8,12 @@ from typing import Any
 
 from numba import types
 
-from fastnet.kernels.activations import activate
-from fastnet.kernels.codes import SOFTMAX
 from fastnet.kernels.dense import matmul_plus_bias_by_rows
 from fastnet.kernels.jit import VECTOR_BYTES, kernel
 from fastnet.kernels.loading import load_examples
-from fastnet.kernels.losses import softmax
-from fastnet.kernels.network import columns_of, forward_examples
-from fastnet.kernels.plan import ACTIVATION, BY_ROWS, LANES, LD, ROWS, UNITS, A, B, W
+from fastnet.kernels.network import columns_of
+from fastnet.kernels.parts import NONE, call_activation, call_forward
+from fastnet.kernels.plan import ACTIVATE, BY_ROWS, FORWARD, LANES, LD, ROWS, UNITS, A, B, W
 from fastnet.kernels.tiles import make_units_tile
 from fastnet.kernels.updates import largest_finite
 
@@ -39,7 +37,7 @@ def forward_few(plan: Any, m: int, parameters: Any, S: Any) -> None:
     """Propagate m rows, at A of the input in S, through all layers; a layer's A is (m, ROWS) then, a row an example."""
     lanes = VECTOR_BYTES // S.itemsize
     for layer in range(1, plan.shape[0]):
-        n, n_prev, activation = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, ACTIVATION]
+        n, n_prev, activation = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, ACTIVATE]
         a, lda, z, ldz = plan[layer - 1, A], plan[layer - 1, ROWS], plan[layer, A], plan[layer, ROWS]
         w, b = plan[layer, W], plan[layer, B]
         r = 0
@@ -55,11 +53,9 @@ def forward_few(plan: Any, m: int, parameters: Any, S: Any) -> None:
                 else:
                     units_tile_1(S, z + r * ldz, ldz, parameters, w, b, n, n_prev, unit, S, a + r * lda, lda)
             r += 4 if four else 1
-        for r in range(m):
-            if activation == SOFTMAX:
-                softmax(n, S, z + r * ldz, 1)
-            else:
-                activate(activation, S[z + r * ldz : z + r * ldz + n])
+        if activation != NONE:
+            for r in range(m):
+                call_activation(activation, n, 1, S, z + r * ldz, 1)
 
 
 def make_forward(source_digest: str) -> Callable[..., bool]:
@@ -92,10 +88,7 @@ def make_forward(source_digest: str) -> Callable[..., bool]:
             else:
                 columns = columns_of(m)
                 load_examples(plan, rows, order, 0, 0, m, S)
-                forward_examples(plan, 0, columns, m, parameters, S, 0, output - (plan[output, ACTIVATION] == SOFTMAX))
-                if plan[output, ACTIVATION] == SOFTMAX:
-                    for i in range(m):
-                        softmax(n, S, z + i, ld)
+                call_forward(plan[0, FORWARD], plan, 0, columns, m, parameters, S, 0)
                 stride, step = 1, ld
             for i in range(m):
                 row = out[start + i]

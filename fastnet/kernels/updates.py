@@ -1,16 +1,20 @@
 """From the sum of gradients over a batch to new parameters, in one pass over the flat vectors.
 
 Back propagation leaves in `gradient` the sum over the examples. A pass divides it by m, adds the L2 term and, in
-training, takes the step of an optimizer. Biases are not penalised.
+training, takes the step of an optimizer. Biases are not penalised. One more rule is a function and a line in the table:
+it gets 1/m, lambda/m, the optimizer's settings and running powers, and p, dp and two moments, each (n,) or (0,) where
+there are none; g stands for dp / m + lambda / m p.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastnet.kernels.codes import ADAM, BETA1, BETA2, EPSILON, GRADIENT, LEARNING_RATE, SGD
 from fastnet.kernels.dense import ordered_sum
-from fastnet.kernels.jit import kernel, spliced_kernel
+from fastnet.kernels.jit import kernel
+from fastnet.kernels.parts import chosen_from, update_signature
 from fastnet.kernels.plan import UNITS, W
 from fastnet.kernels.scalars import fma, per_dtype
 
@@ -18,34 +22,29 @@ smallest_normal = per_dtype(float(np.finfo(np.float32).tiny), float(np.finfo(np.
 largest_finite = per_dtype(float(np.finfo(np.float32).max), float(np.finfo(np.float64).max))
 
 
-@spliced_kernel
-def finish(
-    mode: int, m: int, l2: float, settings: Any, power1: float, power2: float,
+@kernel
+def finish_gradient(
+    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
     p: Any, dp: Any, moment_1: Any, moment_2: Any,
 ) -> bool:  # fmt: skip
-    """Finish the gradient of a run of parameters, or take a step with it; return whether all stayed finite.
+    """Dp <- g, whatever it is."""
+    for i in range(p.shape[0]):
+        dp[i] = fma(decay, p[i], dp[i] * per_example)
+    return True
 
-    p (n,) are the parameters, dp (n,) the sum of their gradients over the m examples of a batch. `mode` is GRADIENT or
-    an optimizer's code, `settings` the optimizer's. `power1` and `power2` are beta1^t and beta2^t of step t = 1, 2,
-    and so on: running products, since a libm's power differs by machine. Moments are (n,), or (0,) where there are
-    none. With g = dp / m + lambda / m p:
 
-    GRADIENT: dp <- g.  SGD: p <- p - alpha g.  ADAM: see there.
-    """
-    T = p.dtype.type
-    per_example, decay = T(1.0 / m), T(l2 / m)
+@kernel
+def gradient_descent(
+    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
+    p: Any, dp: Any, moment_1: Any, moment_2: Any,
+) -> bool:  # fmt: skip
+    """P <- p - alpha g. Returns whether p stayed finite."""
+    alpha = p.dtype.type(settings[LEARNING_RATE])
     bad = False
-    if mode == GRADIENT:
-        for i in range(p.shape[0]):
-            dp[i] = fma(decay, p[i], dp[i] * per_example)
-    elif mode == SGD:
-        alpha = T(settings[LEARNING_RATE])
-        for i in range(p.shape[0]):
-            new = fma(-alpha, fma(decay, p[i], dp[i] * per_example), p[i])
-            bad |= not (abs(new) <= largest_finite(new))
-            p[i] = without_subnormal(new)
-    elif mode == ADAM:
-        bad = not adam(per_example, decay, settings, power1, power2, p, dp, moment_1, moment_2)
+    for i in range(p.shape[0]):
+        new = fma(-alpha, fma(decay, p[i], dp[i] * per_example), p[i])
+        bad |= not (abs(new) <= largest_finite(new))
+        p[i] = without_subnormal(new)
     return not bad
 
 
@@ -75,6 +74,35 @@ def adam(
         moment_2[i] = without_subnormal(square)
         p[i] = without_subnormal(new)
     return not bad
+
+
+rule = chosen_from({GRADIENT: finish_gradient, SGD: gradient_descent, ADAM: adam})
+
+
+def make_update(source_digest: str, code: int) -> Callable[..., bool]:
+    """Make the pass that finishes the gradient of a run of parameters, or takes the step of an optimizer."""
+
+    def update(
+        m: int, l2: float, settings: Any, power1: float, power2: float, start: int, stop: int,
+        parameters: Any, gradient: Any, moments: Any,
+    ) -> bool:  # fmt: skip
+        """Do so for the parameters from start to stop; return whether all stayed finite.
+
+        `gradient` holds the sum of the gradients over the m examples of a batch, `moments` none or two vectors like the
+        parameters, one after the other; `settings` are the optimizer's. `power1` and `power2` are beta1^t and beta2^t
+        of step t = 1, 2, and so on: running products, since a libm's power differs by machine.
+        """
+        _ = source_digest
+        T, n = parameters.dtype.type, parameters.shape[0]
+        # Without moments, both slices of them are empty.
+        good: bool = rule(
+            code, T(1.0 / m), T(l2 / m), settings, power1, power2, parameters[start:stop], gradient[start:stop],
+            moments[start:stop], moments[n + start : n + stop],
+        )  # fmt: skip
+        return good
+
+    update.signature = update_signature  # type: ignore[attr-defined]
+    return update
 
 
 @kernel

@@ -1,0 +1,41 @@
+"""Which parts a network consists of, and their addresses in its plan."""
+
+import numpy as np
+
+from fastnet.kernels.activations import make_activation, make_derivative
+from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, LINEAR, MEAN_SQUARED_ERROR
+from fastnet.kernels.losses import make_loss
+from fastnet.kernels.network import make_backward_pass, make_forward_pass, make_gradients
+from fastnet.kernels.parts import NONE, address_of
+from fastnet.kernels.plan import ACTIVATE, BACKWARD, DIFFERENTIATE, FORWARD, GRADIENTS, LOSS, TERM_ROWS, UNITS
+from fastnet.kernels.updates import make_update
+
+
+def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.dtype) -> None:
+    """Write the addresses of the way forward and of the activations, one code a layer, to a plan."""
+    plan[0, FORWARD] = address_of(make_forward_pass, dtype)
+    for row, code in zip(plan[1:], activations, strict=True):
+        row[ACTIVATE] = NONE if code == LINEAR else address_of(make_activation, dtype, code)
+
+
+def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, dtype: np.dtype) -> None:
+    """Write the addresses of the passes, activations, derivatives and loss to a plan.
+
+    A cross-entropy goes from Z to dZ of the last layer by itself; a squared error from A to dA.
+    """
+    plan[0, FORWARD] = address_of(make_forward_pass, dtype)
+    plan[0, BACKWARD] = address_of(make_backward_pass, dtype)
+    plan[0, GRADIENTS] = address_of(make_gradients, dtype)
+    output = plan[-1]
+    output[LOSS] = address_of(make_loss, dtype, loss)
+    output[TERM_ROWS] = 1 if loss == CATEGORICAL_CROSSENTROPY else output[UNITS]
+    layers = list(zip(plan[1:], activations, strict=True))
+    for row, code in layers if loss == MEAN_SQUARED_ERROR else layers[:-1]:
+        if code != LINEAR:
+            row[ACTIVATE] = address_of(make_activation, dtype, code)
+            row[DIFFERENTIATE] = address_of(make_derivative, dtype, code)
+
+
+def update_address(mode: int, dtype: np.dtype) -> int:
+    """Return the address of the update that a mode of `train` names."""
+    return NONE if mode == COST else address_of(make_update, dtype, mode)

@@ -1,0 +1,166 @@
+"""Parts: the passes, activations, losses and updates, each compiled and cached on its own, and called by its address.
+
+So a network compiles those that it names and no others, once, whatever it combines them with; and training and
+prediction share them. An address stands in the plan or among the arguments of an entry point; it holds for one process,
+and so for no file.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic, overload
+
+from fastnet.kernels.jit import JIT_DISABLED, OPTIONS, Function, entry_point
+
+NONE = 0
+"""The address of nothing, for which the caller has to look."""
+
+_without_jit: list[Function] = []
+"""What an address stands for when the JIT is off: address 1 for the first."""
+
+
+@cache
+def address_of(factory: Callable[..., Function], dtype: np.dtype, *code: int) -> int:
+    """Compile, or load, the part `factory(source_digest(), *code)`, and return its address."""
+    part = entry_point(factory, dtype, *code)
+    if JIT_DISABLED:
+        _without_jit.append(part)
+        return len(_without_jit)
+    (compiled,) = part.overloads.values()  # type: ignore[attr-defined]
+    address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return address
+
+
+def chosen_from(table: dict[int, Function]) -> Function:
+    """Make `choose(code, ...)`: table[code](...), for a code that is known when it is compiled; no other is."""
+
+    def choose(code: int, *arguments: Any) -> Any:
+        return table[code](*arguments)
+
+    def typed(code: Any, *arguments: Any) -> Function | None:
+        if not isinstance(code, types.IntegerLiteral):
+            return None
+        function = table[code.literal_value]
+
+        def call(code: Any, *arguments: Any) -> Any:
+            return function(*arguments)
+
+        return call
+
+    if not JIT_DISABLED:
+        overload(choose, jit_options=OPTIONS, prefer_literal=True)(typed)
+    return choose
+
+
+def _call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Generate the call: as numba calls its own functions, errors included."""
+    address, *rest = arguments
+    argument_types = signature.args[1:]
+    kind = context.call_conv.get_function_type(signature.return_type, argument_types)
+    part = builder.inttoptr(address, kind.as_pointer())
+    status, result = context.call_conv.call_function(builder, part, signature.return_type, argument_types, rest)
+    with builder.if_then(status.is_error, likely=False):
+        context.call_conv.return_status_propagate(builder, status)
+    return result
+
+
+def _by_address(implementation: Function) -> Function:
+    if not JIT_DISABLED:
+        made: Function = intrinsic(implementation)
+        return made
+
+    def twin(address: int, *arguments: Any) -> Any:
+        return _without_jit[address - 1](*arguments)
+
+    return twin
+
+
+i = types.int64
+
+
+def forward_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of the way forward: plan, first, last, m, parameters, S, head."""
+    vector = types.Array(T, 1, "C")
+    return types.Array(i, 2, "C"), i, i, i, vector, vector, i
+
+
+def backward_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of the way back: plan, first, last, parameters, S, head."""
+    vector = types.Array(T, 1, "C")
+    return types.Array(i, 2, "C"), i, i, vector, vector, i
+
+
+def gradients_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of the gradients: plan, m, member, members, S, head, gradient, add, in_passing."""
+    vector, yes = types.Array(T, 1, "C"), types.boolean
+    return types.Array(i, 2, "C"), i, i, i, vector, i, vector, yes, yes
+
+
+def activation_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of an activation: n, columns, S, z, ld."""
+    return i, i, types.Array(T, 1, "C"), i, i
+
+
+def derivative_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of a derivative: n, columns, S, a, dz, ld."""
+    return i, i, types.Array(T, 1, "C"), i, i, i
+
+
+def loss_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of a loss: n, columns, S, z, y, dz, terms, ld."""
+    return i, i, types.Array(T, 1, "C"), i, i, i, i, i
+
+
+def update_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of an update: m, l2, settings, power1, power2, start, stop, parameters, ..."""
+    real, vector = types.float64, types.Array(T, 1, "C")
+    return i, real, types.Array(real, 1, "C"), real, real, i, i, vector, vector, vector
+
+
+@_by_address
+def call_forward(typingctx, address, plan, first, last, m, parameters, S, head):  # type: ignore[no-untyped-def]
+    """Call the way forward."""
+    return types.void(i, *forward_signature(S.dtype)), _call
+
+
+@_by_address
+def call_backward(typingctx, address, plan, first, last, parameters, S, head):  # type: ignore[no-untyped-def]
+    """Call the way back."""
+    return types.void(i, *backward_signature(S.dtype)), _call
+
+
+@_by_address
+def call_gradients(  # type: ignore[no-untyped-def]
+    typingctx, address, plan, m, member, members, S, head, gradient, add, in_passing
+):
+    """Call the gradients of a chunk."""
+    return types.void(i, *gradients_signature(S.dtype)), _call
+
+
+@_by_address
+def call_activation(typingctx, address, n, columns, S, z, ld):  # type: ignore[no-untyped-def]
+    """Call an activation."""
+    return types.void(i, *activation_signature(S.dtype)), _call
+
+
+@_by_address
+def call_derivative(typingctx, address, n, columns, S, a, dz, ld):  # type: ignore[no-untyped-def]
+    """Call the derivative of an activation."""
+    return types.void(i, *derivative_signature(S.dtype)), _call
+
+
+@_by_address
+def call_loss(typingctx, address, n, columns, S, z, y, dz, terms, ld):  # type: ignore[no-untyped-def]
+    """Call a loss."""
+    return types.void(i, *loss_signature(S.dtype)), _call
+
+
+@_by_address
+def call_update(  # type: ignore[no-untyped-def]
+    typingctx, address, m, l2, settings, power1, power2, start, stop, parameters, gradient, moments
+):
+    """Call an update; return whether all stayed finite."""
+    return types.boolean(i, *update_signature(parameters.dtype)), _call
