@@ -251,6 +251,13 @@ def finish_share(
     `update` is the address of what to do, see `updates.py`; `l2` (L + 1,) holds lambda of layer l at l.
     """
     good = True
+    penalised = False
+    for layer in range(1, plan.shape[0]):
+        penalised |= l2[layer] > 0.0
+    if members == 1 and not penalised:  # all in one run
+        return call_update(
+            update, m, 0.0, settings, power1, power2, 0, parameters.shape[0], parameters, gradient, moments
+        )
     for layer in range(1, plan.shape[0]):
         n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
         first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
