@@ -250,27 +250,28 @@ def finish_share(
 
     `update` is the address of what to do, see `updates.py`; `l2` (L + 1,) holds lambda of layer l at l.
     """
-    good = True
+    good: bool = True
     penalised = False
     for layer in range(1, plan.shape[0]):
         penalised |= l2[layer] > 0.0
     if members == 1 and not penalised:  # all in one run
-        return call_update(
+        good = call_update(
             update, m, 0.0, settings, power1, power2, 0, parameters.shape[0], parameters, gradient, moments
         )
-    for layer in range(1, plan.shape[0]):
-        n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
-        first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
-        width = last_column - first_column
-        rows, length = (1, (last_row - first_row) * n_prev) if width == n_prev else (last_row - first_row, width)
-        with_bias = plan[layer, B] >= 0 and first_column == 0 and last_column > 0
-        for r in range(rows + with_bias):
-            start, strength = plan[layer, W] + (first_row + r) * n_prev + first_column, l2[layer]
-            if r == rows:
-                start, length, strength = plan[layer, B] + first_row, last_row - first_row, 0.0
-            good &= call_update(
-                update, m, strength, settings, power1, power2, start, start + length, parameters, gradient, moments
-            )
+    else:
+        for layer in range(1, plan.shape[0]):
+            n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
+            first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
+            width = last_column - first_column
+            rows, length = (1, (last_row - first_row) * n_prev) if width == n_prev else (last_row - first_row, width)
+            with_bias = plan[layer, B] >= 0 and first_column == 0 and last_column > 0
+            for r in range(rows + with_bias):
+                start, strength = plan[layer, W] + (first_row + r) * n_prev + first_column, l2[layer]
+                if r == rows:
+                    start, length, strength = plan[layer, B] + first_row, last_row - first_row, 0.0
+                good &= call_update(
+                    update, m, strength, settings, power1, power2, start, start + length, parameters, gradient, moments
+                )
     return good
 
 
