@@ -32,6 +32,13 @@ def repeated(kernel):
 
 
 @lru_cache
+def repeated_part(factory, *code):
+    """Return such a loop for a part, as `fastnet.kernels.parts` makes it."""
+    part = njit(**OPTIONS)(factory("", *code))
+    return repeated(part)
+
+
+@lru_cache
 def products(dtype):
     """Return A (M, K), B (K, N) and C (M, N), flat and aligned as the engine's memory is, for NumPy as for the tile."""
     return tuple(aligned_normal(n, dtype) for n in (M * K, K * N, M * N))
@@ -131,40 +138,50 @@ class Dense:
 
 @lru_cache
 def numbers(dtype):
-    """Return four vectors of 4096 numbers."""
+    """Return four vectors of 4096 numbers, one after the other; loops may change them."""
     return aligned_normal(4 * 4096, dtype).reshape(4, 4096)
 
 
-ACTIVATIONS = {"sigmoid": codes.SIGMOID, "tanh": codes.TANH, "relu": codes.RELU, "leaky_relu": codes.LEAKY_RELU}
+ACTIVATIONS = {
+    "sigmoid": codes.SIGMOID,
+    "tanh": codes.TANH,
+    "relu": codes.RELU,
+    "leaky_relu": codes.LEAKY_RELU,
+    "softmax": codes.SOFTMAX,
+}
 
 
 class Activation:
-    """Activations and derivatives over 4096 numbers, 200 times each."""
+    """Activations and derivatives over blocks of 64 units and 64 examples, 200 times each."""
 
     params = (list(ACTIVATIONS), DTYPES)
     param_names = ("activation", "dtype")
 
     def time_activate(self, activation, dtype):
-        repeated(activations.activate)(REPEATS, ACTIVATIONS[activation], numbers(dtype)[0].copy())
+        S = numbers(dtype).ravel()
+        repeated_part(activations.make_activation, ACTIVATIONS[activation])(REPEATS, 64, 64, S, 0, 64)
 
     def time_multiply_by_derivative(self, activation, dtype):
-        A, dZ, _, _ = numbers(dtype)
-        repeated(activations.multiply_by_derivative)(REPEATS, ACTIVATIONS[activation], A, dZ.copy())
+        if activation == "softmax":
+            raise NotImplementedError  # its derivative comes with the loss
+        S = numbers(dtype).ravel()
+        repeated_part(activations.make_derivative, ACTIVATIONS[activation])(REPEATS, 64, 64, S, 0, 4096, 64)
 
 
 class Elementwise:
-    """Losses, sums and updates over 4096 numbers, 200 times each."""
+    """Losses, sums and updates over 4096 numbers (losses: 64 units by 64 examples), 200 times each."""
 
     params = (DTYPES,)
     param_names = ("dtype",)
 
     def time_binary_crossentropy(self, dtype):
-        Z, Y, dZ, terms = numbers(dtype).copy()
-        repeated(losses.binary_crossentropy)(REPEATS, Z, Y, dZ, terms)
+        loss(codes.BINARY_CROSSENTROPY, dtype)
 
     def time_mean_squared_error(self, dtype):
-        A, Y, dA, terms = numbers(dtype).copy()
-        repeated(losses.mean_squared_error)(REPEATS, A, Y, dA, terms)
+        loss(codes.MEAN_SQUARED_ERROR, dtype)
+
+    def time_categorical_crossentropy(self, dtype):
+        loss(codes.CATEGORICAL_CROSSENTROPY, dtype)
 
     def time_ordered_sum(self, dtype):
         repeated(dense.ordered_sum)(REPEATS, numbers(dtype)[0], 0, 4096, False)
@@ -182,11 +199,18 @@ class Elementwise:
         repeated(updates.l2_cost)(REPEATS, plan_of_4096(), 32, np.ones(2), numbers(dtype)[0])
 
 
+def loss(code, dtype):
+    """Compute a loss and its gradient."""
+    S = numbers(dtype).ravel()
+    repeated_part(losses.make_loss, code)(REPEATS, 64, 64, S, 0, 4096, 2 * 4096, 3 * 4096, 64)
+
+
 def update(mode, dtype):
     """Finish 4096 gradients, or take steps with them."""
     p, dp, *moments = numbers(dtype).copy()
     settings = np.array([1e-6, 0.9, 0.999, 1e-8])
-    repeated(updates.finish)(REPEATS, mode, 32, 1.0, settings, 0.9, 0.999, p, dp, *map(np.abs, moments))
+    take_steps = repeated_part(updates.make_update, mode)
+    take_steps(REPEATS, 32, 1.0, settings, 0.9, 0.999, 0, 4096, p, dp, np.abs(np.concatenate(moments)))
 
 
 def plan_of_4096():
