@@ -8,7 +8,8 @@ import numpy as np
 from fastnet.kernels import codes
 from fastnet.validation import float_dtype
 
-_loaded: set[tuple[object, ...]] = set()
+_loaded: set[tuple[str, int, np.dtype]] = set()
+"""What kind of part, its code, and the dtype, of all that training has used."""
 
 
 def compiled_train(
@@ -20,13 +21,20 @@ def compiled_train(
     train = jit.entry_point(epochs.make_train, dtype)
     linking.link_training(plan, activations, loss, dtype)
     update = linking.update_address(mode, dtype)
-    _loaded.add((frozenset(activations), loss, mode, dtype))
+    _loaded.update(parts_of(activations, loss, mode, dtype))
     return train, update
 
 
 def is_loaded(activations: tuple[int, ...], loss: int, mode: int, dtype: np.dtype) -> bool:
     """Return whether such a network can be trained without compiling or loading anything."""
-    return (frozenset(activations), loss, mode, dtype) in _loaded
+    return parts_of(activations, loss, mode, dtype) <= _loaded
+
+
+def parts_of(activations: tuple[int, ...], loss: int, mode: int, dtype: np.dtype) -> set[tuple[str, int, np.dtype]]:
+    """Return what training such a network compiles, but for what all share."""
+    by_themselves = activations[:-1] if loss in codes.FROM_Z else activations
+    parts = {("activation", code, dtype) for code in by_themselves if code != codes.LINEAR}
+    return parts | {("loss", loss, dtype), ("update", mode, dtype)}
 
 
 def compiled_forward(plan: np.ndarray, activations: tuple[int, ...], dtype: np.dtype) -> Callable[..., bool]:

@@ -165,10 +165,11 @@ class Run:
         self.chunk = chunk_size(network.units)
         self.examples_per_second = FIRST_GUESS / network.operations
         self.helpers: Helpers | None = None
-        self.resources = ExitStack()
         wanted = team_for(network, self.m, self.batch_size, epochs, threads)
-        granted = self.resources.enter_context(reserved_cores(wanted.threads))
-        self._make_team(Team(granted, wanted.by_chunks and granted > 1))
+        with ExitStack() as resources:  # given back if anything goes wrong, such as Ctrl-C while compiling
+            granted = resources.enter_context(reserved_cores(wanted.threads))
+            self._make_team(Team(granted, wanted.by_chunks and granted > 1))
+            self.resources = resources.pop_all()
 
     def _make_team(self, team: Team) -> None:
         """Make the memory that a team of that size works in."""

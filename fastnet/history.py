@@ -15,7 +15,8 @@ class History:
     seconds : float
         Time spent training, compilation apart.
     compile_seconds : float
-        Time spent compiling, or loading compiled code: once in a process.
+        Time spent compiling, or loading compiled code: once in a process for all that networks have in common, and once
+        for each activation, loss and optimizer.
     stopped_reason : str
         Why it ended: "epochs" when all were done, "diverged", or "interrupted" by Ctrl-C.
     """

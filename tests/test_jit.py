@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastnet import SGD, Adam, Dense, Model, compilation, threads, warmup
 from fastnet.kernels import epochs, jit, prediction
 
 ROOT = Path(__file__).parent.parent
@@ -90,3 +91,38 @@ def test_only_kernels_import_numba_and_nothing_imports_upward():
 
 def test_reference_imports_nothing_of_fastnet():
     assert set(imported_modules(ROOT / "tests" / "reference.py")) == {"numpy"}
+
+
+@pytest.mark.jit
+def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatch):
+    monkeypatch.setattr(compilation, "_loaded", set())
+
+    def fit(*layers, **settings):
+        return Model(layers, seed=0, **settings).fit([[0.0], [1.0]], [0, 1], epochs=1, verbose=False).compile_seconds
+
+    assert fit(Dense(1, "sigmoid")) > 0
+    assert fit(Dense(1, "sigmoid")) == 0
+    assert fit(Dense(3, "sigmoid"), Dense(1, "sigmoid")) > 0  # now as a hidden layer, by itself
+    assert fit(Dense(3, "sigmoid"), Dense(2, "sigmoid"), Dense(1, "sigmoid")) == 0
+    assert fit(Dense(3, "sigmoid"), Dense(1)) > 0  # another loss
+    assert fit(Dense(3, "sigmoid"), Dense(1), optimizer=Adam()) > 0
+    assert fit(Dense(3, "relu"), Dense(1)) > 0
+    monkeypatch.setattr(compilation, "_loaded", set())
+    warmup()
+    for optimizer in (SGD(), Adam()):
+        for last in (Dense(1), Dense(1, "sigmoid"), Dense(2, "softmax"), Dense(1, "tanh")):
+            loss = "mean_squared_error" if last.activation == "tanh" else None
+            assert fit(Dense(3, "leaky_relu"), Dense(3, "tanh"), last, optimizer=optimizer, loss=loss) == 0
+
+
+def test_cores_are_given_back_when_preparing_a_run_is_interrupted(monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    model = Model([Dense(1)], seed=0)
+    model.build(1)
+    monkeypatch.setattr("fastnet.engine.compiled_train", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        model.cost([[1.0]], [1.0])
+    assert caught.value is not None  # whose traceback keeps the run alive
+    assert not threads._reserved

@@ -108,12 +108,14 @@ def test_adam_equals_the_reference_from_its_first_step(n):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("mode", [codes.GRADIENT, codes.SGD, codes.ADAM])
 @pytest.mark.parametrize(("n", "n_x"), [(1, 1), (17, 17), (33, 5), (5, 300), (2, 2100)])
-def test_the_shares_of_several_members_make_the_whole(n, n_x, mode, dtype):
+@pytest.mark.parametrize("penalty", [0, 1])
+def test_the_shares_of_several_members_make_the_whole(penalty, n, n_x, mode, dtype):
     """Of tall and of wide W, whoever is first; to the bit, and each parameter once."""
     settings = (0.3, 0.8, 0.95, 0.01)
     results = []
     for members, order in ((1, 1), (2, 1), (2, -1), (3, 1), (7, -1), (16, 1)):
         plan, parameters, gradient, moments, l2 = problem(n, dtype, n_x=n_x)
+        l2 *= penalty
         of_mode = moments.inside if mode == codes.ADAM else np.empty(0, dtype)
         assert finish(
             plan, mode, l2, settings, parameters.inside, gradient.inside, of_mode,

@@ -1,7 +1,7 @@
 """Activations over a block: A = g(Z) in place, and dZ = dA * g'(Z) from the value A alone.
 
 Every derivative here is a function of the value, so Z is never kept: sigmoid a (1 - a), tanh 1 - a^2, ReLU 1 where
-a > 0, leaky ReLU 1 where a > 0 and its slope elsewhere. One more activation is a function of z, one of (dz, a), and a
+a > 0, leaky ReLU 1 where a > 0 and its slope elsewhere. One more activation is a function of z, one of (da, a), and a
 line in each table.
 """
 

@@ -1,7 +1,7 @@
 """The integers by which the kernels know activations, losses, optimizers and what to do with a batch.
 
-A network is data to the kernels, never a type: one compiled function serves every architecture. This file imports
-nothing, so that the Python layer can name the codes without loading numba.
+The sizes of a network are data to the kernels; each activation, loss and update that it names is a part compiled by
+itself (`parts.py`). This file imports nothing, so that the Python layer can name the codes without loading numba.
 """
 
 LINEAR = 0
@@ -14,6 +14,9 @@ SOFTMAX = 5
 BINARY_CROSSENTROPY = 0
 MEAN_SQUARED_ERROR = 1
 CATEGORICAL_CROSSENTROPY = 2
+
+FROM_Z = (BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY)
+"""The losses that are one with the last activation: they go from Z to dZ of the last layer; others from A to dA."""
 
 # What `epochs.train` does with each batch: its cost alone; cost and gradient; cost, gradient and an update.
 COST = 0

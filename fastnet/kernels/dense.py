@@ -51,7 +51,8 @@ def multiply(
 ) -> None:  # fmt: skip
     """C (rows, columns) = start + A (rows, K) B (K, columns), tile by tile; arguments as in `tiles.make_tile`.
 
-    `columns` is a multiple of GRAIN, or of the register width.
+    `columns` is a multiple of GRAIN, or of the register width; rows of C and B have room for the next multiple of
+    PADDING, and what lies there in C may be overwritten.
     """
     lanes = VECTOR_BYTES // C.itemsize
     if BOUNDS_CHECKED and rows > 0 and columns > 0:
@@ -164,6 +165,7 @@ def matmul_plus_bias_by_rows(
     """
     step = 1 if ld > 1 else block
     if BOUNDS_CHECKED and last > first:
+        check_inside(parameters, max(b, 0), max(b, 0) + (n - 1 if b >= 0 else 0))
         check_inside(S, a_prev + first * lda, a_prev + (last - 1) * lda + n_prev - 1)
         check_inside(S, z + first // ld * block, z + (last - 1) // ld * block + (n - 1) * ld + (last - 1) % ld)
         check_inside(parameters, w, w + n * n_prev - 1)
@@ -233,8 +235,8 @@ def weight_gradient(
             columns = -(-width // GRAIN) * GRAIN
             for i in range(first_row, last_row, TALL):
                 rows = min(TALL, last_row - i)
-                multiply(rows, columns, S, head, columns, S, dz + i * ld, ld, 1, jump, S, b, PANEL, m, START_ZERO, S, 0)
-                copy_rows(S, head, columns, gradient, w + i * n_prev + j, n_prev, rows, width, add)
+                multiply(rows, columns, S, head, PANEL, S, dz + i * ld, ld, 1, jump, S, b, PANEL, m, START_ZERO, S, 0)
+                copy_rows(S, head, PANEL, gradient, w + i * n_prev + j, n_prev, rows, width, add)
 
 
 @kernel

@@ -66,7 +66,7 @@ def entry_point(factory: Callable[..., Function], dtype: np.dtype, *code: int) -
     function = factory(source_digest(), *code)
     if JIT_DISABLED:
         return function
-    # A name for each dtype, so that two processes never write two signatures into one index file.
+    # A name for each dtype and code, so that two processes never write two functions into one index file.
     function.__qualname__ += "_".join(("", dtype.name, *map(str, code)))
     argument_types = function.signature(types.float32 if dtype == np.float32 else types.float64)  # type: ignore[attr-defined]
     with garbage_collection_paused():

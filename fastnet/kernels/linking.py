@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastnet.kernels.activations import make_activation, make_derivative
-from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, LINEAR, MEAN_SQUARED_ERROR
+from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, LINEAR
 from fastnet.kernels.losses import make_loss
 from fastnet.kernels.network import make_backward_pass, make_forward_pass, make_gradients
 from fastnet.kernels.parts import NONE, address_of
@@ -19,10 +19,7 @@ def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.d
 
 
 def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, dtype: np.dtype) -> None:
-    """Write the addresses of the passes, activations, derivatives and loss to a plan.
-
-    A cross-entropy goes from Z to dZ of the last layer by itself; a squared error from A to dA.
-    """
+    """Write the addresses of the passes, activations, derivatives and loss to a plan."""
     plan[0, FORWARD] = address_of(make_forward_pass, dtype)
     plan[0, BACKWARD] = address_of(make_backward_pass, dtype)
     plan[0, GRADIENTS] = address_of(make_gradients, dtype)
@@ -30,7 +27,7 @@ def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, dty
     output[LOSS] = address_of(make_loss, dtype, loss)
     output[TERM_ROWS] = 1 if loss == CATEGORICAL_CROSSENTROPY else output[UNITS]
     layers = list(zip(plan[1:], activations, strict=True))
-    for row, code in layers if loss == MEAN_SQUARED_ERROR else layers[:-1]:
+    for row, code in layers[:-1] if loss in FROM_Z else layers:
         if code != LINEAR:
             row[ACTIVATE] = address_of(make_activation, dtype, code)
             row[DIFFERENTIATE] = address_of(make_derivative, dtype, code)

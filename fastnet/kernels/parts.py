@@ -7,6 +7,7 @@ and so for no file.
 
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from fastnet.kernels.jit import JIT_DISABLED, OPTIONS, Function, entry_point
 NONE = 0
 """The address of nothing, for which the caller has to look."""
 
-_without_jit: list[Function] = []
-"""What an address stands for when the JIT is off: address 1 for the first."""
+_without_jit: dict[int, Function] = {}
+_numbers = count(1)
+"""What an address stands for when the JIT is off: a number."""
 
 
 @cache
@@ -27,8 +29,9 @@ def address_of(factory: Callable[..., Function], dtype: np.dtype, *code: int) ->
     """Compile, or load, the part `factory(source_digest(), *code)`, and return its address."""
     part = entry_point(factory, dtype, *code)
     if JIT_DISABLED:
-        _without_jit.append(part)
-        return len(_without_jit)
+        number = next(_numbers)
+        _without_jit[number] = part
+        return number
     (compiled,) = part.overloads.values()  # type: ignore[attr-defined]
     address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
     return address
@@ -73,7 +76,7 @@ def _by_address(implementation: Function) -> Function:
         return made
 
     def twin(address: int, *arguments: Any) -> Any:
-        return _without_jit[address - 1](*arguments)
+        return _without_jit[address](*arguments)
 
     return twin
 

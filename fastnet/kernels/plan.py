@@ -80,7 +80,7 @@ def make_plan(
 
     `use_bias` has one entry a layer, so one fewer than `units`. Without `backward`, there is no room for gradients:
     enough for `prediction.forward`. `threads` is how many share the scratch vector. The addresses of parts are left
-    empty; see `parts.link`.
+    empty; see `linking.py`.
     """
     chunk = chunk_size(units)
     examples = min(examples, chunk)
