@@ -16,6 +16,7 @@ from fastnet.kernels.plan import PANEL, TEMPORARY, make_plan
 
 DTYPES = ["float32", "float64"]
 REPEATS = 200
+SETTINGS = np.array([1e-6, 0.9, 0.999, 1e-8, 0.0, 0.0, 1.0])
 M, N, K = 168, 192, 256
 
 
@@ -189,17 +190,14 @@ class Elementwise:
     def time_categorical_crossentropy(self, dtype):
         loss(codes.CATEGORICAL_CROSSENTROPY, dtype)
 
+    def time_huber(self, dtype):
+        loss(codes.HUBER, dtype)
+
+    def time_poisson(self, dtype):
+        loss(codes.POISSON, dtype)
+
     def time_ordered_sum(self, dtype):
         repeated(dense.ordered_sum)(REPEATS, numbers(dtype)[0], 0, 4096, False)
-
-    def time_sgd(self, dtype):
-        update(codes.SGD, dtype)
-
-    def time_adam(self, dtype):
-        update(codes.ADAM, dtype)
-
-    def time_finish_gradient(self, dtype):
-        update(codes.GRADIENT, dtype)
 
     def time_l2_cost(self, dtype):
         repeated(updates.l2_cost)(REPEATS, plan_of_4096(), 32, np.ones(2), numbers(dtype)[0])
@@ -208,15 +206,35 @@ class Elementwise:
 def loss(code, dtype):
     """Compute a loss and its gradient."""
     S = numbers(dtype).ravel().copy()
-    repeated_part(losses.make_loss, code)(REPEATS, 64, 64, S, 0, 4096, 2 * 4096, 3 * 4096, 64)
+    repeated_part(losses.make_loss, code)(REPEATS, 64, 64, S, 0, 4096, 2 * 4096, 3 * 4096, 64, SETTINGS)
 
 
 def update(mode, dtype):
     """Finish 4096 gradients, or take steps with them."""
     p, dp, *moments = numbers(dtype).copy()
-    settings = np.array([1e-6, 0.9, 0.999, 1e-8])
     take_steps = repeated_part(updates.make_update, mode)
-    take_steps(REPEATS, 32, 1.0, settings, 0.9, 0.999, 0, 4096, p, dp, np.abs(np.concatenate(moments)))
+    take_steps(REPEATS, 1 / 32, 1 / 32, SETTINGS, 0.9, 0.999, 0, 4096, p, dp, np.abs(np.concatenate(moments)))
+
+
+UPDATES = {
+    "gradient": codes.GRADIENT,
+    "SGD": codes.SGD,
+    "momentum": codes.MOMENTUM,
+    "Nesterov": codes.NESTEROV,
+    "RMSprop": codes.RMSPROP,
+    "Adagrad": codes.ADAGRAD,
+    "Adam": codes.ADAM,
+}
+
+
+class Update:
+    """Finishing 4096 gradients, or taking steps with them, 200 times each."""
+
+    params = (list(UPDATES), DTYPES)
+    param_names = ("update", "dtype")
+
+    def time_update(self, name, dtype):
+        update(UPDATES[name], dtype)
 
 
 def plan_of_4096():

@@ -8,19 +8,29 @@ from fastnet.errors import NotFittedError, TrainingDivergedError
 from fastnet.history import History
 from fastnet.initializers import Normal
 from fastnet.layers import Dense
+from fastnet.losses import Huber
 from fastnet.model import Model
-from fastnet.optimizers import SGD, Adam
+from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastnet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay
 from fastnet.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "CosineDecay",
     "Dense",
+    "ExponentialDecay",
     "History",
+    "Huber",
     "Model",
     "Normal",
     "NotFittedError",
+    "OneCycle",
+    "RMSprop",
+    "StepDecay",
     "TrainingDivergedError",
     "__version__",
     "get_num_threads",

@@ -13,28 +13,31 @@ _loaded: set[tuple[str, int, np.dtype]] = set()
 
 
 def compiled_train(
-    plan: np.ndarray, activations: tuple[int, ...], loss: int, mode: int, dtype: np.dtype
-) -> tuple[Callable[..., None], int]:
-    """Return the entry point `kernels.epochs.train` and the address of its update; link a plan for it."""
+    plan: np.ndarray, activations: tuple[int, ...], loss: int, mode: int, clipped: bool, dtype: np.dtype
+) -> tuple[Callable[..., None], tuple[int, int]]:
+    """Return the entry point `kernels.epochs.train` and the addresses of its updates; link a plan for it."""
     from fastnet.kernels import epochs, jit, linking
 
     train = jit.entry_point(epochs.make_train, dtype)
     linking.link_training(plan, activations, loss, dtype)
-    update = linking.update_address(mode, dtype)
-    _loaded.update(parts_of(activations, loss, mode, dtype))
-    return train, update
+    updates = linking.update_addresses(mode, clipped, dtype)
+    _loaded.update(parts_of(activations, loss, mode, clipped, dtype))
+    return train, updates
 
 
-def is_loaded(activations: tuple[int, ...], loss: int, mode: int, dtype: np.dtype) -> bool:
+def is_loaded(activations: tuple[int, ...], loss: int, mode: int, clipped: bool, dtype: np.dtype) -> bool:
     """Return whether such a network can be trained without compiling or loading anything."""
-    return parts_of(activations, loss, mode, dtype) <= _loaded
+    return parts_of(activations, loss, mode, clipped, dtype) <= _loaded
 
 
-def parts_of(activations: tuple[int, ...], loss: int, mode: int, dtype: np.dtype) -> set[tuple[str, int, np.dtype]]:
+def parts_of(
+    activations: tuple[int, ...], loss: int, mode: int, clipped: bool, dtype: np.dtype
+) -> set[tuple[str, int, np.dtype]]:
     """Return what training such a network compiles, but for what all share."""
     by_themselves = activations[:-1] if loss in codes.FROM_Z else activations
     parts = {("activation", code, dtype) for code in by_themselves if code != codes.LINEAR}
-    return parts | {("loss", loss, dtype), ("update", mode, dtype)}
+    updates = (mode, codes.GRADIENT) if clipped else (mode,)
+    return parts | {("loss", loss, dtype), *(("update", update, dtype) for update in updates)}
 
 
 def compiled_forward(plan: np.ndarray, activations: tuple[int, ...], dtype: np.dtype) -> Callable[..., bool]:
@@ -63,7 +66,6 @@ def warmup(dtype: Any = "float32") -> None:
     from fastnet.activations import ACTIVATIONS
     from fastnet.kernels.plan import make_plan
     from fastnet.losses import LOSSES
-    from fastnet.optimizers import Optimizer
 
     found = float_dtype(dtype)
     activations = tuple(activation.code for activation in ACTIVATIONS.values())
@@ -72,5 +74,5 @@ def warmup(dtype: Any = "float32") -> None:
     compiled_forward(plan, activations, found)
     hidden = tuple(code for code in activations if code != codes.SOFTMAX)
     for loss in LOSSES.values():
-        for mode in (codes.GRADIENT, *(optimizer.code for optimizer in Optimizer.__subclasses__())):
-            compiled_train(plan[: len(hidden) + 1], hidden, loss.code, mode, found)
+        for mode in codes.UPDATES:
+            compiled_train(plan[: len(hidden) + 1], hidden, loss.code, mode, False, found)

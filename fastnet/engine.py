@@ -30,6 +30,7 @@ class Network(NamedTuple):
     activations: tuple[int, ...]
     use_bias: tuple[bool, ...]
     loss: int
+    loss_setting: float
     l2: tuple[float, ...]
     dtype: np.dtype
 
@@ -147,13 +148,14 @@ class Run:
 
         self.kernels, self.team_entries = kernels, team
         self.network, self.parameters, self.X, self.y = network, parameters, X, y
-        self.mode, self.settings = codes.COST, np.zeros(codes.SETTINGS)
+        self.mode, self.settings, self.rates = codes.COST, np.zeros(codes.SETTINGS), np.zeros(epochs)
         if isinstance(mode, Optimizer):
-            self.mode = mode.code
-            self.settings[: len(mode.settings)] = mode.settings
+            self.mode, self.settings = mode.code, np.array((*mode.settings, 0.0))
+            self.rates = mode.learning_rates(first_epoch, epochs)
             self.state = OptimizerState.fresh(mode, len(parameters), network.dtype) if state is None else state
         else:
             self.mode, self.state = mode, OptimizerState(np.empty(0, network.dtype), np.ones(2))
+        self.settings[codes.OF_LOSS] = network.loss_setting
         self.shuffle_key, self.first_epoch = shuffle_key, first_epoch
         self.m = len(X)
         self.batch_size = self.m if batch_size is None else min(batch_size, self.m)
@@ -178,8 +180,13 @@ class Run:
         self.plan = self.network.plan(self.batch_size, backward=True, threads=1 if team.by_chunks else team.threads)
         self.totals = np.zeros(self.kernels.TOTALS + team.threads)
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
-        self.train, self.update = compiled_train(
-            self.plan.rows, self.network.activations, self.network.loss, self.mode, dtype
+        self.train, self.updates = compiled_train(
+            self.plan.rows,
+            self.network.activations,
+            self.network.loss,
+            self.mode,
+            self.settings[codes.CLIP_NORM] > 0,
+            dtype,
         )
         self.scratch = aligned_zeros(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
         self.partials = aligned_zeros(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)
@@ -259,9 +266,10 @@ class Run:
     def _call(self, member: int, chunks: int) -> None:
         shuffled = self.shuffle_key is not None
         self.train(
-            self.plan.rows, self.mode, self.update, self.batch_size, shuffled, self.shuffle_key or 0,
-            self.first_epoch, chunks, self.settings, self.l2, self.X, self.y, self.order, self.position, self.totals,
-            self.costs, self.parameters, self.gradient, self.partials, self.state.moments, self.state.powers,
+            self.plan.rows, self.mode, *self.updates, self.batch_size, shuffled, self.shuffle_key or 0,
+            self.first_epoch, chunks, self.settings, self.rates, self.l2, self.X, self.y, self.order, self.position,
+            self.totals, self.costs, self.parameters, self.gradient, self.partials, self.state.moments,
+            self.state.powers,
             self.scratch, member, self.team.threads, self.team.by_chunks, self.meeting,
         )  # fmt: skip
 

@@ -1,25 +1,36 @@
 """The losses: their names, formulas, and which last activation each belongs to."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from fastnet.activations import ACTIVATIONS
 from fastnet.kernels import codes
+from fastnet.validation import positive_number
 
 
 class Loss(NamedTuple):
-    """A loss as the kernels know it; `activation` is the only last activation it takes, or None for any."""
+    """A loss as the kernels know it; `activation` is the only last activation it takes, or None for any.
+
+    `output` is the code of what the kernels make of the last Z, if that is not the activation's own.
+    """
 
     code: int
     activation: str | None = None
+    output: int | None = None
 
 
 LOSSES = {
     "binary_crossentropy": Loss(codes.BINARY_CROSSENTROPY, "sigmoid"),
     "categorical_crossentropy": Loss(codes.CATEGORICAL_CROSSENTROPY, "softmax"),
     "mean_squared_error": Loss(codes.MEAN_SQUARED_ERROR),
+    "mean_absolute_error": Loss(codes.MEAN_ABSOLUTE_ERROR),
+    "huber": Loss(codes.HUBER),
+    "poisson": Loss(codes.POISSON, "linear", codes.EXPONENTIAL),
 }
-"""By name: -(1/m) sum (y log a + (1 - y) log(1 - a)); -(1/m) sum y log a; 1/(2m) sum (a - y)^2.
+"""By name: -(1/m) sum (y log a + (1 - y) log(1 - a)); -(1/m) sum y log a; 1/(2m) sum (a - y)^2; 1/m sum |a - y|; 1/m
+sum of (a - y)^2 / 2, but delta (|a - y| - delta / 2) where |a - y| exceeds delta; 1/m sum (a - y log a), a = e^z.
 
-The cross-entropies are computed from the logit z, not from a, and so are exact however certain the output."""
+The cross-entropies, and Poisson's, are computed from z, not from a, and so are exact however certain the output."""
 
 DEFAULT_LOSSES = {
     "sigmoid": "binary_crossentropy",
@@ -29,23 +40,63 @@ DEFAULT_LOSSES = {
 """The loss that `loss=None` stands for, by the last activation."""
 
 
-def loss_for(name: str | None, last_activation: str) -> str:
-    """Return the name of the loss, chosen by the last activation if `name` is None.
+@dataclass(frozen=True)
+class Huber:
+    """The loss "huber" with a delta of one's own: squared error up to there, absolute error beyond.
+
+    Source: Huber, Robust estimation of a location parameter, 1964.
+
+    Parameters
+    ----------
+    delta : float, default 1.0
+        Greater than zero, in the units of y.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If delta is not a positive, finite number.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delta", positive_number(self.delta, "delta"))
+
+
+def name_of(loss: str | Huber) -> str:
+    """Return the name of a loss."""
+    return "huber" if isinstance(loss, Huber) else loss
+
+
+def setting_of(loss: str | Huber) -> float:
+    """Return the number that the kernel of a loss reads: Huber's delta."""
+    return loss.delta if isinstance(loss, Huber) else 1.0
+
+
+def output_code(loss: str | Huber, last_activation: str) -> int:
+    """Return the code of the activation that makes A of the last layer's Z."""
+    output = LOSSES[name_of(loss)].output
+    return ACTIVATIONS[last_activation].code if output is None else output
+
+
+def loss_for(loss: Any, last_activation: str) -> str | Huber:
+    """Return the loss, chosen by the last activation if it is None.
 
     Raises
     ------
     ValueError
         If the name is unknown, the loss does not fit the activation, or there is nothing to choose by.
     """
-    if name is None:
+    if loss is None:
         if last_activation not in DEFAULT_LOSSES:
             raise ValueError(
                 f"loss=None cannot choose a loss for a last activation of {last_activation!r}: it does so for "
                 f"{', '.join(map(repr, DEFAULT_LOSSES))}. Pass loss='mean_squared_error', or change the activation."
             )
         return DEFAULT_LOSSES[last_activation]
-    if not isinstance(name, str) or name not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))} or None, not {name!r}.")
+    if not isinstance(loss, Huber) and (not isinstance(loss, str) or loss not in LOSSES):
+        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}, a Huber(delta) or None, not {loss!r}.")
+    name = name_of(loss)
     if last_activation == "softmax" and name != "categorical_crossentropy":
         raise ValueError(
             f"A last activation of 'softmax' needs loss 'categorical_crossentropy', not {name!r}. Change the loss, or "
@@ -57,4 +108,4 @@ def loss_for(name: str | None, last_activation: str) -> str:
             f"loss {name!r} needs a last activation of {needed!r}, but the last layer has {last_activation!r}. "
             f"Change that layer's activation, or use another loss, such as 'mean_squared_error'."
         )
-    return name
+    return loss  # type: ignore[no-any-return]

@@ -20,7 +20,7 @@ from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.kernels.plan import UNITS, B, W
 from fastnet.layers import Dense, checked_layers
-from fastnet.losses import LOSSES, loss_for
+from fastnet.losses import LOSSES, Huber, loss_for, name_of, output_code, setting_of
 from fastnet.optimizers import SGD, Optimizer
 from fastnet.prediction import Predictor
 from fastnet.progress import Progress
@@ -35,10 +35,11 @@ class Model(FixedSettings):
     ----------
     layers : sequence of Dense
         From the first hidden layer to the output; one layer alone is logistic or linear regression.
-    loss : str or None
-        "binary_crossentropy" (needs a sigmoid output), "categorical_crossentropy" (softmax) or "mean_squared_error"
-        (any other); None: by the last activation, sigmoid, softmax or linear.
-    optimizer : SGD, Adam or None
+    loss : str, Huber or None
+        "binary_crossentropy" (needs a sigmoid output), "categorical_crossentropy" (softmax), "poisson" (linear: Z is
+        then the logarithm of the mean, and A = e^Z), "mean_squared_error", "mean_absolute_error" or "huber" (any other
+        but softmax); None: by the last activation, sigmoid, softmax or linear.
+    optimizer : SGD, RMSprop, Adagrad, Adam, AdamW or None
         None: `SGD()`.
     l2 : float, default 0.0
         lambda, for all layers that do not set their own: J += lambda/(2m) * sum ||W||^2, m that of the batch.
@@ -58,7 +59,7 @@ class Model(FixedSettings):
     def __init__(
         self,
         layers: Sequence[Dense],
-        loss: str | None = None,
+        loss: str | Huber | None = None,
         optimizer: Optimizer | None = None,
         l2: float = 0.0,
         dtype: Any = "float32",
@@ -97,10 +98,11 @@ class Model(FixedSettings):
     @optimizer.setter
     def optimizer(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an SGD(learning_rate) or an Adam(learning_rate), not {optimizer!r}.")
-        for name, value in vars(optimizer).items():
+            raise TypeError(f"optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not {optimizer!r}.")
+        for name, value in optimizer.numbers.items():
             validation.in_range_of(self.dtype, value, name)
-        if type(optimizer) is not type(self.__dict__.get("_optimizer")):
+        before = self.__dict__.get("_optimizer")
+        if (type(optimizer), optimizer.n_moments) != (type(before), getattr(before, "n_moments", 0)):
             self._optimizer_state = None
         self._optimizer = optimizer
 
@@ -111,9 +113,13 @@ class Model(FixedSettings):
         n_features = validation.positive_integer(n_features, "n_features")
         network = Network(
             units=(n_features, *(layer.units for layer in self.layers)),
-            activations=tuple(ACTIVATIONS[layer.activation].code for layer in self.layers),
+            activations=(
+                *(ACTIVATIONS[layer.activation].code for layer in self.layers[:-1]),
+                output_code(self.loss, self.layers[-1].activation),
+            ),
             use_bias=tuple(layer.use_bias for layer in self.layers),
-            loss=LOSSES[self.loss].code,
+            loss=LOSSES[name_of(self.loss)].code,
+            loss_setting=setting_of(self.loss),
             l2=tuple(self.l2 if layer.l2 is None else layer.l2 for layer in self.layers),
             dtype=self.dtype,
         )
@@ -174,7 +180,7 @@ class Model(FixedSettings):
         """Check X and y together and return both as the kernels take them; `build` the model if it is not."""
         n_features = None if build and self._network is None else self._built().units[0]
         X = validation.examples(X, self.dtype, n_features)
-        y = validation.targets(y, self.dtype, X.shape, self.layers[-1].units, self.loss)
+        y = validation.targets(y, self.dtype, X.shape, self.layers[-1].units, name_of(self.loss))
         if self._network is None:
             self.build(X.shape[1])
         return X, y
@@ -282,7 +288,7 @@ class Model(FixedSettings):
         self._data(X, y, build=True)
         double = np.dtype(np.float64)
         X = validation.examples(X, double)
-        y = validation.targets(y, double, X.shape, self.layers[-1].units, self.loss)
+        y = validation.targets(y, double, X.shape, self.layers[-1].units, name_of(self.loss))
         network = self._built()._replace(dtype=double)
         errors = gradient_check.check_gradients(network, self._parameters.astype(double), X, y)
         return GradientReport(self._by_layer(errors))
@@ -351,7 +357,8 @@ class Model(FixedSettings):
         shuffle = bool(shuffle) and batch_size is not None
         self.history = History()
         network = self._built()
-        kernels = network.activations, network.loss, self.optimizer.code, self.dtype
+        clipped = self.optimizer.clip_norm is not None
+        kernels = network.activations, network.loss, self.optimizer.code, clipped, self.dtype
         if not is_loaded(*kernels):
             start = time.perf_counter()
             with progress.compiling():

@@ -1,55 +1,190 @@
-"""The optimizers: what to do with a gradient g of a batch."""
+"""The optimizers: what to do with a gradient g of a batch. Definitions and defaults are PyTorch's."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+
+import numpy as np
 
 from fastnet.kernels import codes
-from fastnet.validation import number_below_one, positive_number
+from fastnet.schedules import learning_rate_of
+from fastnet.validation import non_negative_number, number_below_one, positive_number
+
+LearningRate = float | Callable[[int], float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Optimizer:
-    """What all optimizers have: a learning rate, and what the kernels know of them.
+    """What all optimizers have: a learning rate, a limit for the gradient, and what the kernels know of them."""
 
-    `code` is theirs for the kind, `n_moments` how many vectors like the parameters it keeps.
-    """
-
-    code: ClassVar[int]
-    n_moments: ClassVar[int]
-
-    learning_rate: float
+    learning_rate: LearningRate
+    clip_norm: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "learning_rate", positive_number(self.learning_rate, "learning_rate"))
+        if not callable(self.learning_rate):
+            self._set(learning_rate=positive_number(self.learning_rate, "learning_rate"))
+        if self.clip_norm is not None:
+            self._set(clip_norm=positive_number(self.clip_norm, "clip_norm"))
+
+    def __repr__(self) -> str:
+        values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        values["clip_norm"] = values.pop("clip_norm")  # last, and only if it is set
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items() if value is not None)
+        return f"{type(self).__name__}({shown})"
+
+    def _set(self, **values: float | bool) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def code(self) -> int:
+        """The kernels' number for the rule."""
+        raise NotImplementedError
+
+    @property
+    def n_moments(self) -> int:
+        """How many vectors like the parameters it keeps."""
+        raise NotImplementedError
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The settings that are numbers, by name."""
+        values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, float)}
 
     @property
     def settings(self) -> tuple[float, ...]:
-        """The numbers that the kernels read, in the order of `kernels.codes`."""
-        return (self.learning_rate,)
+        """The numbers that the kernels read, in the order of `kernels.codes`; the rate is that of the first epoch."""
+        numbers = self.numbers
+        beta1 = numbers.get("beta1", numbers.get("momentum", 0.0))
+        beta2 = numbers.get("beta2", numbers.get("rho", 0.0))
+        rest = (numbers.get(name, 0.0) for name in ("epsilon", "weight_decay", "clip_norm"))
+        return (self.learning_rates(0, 1)[0], beta1, beta2, *rest)
+
+    def learning_rates(self, first_epoch: int, epochs: int) -> np.ndarray:
+        """Return the learning rate of each of some epochs, from 0 on; ValueError if one is not positive."""
+        if not callable(self.learning_rate):
+            return np.full(epochs, self.learning_rate)
+        return np.array([learning_rate_of(self.learning_rate, first_epoch + e) for e in range(epochs)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SGD(Optimizer):
-    """Gradient descent: p <- p - alpha g, on the batch at hand.
+    """Gradient descent: p <- p - alpha g, on the batch at hand; or with momentum.
+
+    With momentum mu: v <- mu v + g; p <- p - alpha v; or, as Nesterov has it, p <- p - alpha (g + mu v).
 
     Parameters
     ----------
-    learning_rate : float, default 0.01
-        alpha, greater than zero.
+    learning_rate : float or function, default 0.01
+        alpha, greater than zero; or a schedule, or any function of the epoch, counted from 0.
+    momentum : float, default 0.0
+        mu, at least 0 and less than 1.
+    nesterov : bool, default False
+        Needs momentum.
+    clip_norm : float or None
+        Scale the gradient of all parameters together down to this length where it is longer. None: never.
 
     Raises
     ------
     ValueError, TypeError
-        If the learning rate is not a positive, finite number.
+        If a setting is not a finite number in its range.
     """
 
-    code = codes.SGD
-    n_moments = 0
+    learning_rate: LearningRate = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
 
-    learning_rate: float = 0.01
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(momentum=number_below_one(self.momentum, "momentum"))
+        if not isinstance(self.nesterov, (bool, np.bool_)):
+            raise TypeError(f"nesterov must be True or False, not {self.nesterov!r}.")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=True needs a momentum greater than 0, such as momentum=0.9.")
+
+    @property
+    def code(self) -> int:
+        """The kernels' number for the rule."""
+        if self.momentum == 0:
+            return codes.SGD
+        return codes.NESTEROV if self.nesterov else codes.MOMENTUM
+
+    @property
+    def n_moments(self) -> int:
+        """How many vectors like the parameters it keeps."""
+        return 0 if self.momentum == 0 else 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
+class RMSprop(Optimizer):
+    """Steps scaled by a running mean of the squared gradient.
+
+    s <- rho s + (1 - rho) g^2; p <- p - alpha g / (sqrt(s) + epsilon).
+    Source: Hinton, Neural networks for machine learning, lecture 6, 2012.
+
+    Parameters
+    ----------
+    learning_rate : float or function, default 0.01
+        alpha, greater than zero; or a schedule, or any function of the epoch, counted from 0.
+    rho : float, default 0.99
+        What remains of the running mean after a step; at least 0 and less than 1. PyTorch calls it alpha.
+    epsilon : float, default 1e-8
+        Greater than zero.
+    clip_norm : float or None
+        Scale the gradient of all parameters together down to this length where it is longer. None: never.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is not a finite number in its range.
+    """
+
+    code = codes.RMSPROP  # type: ignore[assignment]
+    n_moments = 1  # type: ignore[assignment]
+
+    learning_rate: LearningRate = 0.01
+    rho: float = 0.99
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(rho=number_below_one(self.rho, "rho"), epsilon=positive_number(self.epsilon, "epsilon"))
+
+
+@dataclass(frozen=True, repr=False)
+class Adagrad(Optimizer):
+    """Steps scaled by the sum of all squared gradients so far.
+
+    s <- s + g^2; p <- p - alpha g / (sqrt(s) + epsilon).
+    Source: Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic optimization, 2011.
+
+    Parameters
+    ----------
+    learning_rate : float or function, default 0.01
+        alpha, greater than zero; or a schedule, or any function of the epoch, counted from 0.
+    epsilon : float, default 1e-10
+        Greater than zero.
+    clip_norm : float or None
+        Scale the gradient of all parameters together down to this length where it is longer. None: never.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is not a finite number in its range.
+    """
+
+    code = codes.ADAGRAD  # type: ignore[assignment]
+    n_moments = 1  # type: ignore[assignment]
+
+    learning_rate: LearningRate = 0.01
+    epsilon: float = 1e-10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(epsilon=positive_number(self.epsilon, "epsilon"))
+
+
+@dataclass(frozen=True, repr=False)
 class Adam(Optimizer):
     """Steps scaled by running means of the gradient and of its square.
 
@@ -59,12 +194,14 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default 0.001
-        alpha, greater than zero.
+    learning_rate : float or function, default 0.001
+        alpha, greater than zero; or a schedule, or any function of the epoch, counted from 0.
     beta1, beta2 : float, default 0.9 and 0.999
         What remains of the running means after a step; at least 0 and less than 1.
     epsilon : float, default 1e-8
         Greater than zero.
+    clip_norm : float or None
+        Scale the gradient of all parameters together down to this length where it is longer. None: never.
 
     Raises
     ------
@@ -72,21 +209,44 @@ class Adam(Optimizer):
         If a setting is not a finite number in its range.
     """
 
-    code = codes.ADAM
-    n_moments = 2
+    code = codes.ADAM  # type: ignore[assignment]
+    n_moments = 2  # type: ignore[assignment]
 
-    learning_rate: float = 0.001
+    learning_rate: LearningRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "beta1", number_below_one(self.beta1, "beta1"))
-        object.__setattr__(self, "beta2", number_below_one(self.beta2, "beta2"))
-        object.__setattr__(self, "epsilon", positive_number(self.epsilon, "epsilon"))
+        self._set(
+            beta1=number_below_one(self.beta1, "beta1"),
+            beta2=number_below_one(self.beta2, "beta2"),
+            epsilon=positive_number(self.epsilon, "epsilon"),
+        )
 
-    @property
-    def settings(self) -> tuple[float, ...]:
-        """The numbers that the kernels read, in the order of `kernels.codes`."""
-        return (self.learning_rate, self.beta1, self.beta2, self.epsilon)
+
+@dataclass(frozen=True, repr=False)
+class AdamW(Adam):
+    """Adam with weight decay beside the gradient, not in it: p <- (1 - alpha weight_decay) p before Adam's step.
+
+    Of all parameters, biases too. Source: Loshchilov and Hutter, Decoupled weight decay regularization, 2019.
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, epsilon, clip_norm
+        As Adam's.
+    weight_decay : float, default 0.01
+        At least 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is not a finite number in its range.
+    """
+
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(weight_decay=non_negative_number(self.weight_decay, "weight_decay"))

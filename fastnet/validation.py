@@ -39,14 +39,24 @@ def float_dtype(dtype: Any) -> np.dtype:
 
 def positive_integer(value: Any, name: str) -> int:
     """Return `value` as an int of at least 1; TypeError for anything but an integer, ValueError below 1."""
+    return integer_from(1, value, name)
+
+
+def non_negative_integer(value: Any, name: str) -> int:
+    """Return `value` as an int of at least 0; TypeError for anything but an integer, ValueError below 0."""
+    return integer_from(0, value, name)
+
+
+def integer_from(least: int, value: Any, name: str) -> int:
+    """Return `value` as an int of at least `least`; TypeError or ValueError otherwise."""
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be an integer of at least 1, not {value!r}.")
-    if number < 1:
-        raise ValueError(f"{name} must be at least 1, not {number}.")
+        raise TypeError(f"{name} must be an integer of at least {least}, not {value!r}.")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, not {number}.")
     return number
 
 
@@ -192,6 +202,10 @@ def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, l
             "y",
             "{} outside [0, 1]",
             "binary_crossentropy takes labels 0 and 1, or probabilities; for -1 and 1 pass (y + 1) / 2.",
+        )
+    elif loss == "poisson":
+        refuse(
+            checked, checked < 0, "y", "negative {}", "Poisson's distribution is one of counts: they are at least 0."
         )
     elif indices:
         refuse(

@@ -118,6 +118,22 @@ def squared_error_cost(A: np.ndarray, Y: np.ndarray) -> float:
     return float(np.sum((A - Y) ** 2) / (2 * Y.shape[1]))
 
 
+def absolute_error_cost(A: np.ndarray, Y: np.ndarray) -> float:
+    """Return 1/m sum |A - Y|."""
+    return float(np.sum(np.abs(A - Y)) / Y.shape[1])
+
+
+def huber_cost(A: np.ndarray, Y: np.ndarray, delta: float = 1.0) -> float:
+    """Return 1/m sum of (A - Y)^2 / 2, or delta (|A - Y| - delta/2) where |A - Y| exceeds delta."""
+    d = np.abs(A - Y)
+    return float(np.sum(np.where(d <= delta, d**2 / 2, delta * (d - delta / 2))) / Y.shape[1])
+
+
+def poisson_cost(Z: np.ndarray, Y: np.ndarray) -> float:
+    """Return 1/m sum (A - Y log A) for A = e^Z."""
+    return float(np.sum(np.exp(Z) - Y * Z) / Y.shape[1])
+
+
 def compute_cost(caches: list[Cache], Y: np.ndarray, parameters: Parameters, loss: str, l2: float = 0.0) -> float:
     """Return J: the loss, averaged over the examples, and lambda/(2m) times the sum of all W squared."""
     m = Y.shape[1]
@@ -126,6 +142,12 @@ def compute_cost(caches: list[Cache], Y: np.ndarray, parameters: Parameters, los
         cost = cross_entropy_cost(Z, Y)
     elif loss == "categorical_crossentropy":
         cost = categorical_cross_entropy_cost(Z, Y)
+    elif loss == "mean_absolute_error":
+        cost = absolute_error_cost(A, Y)
+    elif loss == "huber":
+        cost = huber_cost(A, Y)
+    elif loss == "poisson":
+        cost = poisson_cost(Z, Y)
     else:
         cost = squared_error_cost(A, Y)
     if l2:
@@ -158,8 +180,17 @@ def activation_backward(dA: np.ndarray, cache: Cache, name: str) -> np.ndarray:
 
 
 def output_gradient(caches: list[Cache], Y: np.ndarray, activations: list[str], loss: str) -> np.ndarray:
-    """Return dZ of the last layer: A - Y for sigmoid or softmax with cross-entropy, else (A - Y) * g'(Z)."""
+    """Return dZ of the last layer: A - Y for sigmoid or softmax with cross-entropy and e^Z with Poisson's loss.
+
+    Else dA * g'(Z), where dA is A - Y; its sign, for the absolute error; cut off at -1 and 1, for Huber's.
+    """
+    if loss == "poisson":
+        return np.exp(caches[-1][3]) - Y
     difference = caches[-1][4] - Y
+    if loss == "mean_absolute_error":
+        difference = np.sign(difference)
+    if loss == "huber":
+        difference = np.clip(difference, -1, 1)
     if loss in ("binary_crossentropy", "categorical_crossentropy"):
         return difference
     return activation_backward(difference, caches[-1], activations[-1])
@@ -181,15 +212,48 @@ def backward(caches: list[Cache], Y: np.ndarray, activations: list[str], loss: s
 
 
 class SGD:
-    """Gradient descent: p <- p - alpha dp."""
+    """Gradient descent: v <- mu v + dp; p <- p - alpha v; Nesterov: p <- p - alpha (dp + mu v)."""
 
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
+    def __init__(self, learning_rate: float, momentum: float = 0.0, nesterov: bool = False) -> None:
+        self.learning_rate, self.momentum, self.nesterov = learning_rate, momentum, nesterov
+        self.v: Parameters = {}
 
     def update(self, parameters: Parameters, gradients: Parameters) -> None:
         """Take one step, in place."""
         for name, p in parameters.items():
-            p -= self.learning_rate * gradients[f"d{name}"]
+            g = gradients[f"d{name}"]
+            self.v[name] = v = self.momentum * self.v.get(name, 0) + g
+            p -= self.learning_rate * (g + self.momentum * v if self.nesterov else v)
+
+
+class RMSprop:
+    """s <- rho s + (1 - rho) dp^2; p <- p - alpha dp / (sqrt(s) + epsilon). Hinton, lecture 6, 2012."""
+
+    def __init__(self, learning_rate: float, rho: float = 0.99, epsilon: float = 1e-8) -> None:
+        self.learning_rate, self.rho, self.epsilon = learning_rate, rho, epsilon
+        self.s: Parameters = {}
+
+    def update(self, parameters: Parameters, gradients: Parameters) -> None:
+        """Take one step, in place."""
+        for name, p in parameters.items():
+            g = gradients[f"d{name}"]
+            self.s[name] = self.rho * self.s.get(name, 0) + (1 - self.rho) * g**2
+            p -= self.learning_rate * g / (np.sqrt(self.s[name]) + self.epsilon)
+
+
+class Adagrad:
+    """s <- s + dp^2; p <- p - alpha dp / (sqrt(s) + epsilon). Duchi, Hazan and Singer, 2011."""
+
+    def __init__(self, learning_rate: float, epsilon: float = 1e-10) -> None:
+        self.learning_rate, self.epsilon = learning_rate, epsilon
+        self.s: Parameters = {}
+
+    def update(self, parameters: Parameters, gradients: Parameters) -> None:
+        """Take one step, in place."""
+        for name, p in parameters.items():
+            g = gradients[f"d{name}"]
+            self.s[name] = self.s.get(name, 0) + g**2
+            p -= self.learning_rate * g / (np.sqrt(self.s[name]) + self.epsilon)
 
 
 class Adam:
@@ -215,7 +279,30 @@ class Adam:
             p -= self.learning_rate * m_unbiased / (np.sqrt(v_unbiased) + self.epsilon)
 
 
-Optimizer = SGD | Adam
+class AdamW(Adam):
+    """Adam after p <- (1 - alpha decay) p. Loshchilov and Hutter, Decoupled weight decay regularization, 2019."""
+
+    def __init__(
+        self, learning_rate: float, beta1: float, beta2: float, epsilon: float, weight_decay: float = 0.01
+    ) -> None:
+        super().__init__(learning_rate, beta1, beta2, epsilon)
+        self.weight_decay = weight_decay
+
+    def update(self, parameters: Parameters, gradients: Parameters) -> None:
+        """Take one step, in place."""
+        for p in parameters.values():
+            p *= 1 - self.learning_rate * self.weight_decay
+        super().update(parameters, gradients)
+
+
+def clip(gradients: Parameters, clip_norm: float) -> None:
+    """Scale all gradients, together one vector, down to that length if they are longer, in place; as PyTorch does."""
+    norm = np.sqrt(sum(np.sum(g**2) for g in gradients.values()))
+    for g in gradients.values():
+        g *= min(1.0, clip_norm / (norm + 1e-6))
+
+
+Optimizer = SGD | RMSprop | Adagrad | Adam
 
 
 def step(
@@ -226,11 +313,15 @@ def step(
     loss: str,
     optimizer: Optimizer,
     l2: float = 0.0,
+    clip_norm: float | None = None,
 ) -> float:
     """Update the parameters once, in place; return the cost before."""
     _, caches = forward(X, parameters, activations)
     cost = compute_cost(caches, Y, parameters, loss, l2)
-    optimizer.update(parameters, backward(caches, Y, activations, loss, l2))
+    gradients = backward(caches, Y, activations, loss, l2)
+    if clip_norm is not None:
+        clip(gradients, clip_norm)
+    optimizer.update(parameters, gradients)
     return cost
 
 

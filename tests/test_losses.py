@@ -1,5 +1,6 @@
 """The loss kernels against the reference and, for extreme logits, against mpmath."""
 
+import re
 from itertools import permutations
 
 import mpmath
@@ -9,7 +10,19 @@ import reference
 from bounds import DTYPES, TEN_BATCHES, Guarded, assert_within
 from compiled import from_python
 
-from fastnet.kernels.losses import binary_crossentropy, categorical_crossentropy, mean_squared_error, softmax
+from fastnet import Dense, Huber, Model
+from fastnet.kernels import codes
+from fastnet.kernels.losses import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    huber,
+    mean_absolute_error,
+    mean_squared_error,
+    poisson,
+    softmax,
+)
+
+NO_SETTINGS = np.zeros(codes.SETTINGS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -19,7 +32,7 @@ def test_binary_crossentropy(dtype):
         Z, Y = (rng.standard_normal(n) * 5).astype(dtype), rng.random(n).astype(dtype)
         A, dZ, terms = Guarded(n, dtype), Guarded(n, dtype), Guarded(n, dtype)
         A.inside[:] = Z
-        from_python(binary_crossentropy)(A.inside, Y, dZ.inside, terms.inside)
+        from_python(binary_crossentropy)(A.inside, Y, dZ.inside, terms.inside, NO_SETTINGS)
         z, y = Z.astype(float), Y.astype(float)
         a = reference.sigmoid(z)
         assert_within(A.inside, a, a, 1)
@@ -36,7 +49,7 @@ def test_binary_crossentropy_is_exact_for_any_logit(z, dtype):
     for y in (0.0, 0.25, 1.0):
         Z, dZ, terms = np.array([z], dtype), np.full(1, np.nan, dtype), np.full(1, np.nan, dtype)
         logit = mpmath.mpf(float(Z[0]))
-        from_python(binary_crossentropy)(Z, np.array([y], dtype), dZ, terms)
+        from_python(binary_crossentropy)(Z, np.array([y], dtype), dZ, terms, NO_SETTINGS)
         with mpmath.workprec(200):
             exact = max(logit, 0) - logit * y + mpmath.log1p(mpmath.exp(-abs(logit)))
             a = 1 / (1 + mpmath.exp(-logit))
@@ -50,12 +63,96 @@ def test_mean_squared_error(dtype):
         rng = np.random.default_rng(n)
         A, Y = rng.standard_normal(n).astype(dtype), rng.standard_normal(n).astype(dtype)
         dA, terms = Guarded(n, dtype), Guarded(n, dtype)
-        from_python(mean_squared_error)(A, Y, dA.inside, terms.inside)
+        from_python(mean_squared_error)(A, Y, dA.inside, terms.inside, NO_SETTINGS)
         difference = A.astype(float) - Y
         assert_within(dA.inside, difference, np.abs(difference), 1)
         assert_within(terms.inside, difference**2 / 2, difference**2 / 2, 1)
         dA.assert_guards()
         terms.assert_guards()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("delta", [1e-3, 0.7, 1e3])
+def test_mean_absolute_error_and_huber(delta, dtype):
+    settings = NO_SETTINGS.copy()
+    settings[codes.OF_LOSS] = delta
+    for n in TEN_BATCHES:
+        rng = np.random.default_rng(n)
+        A, Y = rng.standard_normal(n).astype(dtype), rng.standard_normal(n).astype(dtype)
+        A[n // 2] = Y[n // 2]
+        for kernel in (mean_absolute_error, huber):
+            dA, terms = Guarded(n, dtype), Guarded(n, dtype)
+            from_python(kernel)(A, Y, dA.inside, terms.inside, settings)
+            d = A.astype(float) - Y
+            size = np.abs(d)
+            if kernel is huber:
+                gradient = np.clip(d, -delta, delta)
+                exact = np.where(size <= delta, d**2 / 2, delta * (size - delta / 2))
+            else:
+                gradient, exact = np.sign(d), size
+            assert_within(dA.inside, gradient, np.abs(gradient), 1)
+            assert_within(terms.inside, exact, 2 * exact, 1)
+            dA.assert_guards()
+            terms.assert_guards()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("z", [0.0, 1e-30, 1.0, -1.0, 30.0, -30.0, 80.0, -80.0, -1e30])
+def test_poisson_is_exact_for_any_logarithm(z, dtype):
+    smallest = float(np.finfo(dtype).tiny) / np.finfo(dtype).eps
+    for y in (0.0, 1.0, 17.0):
+        Z, dZ, terms = np.array([z], dtype), np.full(1, np.nan, dtype), np.full(1, np.nan, dtype)
+        log_mean = mpmath.mpf(float(Z[0]))
+        from_python(poisson)(Z, np.array([y], dtype), dZ, terms, NO_SETTINGS)
+        with mpmath.workprec(200):
+            a = mpmath.exp(log_mean)
+            assert_within(Z, np.array([float(a)]), float(a) + smallest, 1)
+            assert_within(terms, np.array([float(a - y * log_mean)]), float(a + y * abs(log_mean)) + smallest, 1)
+            assert_within(dZ, np.array([float(a - y)]), float(a) + y + smallest, 1)
+
+
+LOSSES_OF_REGRESSION = [
+    ("mean_absolute_error", reference.absolute_error_cost),
+    ("huber", reference.huber_cost),
+    (Huber(0.3), lambda A, Y: reference.huber_cost(A, Y, 0.3)),
+    ("poisson", lambda A, Y: reference.poisson_cost(np.log(A), Y)),
+]
+
+
+@pytest.mark.parametrize(("loss", "cost"), LOSSES_OF_REGRESSION)
+def test_the_losses_of_regression_through_the_model(loss, cost):
+    """Their costs and gradients, the mean that a Poisson model predicts, and that they learn."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3))
+    counts = rng.poisson(np.exp(0.5 * X[:, 0] + 0.3)).astype(float)
+    model = Model([Dense(5, "tanh"), Dense(1)], loss=loss, dtype="float64", seed=0)
+    model.build(3)
+    before = cost(model.forward(X).T, counts[None])
+    np.testing.assert_allclose(model.cost(X, counts), before, rtol=1e-12)
+    assert model.check_gradients(X[:20], counts[:20]).ok
+    model.fit(X, counts, epochs=50, verbose=False)
+    assert model.cost(X, counts) < before - 0.02
+    np.testing.assert_array_equal(model.predict(X), model.forward(X)[:, 0])
+    if loss == "poisson":
+        assert (model.predict(X) > 0).all()
+        assert abs(model.predict(X).mean() / counts.mean() - 1) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Huber(0), "delta must be a finite number greater than 0, not 0."),
+        (lambda: Model([Dense(1, "relu")], loss="poisson"), "loss 'poisson' needs a last activation of 'linear'"),
+        (lambda: Model([Dense(1)], loss="hubber"), "loss must be one of 'binary_crossentropy', "),
+        (
+            lambda: Model([Dense(1)], loss="poisson").fit([[1.0]], [-1.0]),
+            "y has 1 negative value; the first is y[0] = -1.0. ",
+        ),
+    ],
+)
+def test_bad_losses(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
 
 
 CLASSES = (2, 3, 7, 17, 65)

@@ -16,9 +16,10 @@ from compiled import make_model, random_classes, random_data, raw_run, start_onl
 from conftest import JIT_DISABLED
 
 import fastnet
-from fastnet import SGD, Adam, TrainingDivergedError, engine, threads
+from fastnet import SGD, Adagrad, Adam, RMSprop, TrainingDivergedError, engine, threads
 from fastnet.engine import Run, Team, team_for
 from fastnet.kernels import plan
+from fastnet.optimizers import Optimizer
 
 ROOT = Path(__file__).parent.parent
 CORES = 3 if JIT_DISABLED else 7
@@ -67,7 +68,7 @@ class Case(NamedTuple):
     m: int
     batch_size: int | None
     epochs: int = 2
-    optimizer: SGD | Adam = SGD(0.05)
+    optimizer: Optimizer = SGD(0.05)
     l2: float = 0.0
     by_chunks: bool = False
     use_bias: bool = True
@@ -90,6 +91,11 @@ CASES = {
     "batches smaller than a team": Case((5, 7, 1), ("tanh", "sigmoid"), 40, 3),
     "Adam, softmax": Case((20, 33, 10), ("relu", "softmax"), 209, 50, optimizer=Adam(0.01), l2=0.1),
     "Adam, no bias": Case((20, 33, 10), ("tanh", "softmax"), 209, 50, optimizer=Adam(0.01), use_bias=False),
+    "Nesterov, clipped, L2": Case(
+        (30, 65, 33, 1), ("relu", "relu", "sigmoid"), 209, 64, 3, SGD(0.05, 0.9, True, clip_norm=0.1), l2=0.7
+    ),
+    "RMSprop, clipped": Case((20, 33, 10), ("relu", "softmax"), 209, 50, optimizer=RMSprop(0.01, clip_norm=0.5)),
+    "Adagrad": Case((20, 33, 10), ("relu", "softmax"), 209, 50, optimizer=Adagrad(0.01)),
     "one chunk for all epochs": Case((20, 33, 1), ("tanh", "linear"), 200, None, 5, optimizer=Adam(0.01)),
     "several chunks": Case((7, 17, 1), ("tanh", "sigmoid"), 3 * CHUNK - 20, None, l2=0.3),
     "by chunks": Case((3, 17, 1), ("tanh", "linear"), LONG, None, l2=0.3, by_chunks=True),

@@ -6,6 +6,7 @@ import scipy.sparse
 from compiled import make_model, random_data
 
 from fastnet import SGD, Dense, Model, Normal, NotFittedError
+from fastnet.losses import LOSSES
 
 X, Y = random_data(6, 4)
 
@@ -215,7 +216,7 @@ def test_settings_are_fixed():
         model.l2 = 3
     with pytest.raises(AttributeError, match="activation of a Dense is fixed"):
         model.layers[0].activation = "tanh"
-    with pytest.raises(TypeError, match="optimizer must be an SGD"):
+    with pytest.raises(TypeError, match="optimizer must be one of fastnet's"):
         model.optimizer = "adam"
     assert model.optimizer == SGD(0.1)
     assert model.layers[0].activation == "sigmoid"
@@ -264,7 +265,7 @@ def test_bad_settings_of_fit(settings, kind, message):
 
 
 ACTIVATION_NAMES = "'linear', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'softmax'"
-LOSS_NAMES = "'binary_crossentropy', 'categorical_crossentropy', 'mean_squared_error'"
+LOSS_NAMES = ", ".join(map(repr, LOSSES))
 CONSTRUCTORS = [
     (lambda: Dense(0), ValueError, "units must be at least 1, not 0."),
     (lambda: Dense(-2), ValueError, "units must be at least 1, not -2."),
@@ -315,12 +316,12 @@ CONSTRUCTORS = [
     (
         lambda: Model([Dense(1)], loss="hinge"),
         ValueError,
-        f"loss must be one of {LOSS_NAMES} or None, not 'hinge'.",
+        f"loss must be one of {LOSS_NAMES}, a Huber(delta) or None, not 'hinge'.",
     ),
     (
         lambda: Model([Dense(1)], optimizer="adam"),
         TypeError,
-        "optimizer must be an SGD(learning_rate) or an Adam(learning_rate), not 'adam'.",
+        "optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not 'adam'.",
     ),
     (lambda: Model([Dense(1)], l2=-0.1), ValueError, "l2 must be a finite number of at least 0, not -0.1."),
     (lambda: Model([Dense(1)], dtype="float16"), ValueError, "dtype must be 'float32' or 'float64', not 'float16'."),
@@ -328,7 +329,7 @@ CONSTRUCTORS = [
     (
         lambda: Model([Dense(1)], loss=["x"]),
         ValueError,
-        f"loss must be one of {LOSS_NAMES} or None, not ['x'].",
+        f"loss must be one of {LOSS_NAMES}, a Huber(delta) or None, not ['x'].",
     ),
     (
         lambda: Model([Dense(1)], optimizer=SGD(1e-50)),

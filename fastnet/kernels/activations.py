@@ -8,8 +8,8 @@ line in each table.
 from collections.abc import Callable
 from typing import Any
 
-from fastnet.kernels.codes import LEAKY_RELU, RELU, SIGMOID, SOFTMAX, TANH
-from fastnet.kernels.elementary import sigmoid, tanh
+from fastnet.kernels.codes import EXPONENTIAL, LEAKY_RELU, RELU, SIGMOID, SOFTMAX, TANH
+from fastnet.kernels.elementary import exp, sigmoid, tanh
 from fastnet.kernels.jit import kernel
 from fastnet.kernels.losses import softmax
 from fastnet.kernels.parts import activation_signature, chosen_from, derivative_signature
@@ -56,7 +56,7 @@ def back_through_leaky_relu(da: Any, a: Any) -> Any:
     return da if a > T(0) else T(LEAKY_SLOPE) * da
 
 
-value = chosen_from({SIGMOID: sigmoid, TANH: tanh, RELU: relu, LEAKY_RELU: leaky_relu})
+value = chosen_from({SIGMOID: sigmoid, TANH: tanh, RELU: relu, LEAKY_RELU: leaky_relu, EXPONENTIAL: exp})
 back_through = chosen_from(
     {
         SIGMOID: back_through_sigmoid,

@@ -10,12 +10,16 @@ TANH = 2
 RELU = 3
 LEAKY_RELU = 4
 SOFTMAX = 5
+EXPONENTIAL = 6
 
 BINARY_CROSSENTROPY = 0
 MEAN_SQUARED_ERROR = 1
 CATEGORICAL_CROSSENTROPY = 2
+MEAN_ABSOLUTE_ERROR = 3
+HUBER = 4
+POISSON = 5
 
-FROM_Z = (BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY)
+FROM_Z = (BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, POISSON)
 """The losses that are one with the last activation: they go from Z to dZ of the last layer; others from A to dA."""
 
 # What `epochs.train` does with each batch: its cost alone; cost and gradient; cost, gradient and an update.
@@ -23,9 +27,14 @@ COST = 0
 GRADIENT = 1
 SGD = 2
 ADAM = 3
+MOMENTUM = 4
+NESTEROV = 5
+RMSPROP = 6
+ADAGRAD = 7
+UPDATES = (GRADIENT, SGD, ADAM, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD)
 
-LEARNING_RATE, BETA1, BETA2, EPSILON, SETTINGS = range(5)
-"""Entries of an optimizer's settings, and their number."""
+LEARNING_RATE, BETA1, BETA2, EPSILON, WEIGHT_DECAY, CLIP_NORM, OF_LOSS, SETTINGS = range(8)
+"""Entries of the settings, and their number: an optimizer's, and that of the loss (Huber's delta)."""
 
 # What `epochs.train` leaves in position[STATUS].
 RUNNING = 0

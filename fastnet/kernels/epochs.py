@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnet.kernels.codes import BETA1, BETA2, COST, COST_NOT_FINITE, PARAMETERS_NOT_FINITE, SGD
+from fastnet.kernels.codes import (
+    BETA1,
+    BETA2,
+    CLIP_NORM,
+    COST,
+    COST_NOT_FINITE,
+    LEARNING_RATE,
+    PARAMETERS_NOT_FINITE,
+    SGD,
+)
+from fastnet.kernels.dense import ordered_sum
 from fastnet.kernels.loading import load_examples, load_targets, shuffle
 from fastnet.kernels.network import (
     add_partial_gradients,
@@ -21,7 +31,7 @@ from fastnet.kernels.network import (
     sum_of_costs,
     weight_gradient_in_passing,
 )
-from fastnet.kernels.parts import call_backward, call_forward, call_gradients
+from fastnet.kernels.parts import NONE, call_backward, call_forward, call_gradients
 from fastnet.kernels.plan import BACKWARD, BY_ROWS, CHUNK, FORWARD, GRADIENTS, PADDING, TEMPORARY
 from fastnet.kernels.team import meet, share
 from fastnet.kernels.updates import l2_cost
@@ -40,18 +50,20 @@ def make_train(source_digest: str) -> Callable[..., None]:
     """Make the entry point `train`; its docstring tells what it does."""
 
     def train(
-        plan: Any, mode: int, update: int, batch_size: int, shuffled: bool, key: int, first_epoch: int, chunks: int,
-        settings: Any, l2: Any, X: Any, targets: Any, order: Any, position: Any, totals: Any, costs: Any,
-        parameters: Any, gradient: Any, partials: Any, moments: Any, powers: Any, S: Any,
+        plan: Any, mode: int, update: int, finish: int, batch_size: int, shuffled: bool, key: int, first_epoch: int,
+        chunks: int, settings: Any, rates: Any, l2: Any, X: Any, targets: Any, order: Any, position: Any, totals: Any,
+        costs: Any, parameters: Any, gradient: Any, partials: Any, moments: Any, powers: Any, S: Any,
         member: int, members: int, by_chunks: bool, team: Any,
     ) -> None:  # fmt: skip
         """Work through up to `chunks` chunks of examples, in len(costs) epochs over X (m, n_x) and targets (m, n_L).
 
         `mode` says what a batch is for: its COST, its GRADIENT as well, or a step of an optimizer; `update` is the
-        address of what that does, with the optimizer's `settings`, `moments` and `powers` (see `updates.py`). Examples
-        go in `order` (m,), which is drawn anew for each epoch e from (key, first_epoch + e) when `shuffled`. Progress
-        is kept in `position` and `totals`, so the next call goes on where this one stopped; costs[e] receives the mean
-        over epoch e of the cost before each update, weighted by the size of the batch. `l2` (L + 1,) holds lambda.
+        address of what that does, with the optimizer's `settings`, `moments` and `powers` (see `updates.py`). With the
+        address of what finishes a gradient in `finish`, that goes before, and the gradient is clipped to a norm.
+        rates[e] is the learning rate of epoch e. Examples go in `order` (m,), which is drawn anew for each epoch e from
+        (key, first_epoch + e) when `shuffled`. Progress is kept in `position` and `totals`, so the next call goes on
+        where this one stopped; costs[e] receives the mean over epoch e of the cost before each update, weighted by the
+        size of the batch. `l2` (L + 1,) holds lambda.
 
         All `members` of a team call this, each with its number; member 0 returns after `chunks` chunks, the others
         wait for it to come again until the team is stopped. S holds a scratch vector in its first row or, if each
@@ -75,6 +87,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
                 if position[EPOCH] == costs.shape[0]:
                     return
                 position[CHUNKS_LEFT] = chunks
+                settings[LEARNING_RATE] = rates[position[EPOCH]]
                 if position[EXAMPLE] == 0 and shuffled:
                     shuffle(order, key, first_epoch + position[EPOCH])
             if not meet(team, members):
@@ -98,7 +111,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
                 for here in range(first, last, step):
                     there = min(last, here + step)
                     call_forward(plan[0, FORWARD], plan, here, there, m_mine, parameters, scratch, head)
-                    loss_of_examples(plan, here, there, scratch)
+                    loss_of_examples(plan, here, there, scratch, settings)
                     if mode != COST:
                         call_backward(plan[0, BACKWARD], plan, here, there, parameters, scratch, head)
                     if in_passing:
@@ -143,10 +156,20 @@ def make_train(source_digest: str) -> Callable[..., None]:
                         return
                 if ends_batch:
                     power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
-                    good = finish_share(
-                        plan, update, m_batch, member, members, l2, settings, power1, power2, parameters, gradient,
-                        moments,
-                    )  # fmt: skip
+                    per_example = penalty = 1.0 / m_batch
+                    address, good = update if finish == NONE else finish, True
+                    while address != NONE:
+                        good = finish_share(
+                            plan, address, per_example, penalty, member, members, l2, settings, power1, power2,
+                            parameters, gradient, moments,
+                        )  # fmt: skip
+                        if address == update:
+                            address = NONE
+                        else:  # clip the finished gradient, of which every member finds the same norm
+                            if not meet(team, members):
+                                return
+                            norm = np.sqrt(ordered_sum(gradient, 0, parameters.shape[0], True))
+                            address, per_example, penalty = update, min(1.0, settings[CLIP_NORM] / (norm + 1e-6)), 0.0
                     if not good:
                         position[BAD_PARAMETERS] = 1
             if not meet(team, members):
@@ -176,8 +199,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
         matrix = types.Array(T, 2, "C", readonly=True)
         plan = types.Array(i, 2, "C")
         return (
-            plan, i, i, i, yes, i, i, i,
-            floats, floats, matrix, matrix, integers, integers, floats, floats,
+            plan, i, i, i, i, yes, i, i, i,
+            floats, floats, floats, matrix, matrix, integers, integers, floats, floats,
             vector, vector, rows, vector, floats, rows,
             i, i, yes, integers,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastnet.kernels.activations import make_activation, make_derivative
-from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, LINEAR
+from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, LINEAR
 from fastnet.kernels.losses import make_loss
 from fastnet.kernels.network import make_backward_pass, make_forward_pass, make_gradients
 from fastnet.kernels.parts import NONE, address_of
@@ -33,6 +33,7 @@ def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, dty
             row[DIFFERENTIATE] = address_of(make_derivative, dtype, code)
 
 
-def update_address(mode: int, dtype: np.dtype) -> int:
-    """Return the address of the update that a mode of `train` names."""
-    return NONE if mode == COST else address_of(make_update, dtype, mode)
+def update_addresses(mode: int, clipped: bool, dtype: np.dtype) -> tuple[int, int]:
+    """Return the addresses of the update that a mode of `train` names, and of what finishes the gradient before it."""
+    finish = address_of(make_update, dtype, GRADIENT) if clipped else NONE
+    return NONE if mode == COST else address_of(make_update, dtype, mode), finish

@@ -1,5 +1,7 @@
 """Losses over a block: the cost of each example, and the gradient dZ or dA it sends back.
 
+One more is a function and a line in the table; its setting, if it has one, stands at OF_LOSS.
+
 The cross-entropies are computed from the logit z, never from a clipped probability, so they are exact for any z, and
 their gradient with respect to z is simply a - y. Softmax stands here since it shares their exponentials.
 """
@@ -7,14 +9,22 @@ their gradient with respect to z is simply a - y. Softmax stands here since it s
 from collections.abc import Callable
 from typing import Any
 
-from fastnet.kernels.codes import BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, MEAN_SQUARED_ERROR
+from fastnet.kernels.codes import (
+    BINARY_CROSSENTROPY,
+    CATEGORICAL_CROSSENTROPY,
+    HUBER,
+    MEAN_ABSOLUTE_ERROR,
+    MEAN_SQUARED_ERROR,
+    OF_LOSS,
+    POISSON,
+)
 from fastnet.kernels.elementary import exp, log1p, log1p_of_sum
 from fastnet.kernels.jit import kernel
 from fastnet.kernels.parts import chosen_from, loss_signature
 
 
 @kernel
-def binary_crossentropy(Z: Any, Y: Any, dZ: Any, terms: Any) -> None:
+def binary_crossentropy(Z: Any, Y: Any, dZ: Any, terms: Any, settings: Any) -> None:
     """Z <- A = sigmoid(Z); dZ <- A - Y; terms <- -(Y log A + (1 - Y) log(1 - A)). All are (n,), contiguous.
 
     In logits the loss is max(z, 0) - z y + log(1 + e^-|z|), and the sigmoid comes from the same e^-|z|.
@@ -31,13 +41,53 @@ def binary_crossentropy(Z: Any, Y: Any, dZ: Any, terms: Any) -> None:
 
 
 @kernel
-def mean_squared_error(A: Any, Y: Any, dA: Any, terms: Any) -> None:
+def mean_squared_error(A: Any, Y: Any, dA: Any, terms: Any, settings: Any) -> None:
     """DA <- A - Y; terms <- (A - Y)^2 / 2. All are (n,), contiguous."""
     T = A.dtype.type
     for e in range(A.shape[0]):
         difference = A[e] - Y[e]
         dA[e] = difference
         terms[e] = T(0.5) * difference * difference
+
+
+@kernel
+def mean_absolute_error(A: Any, Y: Any, dA: Any, terms: Any, settings: Any) -> None:
+    """DA <- sign(A - Y), 0 where they are equal; terms <- |A - Y|. All are (n,), contiguous."""
+    T = A.dtype.type
+    for e in range(A.shape[0]):
+        difference = A[e] - Y[e]
+        dA[e] = T(1) if difference > T(0) else T(-1) if difference < T(0) else T(0)
+        terms[e] = abs(difference)
+
+
+@kernel
+def huber(A: Any, Y: Any, dA: Any, terms: Any, settings: Any) -> None:
+    """DA <- A - Y, cut off at -delta and delta; terms <- its square / 2 up to there, then a straight line.
+
+    (A - Y)^2 / 2 where |A - Y| <= delta, and delta (|A - Y| - delta / 2) beyond. All are (n,), contiguous.
+    Huber, Robust estimation of a location parameter, 1964.
+    """
+    T = A.dtype.type
+    delta = T(settings[OF_LOSS])
+    for e in range(A.shape[0]):
+        difference = A[e] - Y[e]
+        cut = delta if difference > delta else -delta if difference < -delta else difference
+        dA[e] = cut
+        terms[e] = abs(cut) * (abs(difference) - T(0.5) * abs(cut))
+
+
+@kernel
+def poisson(Z: Any, Y: Any, dZ: Any, terms: Any, settings: Any) -> None:
+    """Z <- A = e^Z; dZ <- A - Y; terms <- A - Y Z. All are (n,), contiguous.
+
+    The negative logarithm of Poisson's probability of Y, its mean A, without the term log(Y!) of Y alone.
+    """
+    for e in range(Z.shape[0]):
+        z, y = Z[e], Y[e]
+        a = exp(z)
+        terms[e] = a - y * z
+        dZ[e] = a - y
+        Z[e] = a
 
 
 @kernel
@@ -87,21 +137,29 @@ def first_largest(n: int, S: Any, z: int, stride: int) -> int:
     return largest
 
 
-loss_of_row = chosen_from({BINARY_CROSSENTROPY: binary_crossentropy, MEAN_SQUARED_ERROR: mean_squared_error})
+loss_of_row = chosen_from(
+    {
+        BINARY_CROSSENTROPY: binary_crossentropy,
+        MEAN_SQUARED_ERROR: mean_squared_error,
+        MEAN_ABSOLUTE_ERROR: mean_absolute_error,
+        HUBER: huber,
+        POISSON: poisson,
+    }
+)
 
 
 def make_loss(source_digest: str, code: int) -> Callable[..., None]:
     """Make a loss over some columns of a block: Z or A, Y, dZ or dA, and the terms of the cost, at offsets in S."""
 
-    def by_unit(n: int, columns: int, S: Any, z: int, y: int, dz: int, terms: int, ld: int) -> None:
+    def by_unit(n: int, columns: int, S: Any, z: int, y: int, dz: int, terms: int, ld: int, settings: Any) -> None:
         _ = source_digest
         for row in range(0, n * ld, ld):
             loss_of_row(
                 code, S[z + row : z + row + columns], S[y + row : y + row + columns],
-                S[dz + row : dz + row + columns], S[terms + row : terms + row + columns],
+                S[dz + row : dz + row + columns], S[terms + row : terms + row + columns], settings,
             )  # fmt: skip
 
-    def by_example(n: int, columns: int, S: Any, z: int, y: int, dz: int, terms: int, ld: int) -> None:
+    def by_example(n: int, columns: int, S: Any, z: int, y: int, dz: int, terms: int, ld: int, settings: Any) -> None:
         _ = source_digest
         categorical_crossentropy(n, columns, S, z, y, dz, terms, ld)
 

@@ -117,7 +117,7 @@ def make_forward_pass(source_digest: str) -> Callable[..., None]:
 
 
 @spliced_kernel
-def loss_of_examples(plan: Any, first: int, last: int, S: Any) -> None:
+def loss_of_examples(plan: Any, first: int, last: int, S: Any, settings: Any) -> None:
     """Write the terms of the cost of examples first to last, and dZ of the last layer; of a squared error, dA.
 
     Of a cross-entropy, turn the last Z into A too.
@@ -131,7 +131,7 @@ def loss_of_examples(plan: Any, first: int, last: int, S: Any) -> None:
         at = q * block + start - q * ld
         call_loss(
             plan[output, LOSS], n, columns, S, plan[output, A] + at, plan[output, Y] + at, plan[output, DZ] + at,
-            plan[output, TERMS] + at, ld,
+            plan[output, TERMS] + at, ld, settings,
         )  # fmt: skip
         start += columns
 
@@ -243,20 +243,21 @@ def make_gradients(source_digest: str) -> Callable[..., None]:
 
 @spliced_kernel
 def finish_share(
-    plan: Any, update: int, m: int, member: int, members: int, l2: Any, settings: Any, power1: float, power2: float,
-    parameters: Any, gradient: Any, moments: Any,
+    plan: Any, update: int, per_example: float, penalty: float, member: int, members: int, l2: Any, settings: Any,
+    power1: float, power2: float, parameters: Any, gradient: Any, moments: Any,
 ) -> bool:  # fmt: skip
-    """Finish the gradient of a batch of m examples, or take a step, for a member's share; return whether it is finite.
+    """Finish the gradient of a batch, or take a step, for a member's share; return whether it is finite.
 
-    `update` is the address of what to do, see `updates.py`; `l2` (L + 1,) holds lambda of layer l at l.
+    `update` is the address of what to do, see `updates.py`; `l2` (L + 1,) holds lambda of layer l at l, which counts
+    `penalty` times.
     """
     good: bool = True
     penalised = False
     for layer in range(1, plan.shape[0]):
-        penalised |= l2[layer] > 0.0
+        penalised |= l2[layer] * penalty > 0.0
     if members == 1 and not penalised:  # all in one run
         good = call_update(
-            update, m, 0.0, settings, power1, power2, 0, parameters.shape[0], parameters, gradient, moments
+            update, per_example, 0.0, settings, power1, power2, 0, parameters.shape[0], parameters, gradient, moments
         )
     else:
         for layer in range(1, plan.shape[0]):
@@ -266,12 +267,13 @@ def finish_share(
             rows, length = (1, (last_row - first_row) * n_prev) if width == n_prev else (last_row - first_row, width)
             with_bias = plan[layer, B] >= 0 and first_column == 0 and last_column > 0
             for r in range(rows + with_bias):
-                start, strength = plan[layer, W] + (first_row + r) * n_prev + first_column, l2[layer]
+                start, decay = plan[layer, W] + (first_row + r) * n_prev + first_column, l2[layer] * penalty
                 if r == rows:
-                    start, length, strength = plan[layer, B] + first_row, last_row - first_row, 0.0
+                    start, length, decay = plan[layer, B] + first_row, last_row - first_row, 0.0
                 good &= call_update(
-                    update, m, strength, settings, power1, power2, start, start + length, parameters, gradient, moments
-                )
+                    update, per_example, decay, settings, power1, power2, start, start + length, parameters, gradient,
+                    moments,
+                )  # fmt: skip
     return good
 
 

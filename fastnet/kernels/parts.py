@@ -113,14 +113,14 @@ def derivative_signature(T: types.Float) -> tuple[types.Type, ...]:
 
 
 def loss_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of a loss: n, columns, S, z, y, dz, terms, ld."""
-    return i, i, types.Array(T, 1, "C"), i, i, i, i, i
+    """Return the argument types of a loss: n, columns, S, z, y, dz, terms, ld, settings."""
+    return i, i, types.Array(T, 1, "C"), i, i, i, i, i, types.Array(types.float64, 1, "C")
 
 
 def update_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of an update: m, l2, settings, power1, power2, start, stop, parameters, ..."""
+    """Return the argument types of an update: per_example, decay, settings, power1, power2, start, stop, vectors."""
     real, vector = types.float64, types.Array(T, 1, "C")
-    return i, real, types.Array(real, 1, "C"), real, real, i, i, vector, vector, vector
+    return real, real, types.Array(real, 1, "C"), real, real, i, i, vector, vector, vector
 
 
 @_by_address
@@ -156,14 +156,14 @@ def call_derivative(typingctx, address, n, columns, S, a, dz, ld):  # type: igno
 
 
 @_by_address
-def call_loss(typingctx, address, n, columns, S, z, y, dz, terms, ld):  # type: ignore[no-untyped-def]
+def call_loss(typingctx, address, n, columns, S, z, y, dz, terms, ld, settings):  # type: ignore[no-untyped-def]
     """Call a loss."""
     return types.void(i, *loss_signature(S.dtype)), _call
 
 
 @_by_address
 def call_update(  # type: ignore[no-untyped-def]
-    typingctx, address, m, l2, settings, power1, power2, start, stop, parameters, gradient, moments
+    typingctx, address, per_example, decay, settings, power1, power2, start, stop, parameters, gradient, moments
 ):
     """Call an update; return whether all stayed finite."""
     return types.boolean(i, *update_signature(parameters.dtype)), _call

@@ -3,7 +3,7 @@
 Back propagation leaves in `gradient` the sum over the examples. A pass divides it by m, adds the L2 term and, in
 training, takes the step of an optimizer. Biases are not penalised. One more rule is a function and a line in the table:
 it gets 1/m, lambda/m, the optimizer's settings and running powers, and p, dp and two moments, each (n,) or (0,) where
-there are none; g stands for dp / m + lambda / m p.
+there are none. The gradient is g = dp / m + lambda / m p.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from fastnet.kernels.codes import ADAM, BETA1, BETA2, EPSILON, GRADIENT, LEARNING_RATE, SGD
+from fastnet.kernels.codes import (
+    ADAGRAD,
+    ADAM,
+    BETA1,
+    BETA2,
+    EPSILON,
+    GRADIENT,
+    LEARNING_RATE,
+    MOMENTUM,
+    NESTEROV,
+    RMSPROP,
+    SGD,
+    WEIGHT_DECAY,
+)
 from fastnet.kernels.dense import ordered_sum
 from fastnet.kernels.jit import kernel
 from fastnet.kernels.parts import chosen_from, update_signature
@@ -49,6 +62,92 @@ def gradient_descent(
 
 
 @kernel
+def momentum(
+    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
+    p: Any, dp: Any, moment_1: Any, moment_2: Any,
+) -> bool:  # fmt: skip
+    """V <- mu v + g; p <- p - alpha v. Returns whether p stayed finite."""
+    T = p.dtype.type
+    alpha, mu = T(settings[LEARNING_RATE]), T(settings[BETA1])
+    bad = False
+    for i in range(p.shape[0]):
+        g = fma(decay, p[i], dp[i] * per_example)
+        velocity = fma(mu, moment_1[i], g)
+        new = fma(-alpha, velocity, p[i])
+        bad |= not (abs(new) <= largest_finite(new))
+        moment_1[i] = without_subnormal(velocity)
+        p[i] = without_subnormal(new)
+    return not bad
+
+
+@kernel
+def nesterov(
+    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
+    p: Any, dp: Any, moment_1: Any, moment_2: Any,
+) -> bool:  # fmt: skip
+    """V <- mu v + g; p <- p - alpha (g + mu v). Returns whether p stayed finite.
+
+    Sutskever et al., On the importance of initialization and momentum in deep learning, 2013, as PyTorch writes it.
+    """
+    T = p.dtype.type
+    alpha, mu = T(settings[LEARNING_RATE]), T(settings[BETA1])
+    bad = False
+    for i in range(p.shape[0]):
+        g = fma(decay, p[i], dp[i] * per_example)
+        velocity = fma(mu, moment_1[i], g)
+        new = fma(-alpha, fma(mu, velocity, g), p[i])
+        bad |= not (abs(new) <= largest_finite(new))
+        moment_1[i] = without_subnormal(velocity)
+        p[i] = without_subnormal(new)
+    return not bad
+
+
+@kernel
+def rmsprop(
+    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
+    p: Any, dp: Any, moment_1: Any, moment_2: Any,
+) -> bool:  # fmt: skip
+    """S <- rho s + (1 - rho) g^2; p <- p - alpha g / (sqrt(s) + epsilon). Returns whether p and s stayed finite.
+
+    Hinton, Neural networks for machine learning, lecture 6, 2012. rho stands at BETA2.
+    """
+    T = p.dtype.type
+    alpha, rho, epsilon = T(settings[LEARNING_RATE]), T(settings[BETA2]), T(settings[EPSILON])
+    rest = T(1.0 - settings[BETA2])
+    bad = False
+    for i in range(p.shape[0]):
+        g = fma(decay, p[i], dp[i] * per_example)
+        square = fma(rho, moment_1[i], rest * (g * g))
+        new = fma(-alpha, g / (np.sqrt(square) + epsilon), p[i])
+        bad |= not (abs(new) <= largest_finite(new)) or not (square <= largest_finite(new))
+        moment_1[i] = without_subnormal(square)
+        p[i] = without_subnormal(new)
+    return not bad
+
+
+@kernel
+def adagrad(
+    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
+    p: Any, dp: Any, moment_1: Any, moment_2: Any,
+) -> bool:  # fmt: skip
+    """S <- s + g^2; p <- p - alpha g / (sqrt(s) + epsilon). Returns whether p and s stayed finite.
+
+    Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic optimization, 2011.
+    """
+    T = p.dtype.type
+    alpha, epsilon = T(settings[LEARNING_RATE]), T(settings[EPSILON])
+    bad = False
+    for i in range(p.shape[0]):
+        g = fma(decay, p[i], dp[i] * per_example)
+        square = fma(g, g, moment_1[i])
+        new = fma(-alpha, g / (np.sqrt(square) + epsilon), p[i])
+        bad |= not (abs(new) <= largest_finite(new)) or not (square <= largest_finite(new))
+        moment_1[i] = without_subnormal(square)
+        p[i] = without_subnormal(new)
+    return not bad
+
+
+@kernel
 def adam(
     per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
     p: Any, dp: Any, moment_1: Any, moment_2: Any,
@@ -56,19 +155,21 @@ def adam(
     """M <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; p <- p - alpha m' / (sqrt(v') + epsilon).
 
     m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Kingma and Ba, Adam: a method for stochastic optimization, 2015.
-    Returns whether p and v stayed finite.
+    Where there is a weight decay, p is first multiplied by 1 - alpha * decay: Loshchilov and Hutter, Decoupled weight
+    decay regularization, 2019. Returns whether p and v stayed finite.
     """
     T = p.dtype.type
     beta1, beta2, epsilon = T(settings[BETA1]), T(settings[BETA2]), T(settings[EPSILON])
     rest1, rest2 = T(1.0 - settings[BETA1]), T(1.0 - settings[BETA2])
     alpha = T(settings[LEARNING_RATE] / (1.0 - power1))
     scale = T(1.0 / np.sqrt(1.0 - power2))
+    kept = T(1.0 - settings[LEARNING_RATE] * settings[WEIGHT_DECAY])
     bad = False
     for i in range(p.shape[0]):
         g = fma(decay, p[i], dp[i] * per_example)
         mean = fma(beta1, moment_1[i], rest1 * g)
         square = fma(beta2, moment_2[i], rest2 * (g * g))
-        new = fma(-alpha, mean / fma(np.sqrt(square), scale, epsilon), p[i])
+        new = fma(-alpha, mean / fma(np.sqrt(square), scale, epsilon), kept * p[i])
         bad |= not (abs(new) <= largest_finite(new)) or not (square <= largest_finite(new))
         moment_1[i] = without_subnormal(mean)
         moment_2[i] = without_subnormal(square)
@@ -76,27 +177,38 @@ def adam(
     return not bad
 
 
-rule = chosen_from({GRADIENT: finish_gradient, SGD: gradient_descent, ADAM: adam})
+rule = chosen_from(
+    {
+        GRADIENT: finish_gradient,
+        SGD: gradient_descent,
+        MOMENTUM: momentum,
+        NESTEROV: nesterov,
+        RMSPROP: rmsprop,
+        ADAGRAD: adagrad,
+        ADAM: adam,
+    }
+)
 
 
 def make_update(source_digest: str, code: int) -> Callable[..., bool]:
     """Make the pass that finishes the gradient of a run of parameters, or takes the step of an optimizer."""
 
     def update(
-        m: int, l2: float, settings: Any, power1: float, power2: float, start: int, stop: int,
+        per_example: float, decay: float, settings: Any, power1: float, power2: float, start: int, stop: int,
         parameters: Any, gradient: Any, moments: Any,
     ) -> bool:  # fmt: skip
         """Do so for the parameters from start to stop; return whether all stayed finite.
 
-        `gradient` holds the sum of the gradients over the m examples of a batch, `moments` none or two vectors like the
-        parameters, one after the other; `settings` are the optimizer's. `power1` and `power2` are beta1^t and beta2^t
-        of step t = 1, 2, and so on: running products, since a libm's power differs by machine.
+        `gradient` holds the sum of the gradients over a batch, of which g is `per_example` times that, plus `decay`
+        times p; `moments` none or some vectors like the parameters, one after the other; `settings` are the
+        optimizer's. `power1` and `power2` are beta1^t and beta2^t of step t = 1, 2, and so on: running products, since
+        a libm's power differs by machine.
         """
         _ = source_digest
         T, n = parameters.dtype.type, parameters.shape[0]
-        # Without moments, both slices of them are empty.
+        # A slice of moments that are not there is empty.
         good: bool = rule(
-            code, T(1.0 / m), T(l2 / m), settings, power1, power2, parameters[start:stop], gradient[start:stop],
+            code, T(per_example), T(decay), settings, power1, power2, parameters[start:stop], gradient[start:stop],
             moments[start:stop], moments[n + start : n + stop],
         )  # fmt: skip
         return good

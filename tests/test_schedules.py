@@ -1,0 +1,112 @@
+"""Learning rates as functions of the epoch: against the formulas, against PyTorch, and in training."""
+
+import math
+
+import numpy as np
+import pytest
+from compiled import make_model, random_data
+
+from fastnet import SGD, Adam, CosineDecay, ExponentialDecay, OneCycle, StepDecay
+from fastnet.schedules import cos_of_pi
+
+X, Y = random_data(40, 4)
+FORMULAS = [
+    (ExponentialDecay(0.5, 0.9), lambda e: 0.5 * 0.9**e),
+    (StepDecay(0.5, 7, 0.3), lambda e: 0.5 * 0.3 ** (e // 7)),
+    (CosineDecay(0.5, 20, 0.1), lambda e: 0.1 + 0.4 * (1 + math.cos(math.pi * min(e, 20) / 20)) / 2),
+]
+
+
+@pytest.mark.parametrize(("schedule", "formula"), FORMULAS)
+def test_formulas(schedule, formula):
+    for epoch in range(40):
+        np.testing.assert_allclose(schedule(epoch), formula(epoch), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("schedule", "formula"), FORMULAS)
+def test_warmup_rises_to_the_rate_and_then_the_schedule_begins(schedule, formula):
+    warm = type(schedule)(**{**vars(schedule), "warmup": 4})
+    np.testing.assert_allclose([warm(e) for e in range(5)], [0.1, 0.2, 0.3, 0.4, 0.5], rtol=1e-14)
+    np.testing.assert_allclose([warm(4 + e) for e in range(20)], [formula(e) for e in range(20)], rtol=1e-14)
+
+
+def test_cosine():
+    for x in np.linspace(0, 1, 1001):
+        assert abs(cos_of_pi(float(x)) - math.cos(math.pi * x)) < 5e-16
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 10, 101])
+def test_one_cycle_rises_and_falls(epochs):
+    rates = [OneCycle(1.0, epochs)(e) for e in range(epochs + 3)]
+    top = int(np.argmax(rates))
+    assert max(rates) <= 1.0
+    assert (np.diff(rates[: top + 1]) > 0).all()
+    assert (np.diff(rates[top:epochs]) < 0).all()
+    np.testing.assert_allclose(rates[epochs - 1 :], 1 / 25 / 1e4, rtol=1e-9)
+    if epochs > 3:
+        assert rates[0] == pytest.approx(1 / 25)
+
+
+def test_pytorch_has_the_same():
+    torch = pytest.importorskip("torch")
+    kinds = torch.optim.lr_scheduler
+    pairs = [
+        (ExponentialDecay(0.3, 0.8), kinds.ExponentialLR, {"gamma": 0.8}),
+        (StepDecay(0.3, 5, 0.4), kinds.StepLR, {"step_size": 5, "gamma": 0.4}),
+        (CosineDecay(0.3, 25, 0.01), kinds.CosineAnnealingLR, {"T_max": 25, "eta_min": 0.01}),
+        (OneCycle(0.3, 25), kinds.OneCycleLR, {"max_lr": 0.3, "total_steps": 25}),
+    ]
+    for ours, kind, settings in pairs:
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+        theirs = kind(optimizer, **settings)
+        rates = []
+        for _ in range(25):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            theirs.step() if len(rates) < 25 else None
+        np.testing.assert_allclose([ours(e) for e in range(25)], rates, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_training_takes_the_rate_of_each_epoch(kind):
+    """In one fit, in several, and with a function of one's own."""
+    for schedule in (CosineDecay(0.1, 5), lambda epoch: 0.1 / (1 + epoch)):
+        whole, parts, by_hand = (make_model((4, 7, 1), ("tanh", "sigmoid"), optimizer=kind(schedule)) for _ in range(3))
+        whole.fit(X, Y, epochs=4, batch_size=16)
+        parts.fit(X, Y, epochs=1, batch_size=16)
+        parts.fit(X, Y, epochs=3, batch_size=16)
+        for epoch in range(4):
+            by_hand.optimizer = kind(schedule(epoch))
+            by_hand.fit(X, Y, epochs=1, batch_size=16)
+        np.testing.assert_array_equal(parts.parameters, whole.parameters)
+        np.testing.assert_array_equal(by_hand.parameters, whole.parameters)
+
+
+POSITIVE = "must be a finite number greater than 0"
+BAD = [
+    (lambda: ExponentialDecay(0), ValueError, f"learning_rate {POSITIVE}, not 0."),
+    (lambda: ExponentialDecay(0.1, gamma=-1), ValueError, f"gamma {POSITIVE}, not -1."),
+    (lambda: StepDecay(0.1, 0), ValueError, "step must be at least 1, not 0."),
+    (lambda: StepDecay(0.1, gamma="x"), TypeError, f"gamma {POSITIVE}, not 'x'."),
+    (lambda: CosineDecay(0.1, 1.5), TypeError, "epochs must be an integer of at least 1, not 1.5."),
+    (lambda: CosineDecay(0.1, 5, -1), ValueError, "final must be a finite number of at least 0, not -1."),
+    (lambda: CosineDecay(0.1, 5, warmup=-1), ValueError, "warmup must be at least 0, not -1."),
+    (lambda: OneCycle(0.1, 1), ValueError, "epochs must be at least 2 for a cycle, not 1."),
+    (lambda: OneCycle(0.1, 5, rising=1), ValueError, "rising must be a number of at least 0 and less than 1, not 1."),
+]
+
+
+@pytest.mark.parametrize(("make", "kind", "message"), BAD)
+def test_bad_settings(make, kind, message):
+    with pytest.raises(kind) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("rate", "kind"), [(0.0, ValueError), (float("nan"), ValueError), ("fast", TypeError)])
+def test_a_function_that_returns_no_rate_is_refused_before_anything_happens(rate, kind):
+    model = make_model((4, 1), ("sigmoid",), optimizer=SGD(lambda epoch: 0.1 if epoch < 2 else rate))
+    before = model.parameters.copy()
+    with pytest.raises(kind, match=r"learning_rate\(2\) must be a finite number greater than 0"):
+        model.fit(X, Y, epochs=3)
+    np.testing.assert_array_equal(model.parameters, before)
