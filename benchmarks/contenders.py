@@ -66,8 +66,9 @@ class NumpyReference(Contender):
         self.workload = problem.workload
         self.p = {key: value.copy() for key, value in problem.parameters.items()}
         self.X, self.Y = problem.X.T, targets_in_columns(problem)
-        settings = problem.workload.optimizer.settings
-        self.optimizer = (reference.Adam if isinstance(problem.workload.optimizer, Adam) else reference.SGD)(*settings)
+        optimizer = problem.workload.optimizer
+        settings = {name: value for name, value in vars(optimizer).items() if name != "clip_norm"}
+        self.optimizer = (reference.Adam if isinstance(optimizer, Adam) else reference.SGD)(**settings)
 
     def train(self, epochs: int) -> None:
         for _ in range(epochs):
@@ -230,7 +231,7 @@ class Jax(Contender):
             cost, g = jax.value_and_grad(loss)(p, *batch)
             if not isinstance(w.optimizer, Adam):
                 return (jax.tree.map(lambda p, g: p - rate * g, p, g), (m, v, t)), cost
-            beta1, beta2, epsilon = w.optimizer.settings[1:]
+            beta1, beta2, epsilon = w.optimizer.settings[1:4]
             t = t + 1
             m = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, m, g)
             v = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, v, g)
