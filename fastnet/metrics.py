@@ -1,0 +1,250 @@
+"""The metrics: what can be told of a model beside its cost, by name.
+
+They compare A (m, n_L), the activations of the last layer, with y as `validation.targets` returns it: (m, n_L), or
+(m, 1) with class numbers for a softmax. The definitions are those of scikit-learn's functions; sums are in float64.
+
+An output alone does not tell a softmax from several sigmoid units, so every metric is told which it is. A sigmoid unit
+says 1 where A > 0.5, a softmax the class of its largest A, as `Model.predict` does; targets that are probabilities
+count as the class that they favour, except in `log_loss` and the errors, which take them as they are.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+CLASS_ACTIVATIONS = ("sigmoid", "softmax")
+"""The last activations whose A are probabilities of classes."""
+
+
+class Metric(NamedTuple):
+    """A metric: `function(A, y, softmax)` returns it as a float.
+
+    `for_classes`: it needs an output of `CLASS_ACTIVATIONS`. `higher_is_better`: which way is up.
+    """
+
+    function: Callable[[np.ndarray, np.ndarray, bool], float]
+    for_classes: bool
+    higher_is_better: bool
+
+
+# --------------------------------------------------------------------------------------------------------- classes
+
+
+def classes_of(y: np.ndarray) -> np.ndarray:
+    """Return the class numbers (m,) in targets of a softmax, class numbers (m, 1) or probabilities (m, n_L)."""
+    classes: np.ndarray = y[:, 0].astype(np.intp) if y.shape[1] == 1 else y.argmax(axis=1)
+    return classes
+
+
+def accuracy(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
+    """Return the share of outputs predicted right; of several sigmoid units, each counts for itself."""
+    right = A.argmax(axis=1) == classes_of(y) if softmax else (A > 0.5) == (y > 0.5)
+    return float(np.count_nonzero(right) / right.size)
+
+
+def f1(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
+    """Return F1 = 2 TP / (2 TP + FP + FN) of class 1; of several outputs the mean, of a softmax over its classes.
+
+    It is 0 where there is neither a 1 nor a prediction of it; classes of a softmax that are neither in y nor predicted
+    do not enter the mean. (`f1_score`, for the latter two with average="macro"; zero_division=0.)
+    """
+    if softmax:
+        n, predicted, true = A.shape[1], A.argmax(axis=1), classes_of(y)
+        both = np.bincount(true, minlength=n) + np.bincount(predicted, minlength=n)
+        hits = np.bincount(true[true == predicted], minlength=n)
+        present = both > 0
+        both, hits = both[present], hits[present]
+    else:
+        outputs = list(zip((A > 0.5).T, (y > 0.5).T, strict=True))
+        both = np.array([np.count_nonzero(predicted) + np.count_nonzero(true) for predicted, true in outputs])
+        hits = np.array([np.count_nonzero(predicted & true) for predicted, true in outputs])
+    return float(np.mean(2 * hits / np.maximum(both, 1)))
+
+
+def auc(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
+    """Return the area under the ROC curve; of several outputs the mean area, of a softmax each class against the rest.
+
+    It is NaN if one of them is: where a class is all of y, or none of it. A softmax of two has one area, that of class
+    1. (`roc_auc_score`; for a softmax of more with multi_class="ovr".)
+    """
+    if softmax:
+        n, true = A.shape[1], classes_of(y)
+        areas = [area_under_roc(A[:, c], true == c) for c in ((1,) if n == 2 else range(n))]
+    else:
+        areas = [area_under_roc(scores, positive) for scores, positive in zip(A.T, (y > 0.5).T, strict=True)]
+    return math.fsum(areas) / len(areas)
+
+
+def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Return the probability that a positive example scores above a negative one, ties counted half; exactly rounded.
+
+    Computed from the rank sum of the positives (Mann and Whitney, On a test of whether one of two random variables is
+    stochastically larger than the other, 1947), in integers: twice the mean rank of a tie is one.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray of float32 or float64, (m,)
+        At least 0.
+    positive : numpy.ndarray of bool, (m,)
+
+    Returns
+    -------
+    float
+        NaN if all examples are positive or none is, or a score is NaN.
+    """
+    m, n_positive = len(positive), int(np.count_nonzero(positive))
+    n_negative = m - n_positive
+    if not n_positive or not n_negative:
+        return math.nan
+    # The bits of floats from 0 up, as integers, are in the order of the floats, and the sign's is free to carry the
+    # label through the sort: two to three times as fast as to sort indices and gather by them.
+    integer = np.dtype(f"u{scores.itemsize}")
+    keys = scores.view(integer) << 1
+    keys |= positive
+    keys.sort()
+    if keys[-1] >> 1 > np.array(np.inf, scores.dtype).view(integer):  # NaN, whose bits are beyond those of infinity
+        return math.nan
+    positive = (keys & 1).astype(bool)
+    starts = np.flatnonzero(keys[1:] ^ keys[:-1] > 1) + 1
+    if len(starts) == m - 1:
+        twice_ranks = 2 * int(np.flatnonzero(positive).sum())
+    else:
+        starts = np.concatenate([[0], starts, [m]])
+        twice_mean_rank = starts[:-1] + starts[1:] - 1
+        twice_ranks = int((np.add.reduceat(positive, starts[:-1], dtype=np.int64) * twice_mean_rank).sum())
+    return (twice_ranks - n_positive * (n_positive - 1)) / (2 * n_positive * n_negative)
+
+
+def log_loss(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
+    """Return the mean over examples of -log of the probability given to the true class; base e.
+
+    A is clipped to eps and 1 - eps, where eps is that of A's dtype (1.2e-7 in float32, 2.2e-16 in float64), as
+    `sklearn.metrics.log_loss` does; the cost is not. Of several sigmoid units, the mean of each one's.
+    """
+    eps = float(np.finfo(A.dtype).eps)
+    if softmax and y.shape[1] == 1:
+        A = A[np.arange(len(A)), classes_of(y)]
+    A = A.astype(np.float64).clip(eps, 1 - eps)
+    if not softmax:
+        return -float(np.mean(y * np.log(A) + (1 - y) * np.log1p(-A)))
+    log_A = np.log(A, out=A)
+    return -float(np.sum(log_A if A.ndim == 1 else log_A * y)) / len(A)
+
+
+# ---------------------------------------------------------------------------------------------------------- values
+
+
+def values_of(A: np.ndarray, y: np.ndarray, softmax: bool) -> np.ndarray:
+    """Return what A should be: y, class numbers one-hot."""
+    if not (softmax and y.shape[1] == 1):
+        return y
+    one_hot = np.zeros(A.shape, A.dtype)
+    one_hot[np.arange(len(A)), classes_of(y)] = 1
+    return one_hot
+
+
+def errors_of(A: np.ndarray, y: np.ndarray, softmax: bool) -> np.ndarray:
+    """Return A - y in float64, (m, n_L)."""
+    errors: np.ndarray = np.subtract(A, values_of(A, y, softmax), dtype=np.float64)
+    return errors
+
+
+def mae(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
+    """Return the mean of |a - y| over all examples and outputs, as `mean_absolute_error`."""
+    errors = errors_of(A, y, softmax)
+    return float(np.abs(errors, out=errors).mean())
+
+
+def mse(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
+    """Return the mean of (a - y)^2 over all examples and outputs, without the cost's one-half; as `mean_squared_error`.
+
+    The loss "mean_squared_error" sums over the outputs of an example: the cost without L2 is n_L / 2 times this.
+    """
+    errors = errors_of(A, y, softmax)
+    return float(np.square(errors, out=errors).mean())
+
+
+def r2(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
+    """Return 1 - sum (a - y)^2 / sum (y - mean y)^2, the mean of that of each output; as `r2_score`.
+
+    Where y is constant it is 1 if all of A is right, else 0. Of a single example it is NaN.
+    """
+    if len(A) < 2:
+        return math.nan
+    y = values_of(A, y, softmax).T  # sums along rows are fast, and pairwise
+    errors = np.subtract(A.T, y, dtype=np.float64, order="C")
+    deviations = np.subtract(y, y[:, :1], dtype=np.float64, order="C")  # of a constant 0, as y - y.mean() need not be
+    deviations -= deviations.mean(axis=1, keepdims=True)
+    unexplained = np.square(errors, out=errors).sum(axis=1)
+    total = np.square(deviations, out=deviations).sum(axis=1)
+    share = np.divide(unexplained, total, out=np.sign(unexplained), where=total != 0)
+    return float(np.mean(1 - share))
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(accuracy, for_classes=True, higher_is_better=True),
+    "auc": Metric(auc, for_classes=True, higher_is_better=True),
+    "log_loss": Metric(log_loss, for_classes=True, higher_is_better=False),
+    "f1": Metric(f1, for_classes=True, higher_is_better=True),
+    "r2": Metric(r2, for_classes=False, higher_is_better=True),
+    "mae": Metric(mae, for_classes=False, higher_is_better=False),
+    "mse": Metric(mse, for_classes=False, higher_is_better=False),
+}
+"""By name."""
+
+
+def metrics_for(metrics: Any, activation: str) -> tuple[str, ...]:
+    """Return the names in `metrics`, each once, in their order.
+
+    Parameters
+    ----------
+    metrics : str or iterable of str
+        One name, or several.
+    activation : str
+        The last layer's.
+
+    Raises
+    ------
+    TypeError
+        If `metrics` is no iterable of strings.
+    ValueError
+        If a name is unknown, or is of a metric that the activation does not suit.
+    """
+    if isinstance(metrics, str):
+        metrics = (metrics,)
+    if not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics must be a list of names, not {metrics!r}.")
+    names = tuple(metrics)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"metrics must be a list of names, such as ['accuracy'], but one is {name!r}.")
+        if name not in METRICS:
+            raise ValueError(f"metrics must be from {', '.join(map(repr, METRICS))}, not {name!r}.")
+        if METRICS[name].for_classes and activation not in CLASS_ACTIVATIONS:
+            others = ", ".join(repr(other) for other, metric in METRICS.items() if not metric.for_classes)
+            raise ValueError(
+                f"The metric {name!r} needs a last activation of 'sigmoid' or 'softmax', but the last layer has "
+                f"{activation!r}. Leave it out: {others} and metrics=() take any."
+            )
+    return tuple(dict.fromkeys(names))
+
+
+def compute(names: Iterable[str], A: np.ndarray, y: np.ndarray, activation: str) -> dict[str, float]:
+    """Return the metrics of these names, in their order.
+
+    Parameters
+    ----------
+    names : iterable of str
+        As `metrics_for` returns them.
+    A : numpy.ndarray, (m, n_L)
+        The activations of the last layer, float32 or float64; m >= 1.
+    y : numpy.ndarray, (m, n_L) or (m, 1)
+        As `validation.targets` returns them.
+    activation : str
+        The last layer's.
+    """
+    softmax = activation == "softmax"
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinite error is told by its value
+        return {name: METRICS[name].function(A, y, softmax) for name in names}
