@@ -13,6 +13,7 @@ from fastnet.engine import aligned_zeros
 from fastnet.kernels import activations, codes, dense, loading, losses, tiles, updates
 from fastnet.kernels.jit import OPTIONS
 from fastnet.kernels.plan import PANEL, TEMPORARY, make_plan
+from fastnet.kernels.sums import VALUES
 
 DTYPES = ["float32", "float64"]
 REPEATS = 200
@@ -197,10 +198,10 @@ class Elementwise:
         loss(codes.POISSON, dtype)
 
     def time_ordered_sum(self, dtype):
-        repeated(dense.ordered_sum)(REPEATS, numbers(dtype)[0], 0, 4096, False)
+        repeated(dense.ordered_sum)(REPEATS, numbers(dtype)[0], 0, 4096, VALUES)
 
-    def time_l2_cost(self, dtype):
-        repeated(updates.l2_cost)(REPEATS, plan_of_4096(), 32, np.ones(2), numbers(dtype)[0])
+    def time_penalty_cost(self, dtype):
+        repeated(updates.penalty_cost)(REPEATS, plan_of_4096(), np.ones((2, 2)), numbers(dtype)[0])
 
 
 def loss(code, dtype):

@@ -3,6 +3,7 @@
 `import fastnet` is cheap: numba is loaded, and kernels are compiled, when a model first needs them.
 """
 
+from fastnet.callbacks import EarlyStopping, ReduceOnPlateau
 from fastnet.compilation import warmup
 from fastnet.errors import NotFittedError, TrainingDivergedError
 from fastnet.history import History
@@ -22,6 +23,7 @@ __all__ = [
     "AdamW",
     "CosineDecay",
     "Dense",
+    "EarlyStopping",
     "ExponentialDecay",
     "History",
     "Huber",
@@ -30,6 +32,7 @@ __all__ = [
     "NotFittedError",
     "OneCycle",
     "RMSprop",
+    "ReduceOnPlateau",
     "StepDecay",
     "TrainingDivergedError",
     "__version__",

@@ -1,7 +1,7 @@
 """The compiled kernels, each compiled or loaded from the cache on first use: the only door to numba."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,32 +12,48 @@ _loaded: set[tuple[str, int, np.dtype]] = set()
 """What kind of part, its code, and the dtype, of all that training has used."""
 
 
-def compiled_train(
-    plan: np.ndarray, activations: tuple[int, ...], loss: int, mode: int, clipped: bool, dtype: np.dtype
-) -> tuple[Callable[..., None], tuple[int, int]]:
+class Training(NamedTuple):
+    """What decides which parts a run of `kernels.epochs.train` consists of.
+
+    The codes of the activations, one a layer, of the loss and of what is done with a batch; whether the gradient is
+    clipped, and whether examples have weights; the dtype.
+    """
+
+    activations: tuple[int, ...]
+    loss: int
+    mode: int
+    clipped: bool
+    weighted: bool
+    dtype: np.dtype
+
+    @property
+    def parts(self) -> set[tuple[str, int, np.dtype]]:
+        """What is compiled, but for what all runs share: kinds of part, with code and dtype."""
+        by_themselves = self.activations[:-1] if self.loss in codes.FROM_Z else self.activations
+        parts = [("activation", code) for code in by_themselves if code != codes.LINEAR]
+        parts += [("loss", self.loss), ("update", self.mode)]
+        if self.clipped:
+            parts.append(("update", codes.GRADIENT))
+        if self.weighted:
+            parts.append(("weighting", 0))
+        return {(*part, self.dtype) for part in parts}
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether nothing need be compiled, or loaded, any more."""
+        return self.parts <= _loaded
+
+
+def compiled_train(plan: np.ndarray, training: Training) -> tuple[Callable[..., None], tuple[int, int]]:
     """Return the entry point `kernels.epochs.train` and the addresses of its updates; link a plan for it."""
     from fastnet.kernels import epochs, jit, linking
 
+    activations, loss, mode, clipped, weighted, dtype = training
     train = jit.entry_point(epochs.make_train, dtype)
-    linking.link_training(plan, activations, loss, dtype)
+    linking.link_training(plan, activations, loss, weighted, dtype)
     updates = linking.update_addresses(mode, clipped, dtype)
-    _loaded.update(parts_of(activations, loss, mode, clipped, dtype))
+    _loaded.update(training.parts)
     return train, updates
-
-
-def is_loaded(activations: tuple[int, ...], loss: int, mode: int, clipped: bool, dtype: np.dtype) -> bool:
-    """Return whether such a network can be trained without compiling or loading anything."""
-    return parts_of(activations, loss, mode, clipped, dtype) <= _loaded
-
-
-def parts_of(
-    activations: tuple[int, ...], loss: int, mode: int, clipped: bool, dtype: np.dtype
-) -> set[tuple[str, int, np.dtype]]:
-    """Return what training such a network compiles, but for what all share."""
-    by_themselves = activations[:-1] if loss in codes.FROM_Z else activations
-    parts = {("activation", code, dtype) for code in by_themselves if code != codes.LINEAR}
-    updates = (mode, codes.GRADIENT) if clipped else (mode,)
-    return parts | {("loss", loss, dtype), *(("update", update, dtype) for update in updates)}
 
 
 def compiled_forward(plan: np.ndarray, activations: tuple[int, ...], dtype: np.dtype) -> Callable[..., bool]:
@@ -75,4 +91,4 @@ def warmup(dtype: Any = "float32") -> None:
     hidden = tuple(code for code in activations if code != codes.SOFTMAX)
     for loss in LOSSES.values():
         for mode in codes.UPDATES:
-            compiled_train(plan[: len(hidden) + 1], hidden, loss.code, mode, False, found)
+            compiled_train(plan[: len(hidden) + 1], Training(hidden, loss.code, mode, False, True, found))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnet.compilation import compiled_train
+from fastnet.compilation import Training, compiled_train
 from fastnet.kernels import codes
 from fastnet.kernels.plan import LD, ROWS, UNITS, A, Plan, W, chunk_size, make_plan
 from fastnet.optimizers import Optimizer
@@ -24,7 +24,7 @@ FIRST_GUESS = 1e9
 
 
 class Network(NamedTuple):
-    """A built network as the kernels see it: the sizes of the layers (the input's first), codes, lambda, dtype."""
+    """A built network as the kernels see it: the sizes of the layers (the input's first), codes, penalties, dtype."""
 
     units: tuple[int, ...]
     activations: tuple[int, ...]
@@ -32,6 +32,7 @@ class Network(NamedTuple):
     loss: int
     loss_setting: float
     l2: tuple[float, ...]
+    l1: tuple[float, ...]
     dtype: np.dtype
 
     def plan(self, examples: int, backward: bool, threads: int = 1) -> Plan:
@@ -126,6 +127,12 @@ class Run:
     first_epoch : int, default 0
     threads : int or None
         None: as many as the work is worth.
+    weights : numpy.ndarray, (m,), optional
+        Of the examples, in the dtype of the network, not negative nor all zero.
+    cores : int or None
+        So many at most, of those that a run around this one has reserved; None: those that none has.
+    with_outputs : bool, default False
+        Keep A_L of every example in `outputs`, as it was when the example was last propagated.
     """
 
     def __init__(
@@ -142,24 +149,29 @@ class Run:
         shuffle_key: int | None = None,
         first_epoch: int = 0,
         threads: int | None = None,
+        weights: np.ndarray | None = None,
+        with_outputs: bool = False,
+        cores: int | None = None,
     ) -> None:
         from fastnet.kernels import epochs as kernels
         from fastnet.kernels import team
 
         self.kernels, self.team_entries = kernels, team
         self.network, self.parameters, self.X, self.y = network, parameters, X, y
-        self.mode, self.settings, self.rates = codes.COST, np.zeros(codes.SETTINGS), np.zeros(epochs)
+        self.settings, self.rates = np.zeros(codes.SETTINGS), np.zeros(epochs)
+        self.shuffle_key, self.first_epoch = shuffle_key, first_epoch
         if isinstance(mode, Optimizer):
-            self.mode, self.settings = mode.code, np.array((*mode.settings, 0.0))
-            self.rates = mode.learning_rates(first_epoch, epochs)
+            self.mode = mode.code
+            self.use(mode)
             self.state = OptimizerState.fresh(mode, len(parameters), network.dtype) if state is None else state
         else:
             self.mode, self.state = mode, OptimizerState(np.empty(0, network.dtype), np.ones(2))
         self.settings[codes.OF_LOSS] = network.loss_setting
-        self.shuffle_key, self.first_epoch = shuffle_key, first_epoch
         self.m = len(X)
         self.batch_size = self.m if batch_size is None else min(batch_size, self.m)
-        self.l2 = np.array((0.0, *network.l2))
+        self.penalties = np.array([(0.0, *network.l2), (0.0, *network.l1)])
+        self.weights = np.empty(0, network.dtype) if weights is None else weights
+        self.outputs = np.empty((self.m * with_outputs, network.units[-1]), network.dtype)
         self.order = np.arange(self.m)
         self.position = np.zeros(kernels.POSITION, dtype=np.int64)
         self.costs = np.zeros(epochs)
@@ -169,7 +181,8 @@ class Run:
         self.helpers: Helpers | None = None
         wanted = team_for(network, self.m, self.batch_size, epochs, threads)
         with ExitStack() as resources:  # given back if anything goes wrong, such as Ctrl-C while compiling
-            granted = resources.enter_context(reserved_cores(wanted.threads))
+            granted = cores and min(cores, wanted.threads)
+            granted = granted or resources.enter_context(reserved_cores(wanted.threads))
             self._make_team(Team(granted, wanted.by_chunks and granted > 1))
             self.resources = resources.pop_all()
 
@@ -180,17 +193,17 @@ class Run:
         self.plan = self.network.plan(self.batch_size, backward=True, threads=1 if team.by_chunks else team.threads)
         self.totals = np.zeros(self.kernels.TOTALS + team.threads)
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
-        self.train, self.updates = compiled_train(
-            self.plan.rows,
-            self.network.activations,
-            self.network.loss,
-            self.mode,
-            self.settings[codes.CLIP_NORM] > 0,
-            dtype,
-        )
+        clipped, weighted = self.settings[codes.CLIP_NORM] > 0, len(self.weights) > 0
+        training = Training(self.network.activations, self.network.loss, self.mode, clipped, weighted, dtype)
+        self.train, self.updates = compiled_train(self.plan.rows, training)
         self.scratch = aligned_zeros(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
         self.partials = aligned_zeros(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)
         self.meeting = np.zeros(self.team_entries.TEAM, dtype=np.int64)
+
+    def use(self, optimizer: Optimizer) -> None:
+        """Take the settings of an optimizer; of the same kind as the one before, if there was one."""
+        self.settings[: codes.OF_LOSS] = optimizer.settings
+        self.rates[:] = optimizer.learning_rates(self.first_epoch, len(self.rates))
 
     def __enter__(self) -> "Run":
         return self
@@ -240,11 +253,17 @@ class Run:
         chunks = CALL_SECONDS * self.examples_per_second / min(self.chunk, self.batch_size)
         return min(max(1, int(chunks)), MOST_CHUNKS)
 
-    def advance(self) -> None:
-        """Work for about CALL_SECONDS; for less while the speed is being found out, and when chunks are cut short."""
+    def advance(self, *, to_end_of_epoch: bool = False) -> None:
+        """Work for about CALL_SECONDS, and perhaps not beyond the end of the epoch.
+
+        For less while the speed is being found out, and when chunks are cut short.
+        """
+        chunks = self.chunks_in_a_call
+        if to_end_of_epoch:
+            chunks = min(chunks, self.chunks_before(1, 0) - self.chunks_before(0, self.finished_examples))
         before = self.finished_epochs * self.m + self.finished_examples
         start = time.perf_counter()
-        self.work(self.chunks_in_a_call)
+        self.work(chunks)
         seconds = max(time.perf_counter() - start, 1e-9)
         examples = self.finished_epochs * self.m + self.finished_examples - before
         if examples:
@@ -267,10 +286,10 @@ class Run:
         shuffled = self.shuffle_key is not None
         self.train(
             self.plan.rows, self.mode, *self.updates, self.batch_size, shuffled, self.shuffle_key or 0,
-            self.first_epoch, chunks, self.settings, self.rates, self.l2, self.X, self.y, self.order, self.position,
-            self.totals, self.costs, self.parameters, self.gradient, self.partials, self.state.moments,
-            self.state.powers,
-            self.scratch, member, self.team.threads, self.team.by_chunks, self.meeting,
+            self.first_epoch, chunks, self.settings, self.rates, self.penalties, self.X, self.y, self.weights,
+            self.outputs, self.order, self.position, self.totals, self.costs, self.parameters, self.gradient,
+            self.partials, self.state.moments, self.state.powers, self.scratch, member, self.team.threads,
+            self.team.by_chunks, self.meeting,
         )  # fmt: skip
 
     def cost(self) -> float:
@@ -290,23 +309,41 @@ class Run:
         return epoch * in_examples(self.m) + in_examples(example)
 
     def first_layer_not_finite(self) -> int | None:
-        """Return the first layer, from 1, with a non-finite activation among the examples last propagated, if any."""
+        """Return the first layer, from 1, with a non-finite activation in the chunk that was not finished, if any."""
         start = self.finished_examples
         stop = min(self.m, start - start % self.batch_size + self.batch_size, start + self.chunk)
-        chunk = self.scratch[self.position[self.kernels.SLOT]]
-        for layer, row in enumerate(self.plan.rows[1:], start=1):
-            n, rows, ld = int(row[UNITS]), int(row[ROWS]), int(row[LD])
-            blocks = -(-(stop - start) // ld)
-            A_blocks = chunk[int(row[A]) :][: blocks * rows * ld].reshape(blocks, rows, ld)
-            A_by_example = A_blocks[:, :n].transpose(0, 2, 1).reshape(-1, n)
-            if not np.isfinite(A_by_example[: stop - start]).all():
+        for layer in range(1, len(self.plan.rows)):
+            if not np.isfinite(self._activations(layer, stop - start)).all():
                 return layer
         return None
 
-    def first_layer_with_bad_parameters(self) -> tuple[int, bool]:
-        """Return the first layer, from 1, with a non-finite value in W or b, and True; or in its moments, and False."""
+    def activations_of_last_chunk(self, layer: int) -> np.ndarray:
+        """Return A of a layer, (examples, n_l), of the chunk that one thread has finished last."""
+        end = self.finished_examples or self.m
+        start_of_batch = (end - 1) // self.batch_size * self.batch_size
+        return self._activations(layer, (end - start_of_batch - 1) % self.chunk + 1)
+
+    def _activations(self, layer: int, examples: int) -> np.ndarray:
+        """Return A of a layer, (examples, n_l), as it lies in the scratch memory."""
+        row = self.plan.rows[layer]
+        n, rows, ld = int(row[UNITS]), int(row[ROWS]), int(row[LD])
+        blocks = -(-examples // ld)
+        scratch = self.scratch[self.position[self.kernels.SLOT]]
+        in_blocks = scratch[int(row[A]) :][: blocks * rows * ld].reshape(blocks, rows, ld)
+        by_example: np.ndarray = in_blocks[:, :n].transpose(0, 2, 1).reshape(-1, n)[:examples]
+        return by_example
+
+    def first_layer_with_bad_parameters(self) -> tuple[int, str]:
+        """Return the first layer, from 1, that an update has left with a non-finite value, and what that value is.
+
+        "gradient", if that was not finite itself or is not when squared, in a running mean; else "parameter": W or b.
+        """
         ends = [*self.plan.rows[2:, W].tolist(), len(self.parameters)]
-        in_parameters = not np.isfinite(self.parameters).all()
-        vectors = (self.parameters if in_parameters else self.state.moments).reshape(-1, len(self.parameters))
-        first_bad = int(np.argmin(np.isfinite(vectors).all(axis=0)))
-        return 1 + next(layer for layer, end in enumerate(ends) if first_bad < end), in_parameters
+        vectors = {
+            "gradient": np.concatenate([self.gradient, self.state.moments]).reshape(-1, len(self.parameters)),
+            "parameter": self.parameters.reshape(1, -1),
+        }
+        finite = {kind: np.isfinite(vector).all(axis=0) for kind, vector in vectors.items()}
+        kind = "parameter" if finite["gradient"].all() else "gradient"
+        first_bad = int(np.argmin(finite[kind]))
+        return 1 + next(layer for layer, end in enumerate(ends) if first_bad < end), kind

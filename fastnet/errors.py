@@ -1,5 +1,7 @@
 """The exceptions that have no better name among Python's own."""
 
+from typing import Any
+
 
 class NotFittedError(ValueError, AttributeError):
     """The model has no parameters yet: neither `build` nor `fit` was called."""
@@ -16,17 +18,18 @@ class TrainingDivergedError(ArithmeticError):
         The batch of that epoch, counted from 1.
     layer : int
         The first layer with a non-finite value, counted from 1.
+    kind : str
+        What that value is: "activation", "gradient" or "parameter".
     """
 
-    def __init__(self, message: str, *, epoch: int, batch: int, layer: int) -> None:
+    def __init__(self, message: str, *, epoch: int, batch: int, layer: int, kind: str) -> None:
         super().__init__(message)
-        self.epoch, self.batch, self.layer = epoch, batch, layer
+        self.epoch, self.batch, self.layer, self.kind = epoch, batch, layer, kind
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Keep the numbers when the error travels between processes."""
-        numbers = {"epoch": self.epoch, "batch": self.batch, "layer": self.layer}
-        return _rebuild_diverged, (str(self), numbers)
+        """Keep what it knows when the error travels between processes."""
+        return _rebuild_diverged, (str(self), vars(self))
 
 
-def _rebuild_diverged(message: str, numbers: dict[str, int]) -> TrainingDivergedError:
-    return TrainingDivergedError(message, **numbers)
+def _rebuild_diverged(message: str, where: dict[str, Any]) -> TrainingDivergedError:
+    return TrainingDivergedError(message, **where)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnet.data import Data
 from fastnet.engine import Network, Run
 from fastnet.kernels import codes
 
@@ -48,19 +49,20 @@ class GradientReport:
         return "\n".join(lines)
 
 
-def check_gradients(network: Network, parameters: np.ndarray, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+def check_gradients(network: Network, parameters: np.ndarray, data: Data) -> np.ndarray:
     """Return the relative error of every entry of the gradient; all in float64.
 
     A central difference of fourth order, (8 (J(p + h) - J(p - h)) - (J(p + 2 h) - J(p - 2 h))) / 12 h, is taken with
     each step of STEPS until one agrees. A wrong gradient agrees with none; next to a kink of ReLU, a short step does.
     """
-    with Run(network, parameters, X, y, mode=codes.GRADIENT, threads=1) as run:
+    X, y, weights = data
+    with Run(network, parameters, X, y, mode=codes.GRADIENT, threads=1, weights=weights) as run:
         run.cost()
         gradient = run.gradient
     floor = FLOOR * float(np.abs(gradient).max()) or 1.0
     shifted = parameters.copy()
     errors = np.empty(len(parameters))
-    with Run(network, shifted, X, y, mode=codes.COST, threads=1) as run:
+    with Run(network, shifted, X, y, mode=codes.COST, threads=1, weights=weights) as run:
         for i, p in enumerate(parameters):
             errors[i] = np.inf
             for h in STEPS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ class History:
         Time spent compiling, or loading compiled code: once in a process for all that networks have in common, and once
         for each activation, loss and optimizer.
     stopped_reason : str
-        Why it ended: "epochs" when all were done, "diverged", or "interrupted" by Ctrl-C.
+        Why it ended: "epochs" when all were done, "early_stopping" or "callback" when one ended it, "diverged", or
+        "interrupted" by Ctrl-C or any other error.
     """
 
     cost: list[float] = field(default_factory=list)
@@ -73,3 +75,9 @@ class History:
             If no epoch was finished.
         """
         return plot_history(self.cost, self.val_cost, self.metrics, ax)
+
+    def record(self, logs: Mapping[str, float]) -> None:
+        """Add what an epoch gave, by name."""
+        series = {"cost": self.cost, "val_cost": self.val_cost, **self.metrics}
+        for name, value in logs.items():
+            series[name].append(value)

@@ -28,6 +28,8 @@ class Dense(FixedSettings):
         Without it, Z = W A_prev.
     l2 : float or None
         lambda of this layer; None: the model's.
+    l1 : float or None
+        The strength of L1 in this layer; None: the model's.
 
     Raises
     ------
@@ -35,7 +37,7 @@ class Dense(FixedSettings):
         If a setting is not one of those.
     """
 
-    fixed = ("units", "activation", "initializer", "use_bias", "l2")
+    fixed = ("units", "activation", "initializer", "use_bias", "l2", "l1")
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Dense(FixedSettings):
         initializer: str | Normal | None = None,
         use_bias: bool = True,
         l2: float | None = None,
+        l1: float | None = None,
     ) -> None:
         self.units = positive_integer(units, "units")
         if not isinstance(activation, str) or activation not in ACTIVATIONS:
@@ -56,6 +59,7 @@ class Dense(FixedSettings):
             raise TypeError(f"use_bias must be True or False, not {use_bias!r}.")
         self.use_bias = bool(use_bias)
         self.l2 = None if l2 is None else non_negative_number(l2, "l2")
+        self.l1 = None if l1 is None else non_negative_number(l1, "l1")
         self._W: np.ndarray | None = None
         self._b: np.ndarray | None = None
 

@@ -4,14 +4,18 @@ from __future__ import annotations  # NumPy loads np.random when it is first nam
 
 import copy
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
-from fastnet import gradient_check, training, validation
+from fastnet import gradient_check, validation
 from fastnet.activations import ACTIVATIONS
-from fastnet.compilation import compiled_train, is_loaded
+from fastnet.callbacks import AnyCallback, checked_callbacks
+from fastnet.compilation import Training, compiled_train
+from fastnet.data import Data, read_only, sample_weights, split, with_class_weights
+from fastnet.diagnostics import Diagnosis, diagnose, warn_of_scales
 from fastnet.engine import Network, OptimizerState, Run, aligned_zeros
 from fastnet.errors import NotFittedError
 from fastnet.fixed import FixedSettings
@@ -21,9 +25,12 @@ from fastnet.kernels import codes
 from fastnet.kernels.plan import UNITS, B, W
 from fastnet.layers import Dense, checked_layers
 from fastnet.losses import LOSSES, Huber, loss_for, name_of, output_code, setting_of
+from fastnet.metrics import compute, metrics_for
+from fastnet.monitoring import Watch, start_callbacks
 from fastnet.optimizers import SGD, Optimizer
 from fastnet.prediction import Predictor
 from fastnet.progress import Progress
+from fastnet.training import train
 
 DEFAULT_METRICS = ("accuracy",)
 
@@ -42,11 +49,14 @@ class Model(FixedSettings):
     optimizer : SGD, RMSprop, Adagrad, Adam, AdamW or None
         None: `SGD()`.
     l2 : float, default 0.0
-        lambda, for all layers that do not set their own: J += lambda/(2m) * sum ||W||^2, m that of the batch.
+        lambda, for all layers that do not set their own: J += lambda/(2m) * sum ||W||^2. m is the number of examples
+        in the batch, or the sum of their weights.
     dtype : str, default "float32"
         Or "float64": of parameters, inputs and all arithmetic.
     seed : int, numpy.random.Generator or None
         Where initial weights and shuffles come from. None: different at every run.
+    l1 : float, default 0.0
+        The same for L1: J += l1/m * sum |W|. Its gradient at zero is taken as zero.
 
     Raises
     ------
@@ -54,7 +64,7 @@ class Model(FixedSettings):
         If a setting is out of its range, or the loss does not fit the last activation.
     """
 
-    fixed = ("layers", "loss", "l2", "dtype", "seed")
+    fixed = ("layers", "loss", "l2", "dtype", "seed", "l1")
 
     def __init__(
         self,
@@ -64,14 +74,17 @@ class Model(FixedSettings):
         l2: float = 0.0,
         dtype: Any = "float32",
         seed: int | np.random.Generator | None = None,
+        l1: float = 0.0,
     ) -> None:
         self.layers = checked_layers(layers)
         self.loss = loss_for(loss, self.layers[-1].activation)
         self.dtype = validation.float_dtype(dtype)
         self.optimizer = SGD() if optimizer is None else optimizer
         self.l2 = validation.non_negative_number(l2, "l2")
-        for strength in (self.l2, *(layer.l2 for layer in self.layers)):
-            validation.in_range_of(self.dtype, strength or 0.0, "l2")
+        self.l1 = validation.non_negative_number(l1, "l1")
+        for penalised in (self, *self.layers):
+            for name in ("l2", "l1"):
+                validation.in_range_of(self.dtype, getattr(penalised, name) or 0.0, name)
         try:
             np.random.default_rng(seed)
         except (TypeError, ValueError) as error:
@@ -121,6 +134,7 @@ class Model(FixedSettings):
             loss=LOSSES[name_of(self.loss)].code,
             loss_setting=setting_of(self.loss),
             l2=tuple(self.l2 if layer.l2 is None else layer.l2 for layer in self.layers),
+            l1=tuple(self.l1 if layer.l1 is None else layer.l1 for layer in self.layers),
             dtype=self.dtype,
         )
         generator = np.random.default_rng(self.seed)
@@ -176,14 +190,21 @@ class Model(FixedSettings):
     def _examples(self, X: Any) -> np.ndarray:
         return validation.examples(X, self.dtype, self._built().units[0])
 
-    def _data(self, X: Any, y: Any, *, build: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Check X and y together and return both as the kernels take them; `build` the model if it is not."""
-        n_features = None if build and self._network is None else self._built().units[0]
+    def _data(self, X: Any, y: Any, sample_weight: Any = None, *, n_features: int | None = None) -> Data:
+        """Check X, y and weights together and return them as the kernels take them.
+
+        X must have `n_features`; None: as many as the model was built for, if it is built.
+        """
+        if n_features is None and self._network is not None:
+            n_features = self._network.units[0]
         X = validation.examples(X, self.dtype, n_features)
         y = validation.targets(y, self.dtype, X.shape, self.layers[-1].units, name_of(self.loss))
+        return Data(X, y, sample_weights(sample_weight, len(X), self.dtype))
+
+    def _build_for(self, data: Data) -> None:
+        """Build the model, unless it is built."""
         if self._network is None:
-            self.build(X.shape[1])
-        return X, y
+            self.build(data.X.shape[1])
 
     # ------------------------------------------------------------------------------------------------- prediction
 
@@ -256,18 +277,21 @@ class Model(FixedSettings):
 
     # ------------------------------------------------------------------------------------------ cost and gradient
 
-    def cost(self, X: Any, y: Any) -> float:
-        """Return J of the model on X (m, n_x) and y, (m,) or (m, n_L), L2 term included."""
-        X, y = self._data(X, y)
-        with Run(self._built(), self._parameters, X, y, mode=codes.COST) as run:
+    def cost(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return J of the model on X (m, n_x) and y, (m,) or (m, n_L), penalties included; a weighted mean if asked."""
+        self._built()
+        with self._run(self._data(X, y, sample_weight), mode=codes.COST) as run:
             return run.cost()
 
-    def gradients(self, X: Any, y: Any) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return (dW, db) of each layer, shaped as its W and b: the gradient of `cost`; db is None without bias."""
-        X, y = self._data(X, y)
-        with Run(self._built(), self._parameters, X, y, mode=codes.GRADIENT) as run:
+        self._built()
+        with self._run(self._data(X, y, sample_weight), mode=codes.GRADIENT) as run:
             run.cost()
         return self._by_layer(run.gradient)
+
+    def _run(self, data: Data, **settings: Any) -> Run:
+        return Run(self._built(), self._parameters, data.X, data.y, weights=data.weights, **settings)
 
     def _by_layer(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return views of a vector laid out like the parameters, shaped as each layer's W and b."""
@@ -279,23 +303,24 @@ class Model(FixedSettings):
             pairs.append((dW, vector[b : b + n].reshape(n, 1) if b >= 0 else None))
         return pairs
 
-    def check_gradients(self, X: Any, y: Any) -> GradientReport:
+    def check_gradients(self, X: Any, y: Any, sample_weight: Any = None) -> GradientReport:
         """Compare back propagation with central differences in float64, parameter by parameter; builds if needed.
 
         Returns a report that prints, with `max_relative_error` and `ok`. Takes four costs or more per parameter:
         meant for small networks and some tens of examples.
         """
-        self._data(X, y, build=True)
+        self._build_for(self._data(X, y, sample_weight))
         double = np.dtype(np.float64)
         X = validation.examples(X, double)
         y = validation.targets(y, double, X.shape, self.layers[-1].units, name_of(self.loss))
+        data = Data(X, y, sample_weights(sample_weight, len(X), double))
         network = self._built()._replace(dtype=double)
-        errors = gradient_check.check_gradients(network, self._parameters.astype(double), X, y)
+        errors = gradient_check.check_gradients(network, self._parameters.astype(double), data)
         return GradientReport(self._by_layer(errors))
 
     # --------------------------------------------------------------------------------------------------- training
 
-    def step(self, X: Any, y: Any) -> float:
+    def step(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Update the parameters once, with all of X and y as one batch; return the cost before. Builds if needed.
 
         Raises
@@ -303,9 +328,10 @@ class Model(FixedSettings):
         TrainingDivergedError
             As `fit` does.
         """
-        X, y = self._data(X, y, build=True)
+        data = self._data(X, y, sample_weight)
+        self._build_for(data)
         history = History()
-        self._train(X, y, Progress(False, 1), history, epochs=1)
+        self._train(data, Progress(False, 1), history, epochs=1)
         return history.cost[0]
 
     def fit(
@@ -316,6 +342,12 @@ class Model(FixedSettings):
         epochs: int = 100,
         batch_size: int | None = 32,
         shuffle: bool = True,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
+        metrics: Sequence[str] | str = (),
+        callbacks: Sequence[AnyCallback] | AnyCallback = (),
         verbose: Any = "auto",
         threads: int | None = None,
     ) -> History:
@@ -331,8 +363,25 @@ class Model(FixedSettings):
             Examples per update; None: all of them, in the order of X.
         shuffle : bool, default True
             Draw a new order of the examples for each epoch.
+        sample_weight : array_like, (m,), optional
+            How much each example counts: the cost is a weighted mean. Not negative.
+        class_weight : dict, "balanced" or None
+            How much the examples of each class count, 1 for a class left out; "balanced": so that all classes count
+            alike. Multiplies `sample_weight`; examples held out are not weighted by it.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Examples to validate with after each epoch.
+        validation_split : float, default 0.0
+            Or hold out this share of the examples, of each class alike if y holds classes. The same ones each time,
+            for a model and as many examples.
+        metrics : sequence of str
+            Of `fastnet.metrics`: "accuracy", "auc", "log_loss", "f1", "r2", "mae", "mse". Those of training are of what
+            each example's batch gave before its update, as `History.cost` is; those of validation, after the epoch.
+            Examples count alike in them.
+        callbacks : sequence of callables
+            Called after each epoch as f(model, epoch, logs), `epoch` counted from 0 and `logs` a dict of the costs and
+            metrics; `EarlyStopping`, `ReduceOnPlateau` or any function. Returning True ends the fit.
         verbose : "auto" or bool
-            Print a line per epoch; "auto": when standard output is a terminal.
+            Show the progress; "auto": on a terminal, and in a notebook.
         threads : int or None
             None: as many as the work is worth, up to `get_num_threads()`. Never more than cores that are free. The
             result does not depend on it.
@@ -353,26 +402,52 @@ class Model(FixedSettings):
         batch_size = None if batch_size is None else validation.positive_integer(batch_size, "batch_size")
         threads = None if threads is None else validation.positive_integer(threads, "threads")
         progress = Progress(verbose, epochs)
-        X, y = self._data(X, y, build=True)
+        activation = self.layers[-1].activation
+        names = metrics_for(metrics, activation)
+        callbacks = checked_callbacks(callbacks)
+        data = self._data(X, y, sample_weight)
+        held_out = self._held_out(validation_data, data.X.shape[1])
+        share = validation.number_below_one(validation_split, "validation_split")
+        if share and held_out:
+            raise ValueError("Pass validation_data or validation_split, not both.")
+        start_callbacks(callbacks, names, validated=bool(share or held_out))
+        with_class_weights(data, class_weight, activation)  # what is wrong is said before anything changes
+        if self._epochs_finished == 0:
+            warn_of_scales(data.X)
+        self._build_for(data)
+        if share:
+            data, held_out = split(data, share, activation, self._shuffle_key)
+        data = with_class_weights(data, class_weight, activation)
         shuffle = bool(shuffle) and batch_size is not None
         self.history = History()
         network = self._built()
-        clipped = self.optimizer.clip_norm is not None
-        kernels = network.activations, network.loss, self.optimizer.code, clipped, self.dtype
-        if not is_loaded(*kernels):
+        clipped, weighted = self.optimizer.clip_norm is not None, data.weights is not None
+        training = Training(network.activations, network.loss, self.optimizer.code, clipped, weighted, self.dtype)
+        if not training.is_loaded:
             start = time.perf_counter()
             with progress.compiling():
-                compiled_train(network.plan(1, backward=True).rows, *kernels)
+                compiled_train(network.plan(1, backward=True).rows, training)
             self.history.compile_seconds = time.perf_counter() - start
         self._train(
-            X, y, progress, self.history, epochs=epochs, batch_size=batch_size, shuffle=shuffle, threads=threads
-        )
+            data, progress, self.history, epochs=epochs, batch_size=batch_size, shuffle=shuffle, threads=threads,
+            metrics=names, held_out=held_out, callbacks=callbacks,
+        )  # fmt: skip
         return self.history
+
+    def _held_out(self, validation_data: Any, n_features: int) -> Data | None:
+        """Return the examples to validate with as the kernels take them."""
+        if validation_data is None:
+            return None
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not {validation_data!r}.")
+        try:
+            return self._data(*validation_data, n_features=n_features)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"In validation_data: {error}") from None
 
     def _train(
         self,
-        X: np.ndarray,
-        y: np.ndarray,
+        data: Data,
         progress: Progress,
         history: History,
         *,
@@ -380,66 +455,57 @@ class Model(FixedSettings):
         batch_size: int | None = None,
         shuffle: bool = False,
         threads: int | None = None,
+        metrics: tuple[str, ...] = (),
+        held_out: Data | None = None,
+        callbacks: tuple[AnyCallback, ...] = (),
     ) -> None:
         validation.refuse_not_finite(
             self._parameters, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features)."
         )
-        network = self._built()
         if self._optimizer_state is None:
             self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self._parameters), self.dtype)
-        with Run(
-            network,
-            self._parameters,
-            X,
-            y,
-            mode=self.optimizer,
-            state=self._optimizer_state,
-            batch_size=batch_size,
-            epochs=epochs,
-            shuffle_key=self._shuffle_key if shuffle else None,
-            first_epoch=self._epochs_finished,
-            threads=threads,
-        ) as run:
+        with ExitStack() as ends:
+            run = ends.enter_context(
+                self._run(
+                    data,
+                    mode=self.optimizer,
+                    state=self._optimizer_state,
+                    batch_size=batch_size,
+                    epochs=epochs,
+                    shuffle_key=self._shuffle_key if shuffle else None,
+                    first_epoch=self._epochs_finished,
+                    threads=threads,
+                    with_outputs=bool(metrics),
+                )
+            )
+            watch = None
+            if metrics or held_out or callbacks:
+                watch = ends.enter_context(Watch(self, run, history, metrics, held_out, callbacks))
             try:
-                training.train(run, progress, history)
+                train(run, progress, history, watch)
             finally:
                 self._epochs_finished += run.finished_epochs
 
-    def evaluate(self, X: Any, y: Any, metrics: Sequence[str] | str = DEFAULT_METRICS) -> dict[str, float]:
-        """Return a dict of "cost" and the metrics, on X (m, n_x) and y.
+    def evaluate(
+        self, X: Any, y: Any, metrics: Sequence[str] | str = DEFAULT_METRICS, *, sample_weight: Any = None
+    ) -> dict[str, float]:
+        """Return a dict of "cost" and the metrics, on X (m, n_x) and y; see `fit` for both.
 
-        The one metric is "accuracy": the share of outputs predicted right, of a sigmoid or softmax output. By default
-        it is given for those, and the cost alone for any other.
+        By default the metric is "accuracy", for a sigmoid or softmax output; the cost alone for any other.
 
         Raises
         ------
         ValueError
             If a metric is unknown, or is asked of an output that it does not suit.
         """
-        metrics = (metrics,) if isinstance(metrics, str) else metrics
         if metrics is DEFAULT_METRICS and not self._is_classifier:
             metrics = ()
-        if not isinstance(metrics, Iterable):
-            raise TypeError(f"metrics must be a list of names, not {metrics!r}.")
-        for metric in metrics:
-            if metric != "accuracy":
-                raise ValueError(f"metrics must be from 'accuracy', not {metric!r}.")
-            if not self._is_classifier:
-                raise ValueError(
-                    f"The metric 'accuracy' needs a last activation of 'sigmoid' or 'softmax', but the last "
-                    f"layer has {self.layers[-1].activation!r}. Pass metrics=()."
-                )
-        X, y = self._data(X, y)
-        with Run(self._built(), self._parameters, X, y, mode=codes.COST) as run:
-            results = {"cost": run.cost()}
-        if metrics:
-            predicted = self.predict(X).reshape(len(X), -1)
-            if self.layers[-1].activation == "softmax":
-                right = predicted == (y if y.shape[1] == 1 else np.argmax(y, axis=1, keepdims=True))
-            else:
-                right = predicted == (y > 0.5)
-            results["accuracy"] = float(np.mean(right))
-        return results
+        activation = self.layers[-1].activation
+        names = metrics_for(metrics, activation)
+        self._built()
+        data = self._data(X, y, sample_weight)
+        with self._run(data, mode=codes.COST, with_outputs=bool(names)) as run:
+            return {"cost": run.cost(), **compute(names, run.outputs, run.y, activation)}
 
     # ------------------------------------------------------------------------------------------------ description
 
@@ -459,6 +525,18 @@ class Model(FixedSettings):
         total = f"{len(self._parameters)} parameters" if self._network else "not built yet"
         lines.append(f"{total}, {self.dtype}, loss {self.loss}")
         return "\n".join(lines)
+
+    def diagnose(self, X: Any, y: Any = None) -> Diagnosis:
+        """Return what each layer does with X (m, n_x): a report that prints, of dead and of saturated units.
+
+        And of mean and spread of its activations; with y, of its gradients too.
+        """
+        network = self._built()
+        X = self._examples(X)
+        dW = None if y is None else [pair[0] for pair in self.gradients(X, y)]
+        targets = np.zeros((len(X), network.units[-1]), self.dtype)
+        with self._run(Data(X, read_only(targets), None), mode=codes.COST, threads=1) as run:
+            return diagnose(run, tuple(layer.activation for layer in self.layers), dW)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))

@@ -1,12 +1,12 @@
 """The optimizers: what to do with a gradient g of a batch. Definitions and defaults are PyTorch's."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from fastnet.kernels import codes
-from fastnet.schedules import learning_rate_of
+from fastnet.schedules import SlowedDown, learning_rate_of
 from fastnet.validation import non_negative_number, number_below_one, positive_number
 
 LearningRate = float | Callable[[int], float]
@@ -59,6 +59,13 @@ class Optimizer:
         beta2 = numbers.get("beta2", numbers.get("rho", 0.0))
         rest = (numbers.get(name, 0.0) for name in ("epsilon", "weight_decay", "clip_norm"))
         return (self.learning_rates(0, 1)[0], beta1, beta2, *rest)
+
+    def slowed_down(self, factor: float, least: float) -> "Optimizer":
+        """Return one like it, its learning rate multiplied by a factor, but not taken below `least`."""
+        rate = self.learning_rate
+        if callable(rate):
+            return replace(self, learning_rate=SlowedDown(rate, factor, least))
+        return replace(self, learning_rate=max(rate * factor, min(least, rate)))
 
     def learning_rates(self, first_epoch: int, epochs: int) -> np.ndarray:
         """Return the learning rate of each of some epochs, from 0 on; ValueError if one is not positive."""

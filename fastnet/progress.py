@@ -1,20 +1,25 @@
-"""The line that `fit` prints for each epoch."""
+"""What `fit` shows while it goes on: a line that is rewritten, or a line for each epoch."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-import numpy as np
+from fastnet.history import History
+
+REWRITE_SECONDS = 0.1
 
 
 class Progress:
-    """A line per epoch on standard output; on a terminal, the running epoch's line is rewritten as it goes on.
+    """Epoch, cost, cost of validation, examples per second and remaining time, on standard output.
+
+    On a terminal, one line that is rewritten; in a notebook, tqdm's bar if it is installed. Elsewhere a line for each
+    epoch, if it is asked for.
 
     Parameters
     ----------
     verbose : "auto" or bool
-        "auto": print when standard output is a terminal.
+        "auto": show it on a terminal and in a notebook.
     epochs : int
         How many there will be.
 
@@ -28,46 +33,109 @@ class Progress:
         if verbose != "auto" and verbose not in (True, False):
             raise ValueError(f"verbose must be 'auto', True or False, not {verbose!r}.")
         self.stream: TextIO = sys.stdout
-        self.on_terminal = self.stream is not None and self.stream.isatty()
-        self.wanted = self.on_terminal if verbose == "auto" else bool(verbose)
+        self.in_notebook = in_notebook()
+        self.rewrites = self.in_notebook or (self.stream is not None and self.stream.isatty())
+        self.wanted = self.rewrites if verbose == "auto" else bool(verbose)
+        self.bar: Any = None
         self.epochs = epochs
         self.finished = 0
+        self.written_at = -REWRITE_SECONDS
+        self.line = ""
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
         """Say why nothing moves yet, on a terminal, and take it back."""
-        shown = self.wanted and self.on_terminal
+        shown = self.wanted and self.rewrites
         if shown:
-            self.stream.write("preparing the kernels; the first time on a machine, that takes some seconds ...")
-            self.stream.flush()
+            self.rewrite("preparing the kernels; the first time on a machine, that takes some seconds ...")
         try:
             yield
         finally:
             if shown:
-                self.stream.write("\r\x1b[K")
-                self.stream.flush()
+                self.rewrite("")
 
-    def update(self, costs: np.ndarray, finished: int, share: float, seconds: float) -> None:
-        """Print the epochs finished since the last call, and how far the next has come.
+    def update(self, history: History, example: int, examples: int, seconds: float) -> None:
+        """Show the epochs finished since the last call, and how far the next has come.
 
-        The first `finished` entries of `costs` are those of epochs done; `share` is the part of the next that is
-        done (0 to 1), `seconds` the time since the start.
+        That has done `example` of so many examples, `seconds` after the start.
         """
         if not self.wanted:
             return
+        if self.in_notebook and self.finished == 0:
+            self.bar = self.bar or bar_of_epochs(self.epochs)
+        new, self.finished = range(self.finished, history.epochs), history.epochs
+        if self.bar is not None:
+            if new:
+                self.bar.set_postfix(costs_of(history, new[-1]), refresh=False)
+                self.bar.update(len(new))
+            return
+        done = self.finished + example / examples
+        if not self.rewrites:
+            for epoch in new:
+                self.stream.write(f"{self.described(history, epoch)}  {seconds:.1f} s\n")
+            self.stream.flush()
+        elif seconds - self.written_at >= REWRITE_SECONDS or self.finished == self.epochs:
+            self.written_at = seconds
+            rate, left = done * examples / seconds, (self.epochs - done) / done * seconds
+            line = self.described(history, self.finished - 1)
+            if example:
+                line += f"  ({example / examples:.0%} of the next)"
+            self.line = f"{line}  {significant(rate)} rows/s  {duration(left)} left"
+            self.rewrite(self.line)
+
+    def described(self, history: History, epoch: int) -> str:
+        """Return the number and the costs of an epoch finished, -1 for none."""
         width = len(str(self.epochs))
-        start = "\r\x1b[K" if self.on_terminal else ""
-        for epoch in range(self.finished, finished):
-            self.stream.write(
-                f"{start}epoch {epoch + 1:{width}}/{self.epochs}  cost {costs[epoch]:.6g}  {seconds:.1f} s\n"
-            )
-        self.finished = finished
-        if self.on_terminal and self.finished < self.epochs:
-            self.stream.write(f"{start}epoch {self.finished + 1:{width}}/{self.epochs}  {share:4.0%}  {seconds:.1f} s")
+        values = costs_of(history, epoch) if epoch >= 0 else {}
+        costs = "".join(f"  {name} {value}" for name, value in values.items())
+        return f"epoch {epoch + 1:{width}}/{self.epochs}{costs}"
+
+    def rewrite(self, line: str) -> None:
+        """Put a line in the place of the last."""
+        self.stream.write(f"\r\x1b[K{line}")
         self.stream.flush()
 
-    def close(self) -> None:
-        """End the line of an epoch that was left unfinished."""
-        if self.wanted and self.on_terminal and self.finished < self.epochs:
-            self.stream.write("\n")
-            self.stream.flush()
+    def close(self, seconds: float) -> None:
+        """Leave the last line as it should stay, the time in all at its end."""
+        if self.bar is not None:
+            self.bar.close()
+        elif self.wanted and self.rewrites and self.line:
+            self.rewrite(f"{self.line.rpartition('  ')[0]}  {duration(seconds)}\n")
+
+
+def costs_of(history: History, epoch: int) -> dict[str, str]:
+    """Return what is shown of an epoch: its cost, and that of validation."""
+    values = {"cost": significant(history.cost[epoch])}
+    if history.val_cost:
+        values["val_cost"] = significant(history.val_cost[epoch])
+    return values
+
+
+def significant(value: float) -> str:
+    """Return a number with 4 digits."""
+    return f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as h:mm:ss, or in seconds if it is less than a minute."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def in_notebook() -> bool:
+    """Return whether this runs in a notebook's kernel; without loading IPython where it is not."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def bar_of_epochs(epochs: int) -> Any:
+    """Return tqdm's bar for a notebook, or None if tqdm is not installed."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=epochs, unit="epoch")

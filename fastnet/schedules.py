@@ -193,6 +193,19 @@ class OneCycle(Schedule):
         return between(self.learning_rate, last, min(1.0, (epoch - top) / (end - top)))
 
 
+@dataclass(frozen=True)
+class SlowedDown:
+    """A schedule times a factor, but no less than `least`: what `ReduceOnPlateau` makes of it."""
+
+    schedule: Callable[[int], float]
+    factor: float
+    least: float
+
+    def __call__(self, epoch: int) -> float:
+        """Return the rate of an epoch, counted from 0."""
+        return max(self.factor * self.schedule(epoch), self.least)
+
+
 def between(start: float, end: float, part: float) -> float:
     """Return what lies at that part of the way from start to end, along half a cosine."""
     return end + (start - end) * (1.0 + cos_of_pi(part)) / 2

@@ -1,33 +1,18 @@
-"""The loop of `fit`: call the compiled epochs, report, and keep the last finite parameters if they diverge."""
+"""The loop of `fit`: call the compiled epochs, look at what came out, and report."""
 
 import time
-from typing import NamedTuple
 
-import numpy as np
-
+from fastnet.divergence import bring_back, diverged, take_snapshot
 from fastnet.engine import Run
-from fastnet.errors import TrainingDivergedError
 from fastnet.history import History
-from fastnet.kernels.codes import COST_NOT_FINITE, LEARNING_RATE, PARAMETERS_NOT_FINITE
+from fastnet.kernels.codes import PARAMETERS_NOT_FINITE
+from fastnet.monitoring import Watch
 from fastnet.progress import Progress
 
 SNAPSHOT_SECONDS = 0.5
 
 
-class Snapshot(NamedTuple):
-    """Where a run stood: enough to repeat it from there, bit by bit."""
-
-    parameters: np.ndarray
-    position: np.ndarray
-    totals: np.ndarray
-    order: np.ndarray
-    gradient: np.ndarray
-    moments: np.ndarray
-    powers: np.ndarray
-    taken_at: float
-
-
-def train(run: Run, progress: Progress, history: History) -> None:
+def train(run: Run, progress: Progress, history: History, watch: Watch | None = None) -> None:
     """Run all epochs; update `run.parameters` in place, and fill `history` however it ends.
 
     Raises
@@ -38,85 +23,31 @@ def train(run: Run, progress: Progress, history: History) -> None:
     start = time.perf_counter()
     snapshot = take_snapshot(run, start)
     history.stopped_reason = "interrupted"
+    reason = ""
     try:
-        while not run.done:
-            run.advance()
+        while not run.done and not reason:
+            finished = run.finished_epochs
+            run.advance(to_end_of_epoch=watch is not None)
             now = time.perf_counter()
+            if watch is None:
+                history.cost += run.costs[finished : run.finished_epochs].tolist()
             if run.status:
                 history.stopped_reason = "diverged"
                 raise diverged(run, snapshot)
-            if now - snapshot.taken_at > SNAPSHOT_SECONDS:
+            outdated = now - snapshot.taken_at > SNAPSHOT_SECONDS
+            if watch is not None and run.finished_epochs > finished:
+                reason = watch.after_epoch()
+                outdated |= watch.may_have_changed_something
+            if outdated:
                 snapshot = take_snapshot(run, now)
-            progress.update(run.costs, run.finished_epochs, run.finished_examples / run.m, now - start)
-        history.stopped_reason = "epochs"
+            progress.update(history, run.finished_examples, run.m, now - start)
+        if watch is not None:
+            watch.finish()
+        history.stopped_reason = reason or "epochs"
     except KeyboardInterrupt:
         if run.status == PARAMETERS_NOT_FINITE:  # it came during the call in which the run diverged
             bring_back(run, snapshot)
         raise
     finally:
-        history.cost = run.costs[: run.finished_epochs].tolist()
         history.seconds = time.perf_counter() - start
-        progress.close()
-
-
-def take_snapshot(run: Run, now: float) -> Snapshot:
-    """Copy what training changes; a few times a second at most, so that it costs nothing beside the work."""
-    return Snapshot(
-        parameters=run.parameters.copy(),
-        position=run.position.copy(),
-        totals=run.totals.copy(),
-        order=run.order.copy(),
-        gradient=run.gradient.copy(),
-        moments=run.state.moments.copy(),
-        powers=run.state.powers.copy(),
-        taken_at=now,
-    )
-
-
-def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
-    """Bring the last finite parameters back and return the error that says where the run diverged."""
-    epoch, example = run.finished_epochs, run.finished_examples
-    batch = example // run.batch_size
-    if run.status == COST_NOT_FINITE:
-        found = run.first_layer_not_finite()
-        layer = len(run.network.units) - 1 if found is None else found
-        where = f"layer {layer} is the first with a non-finite value in its output"
-        if found is None:
-            l2_is_finite = np.isfinite(run.totals[run.kernels.L2_COST])
-            what = f"cost of layer {layer}" if l2_is_finite else "L2 term of the cost"
-            where = f"the outputs of all layers are finite, but the {what} is not"
-    else:
-        assert run.status == PARAMETERS_NOT_FINITE
-        layer, in_parameters = run.first_layer_with_bad_parameters()
-        what = "its W or b" if in_parameters else "the optimizer's running mean of squared gradients"
-        where = f"layer {layer} is the first with a non-finite value in {what}"
-        bring_back(run, snapshot)
-    return TrainingDivergedError(
-        f"Training diverged in epoch {epoch + 1} of {len(run.costs)}, batch {batch + 1}: {where}. The model keeps the "
-        f"last finite parameters. Lower the learning rate ({run.settings[LEARNING_RATE]:g}), or bring the features of "
-        "X, and targets that are not 0 or 1, to one scale.",
-        epoch=epoch + 1,
-        batch=batch + 1,
-        layer=layer,
-    )
-
-
-def bring_back(run: Run, snapshot: Snapshot) -> None:
-    """Go back to the snapshot, and repeat the run from there up to the batch whose update made a parameter non-finite.
-
-    Training gives the same bits again, so keeping a copy now and then is enough to recover any moment since. If Ctrl-C
-    comes in between, the model holds parameters of an earlier moment, finite too.
-    """
-    batch_start = run.finished_examples - run.finished_examples % run.batch_size
-    until_chunk = run.chunks_before(run.finished_epochs, batch_start)
-    run.go_on_alone()
-    run.parameters[:] = snapshot.parameters
-    run.position[:] = snapshot.position
-    run.totals[:] = snapshot.totals[: len(run.totals)]
-    run.order[:] = snapshot.order
-    run.gradient[:] = snapshot.gradient
-    run.state.moments[:] = snapshot.moments
-    run.state.powers[:] = snapshot.powers
-    run.position[run.kernels.LOADED] = 0
-    while (chunks := until_chunk - run.chunks_before(run.finished_epochs, run.finished_examples)) > 0:
-        run.work(min(chunks, run.chunks_in_a_call))
+        progress.close(history.seconds)

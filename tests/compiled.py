@@ -11,7 +11,6 @@ from conftest import JIT_DISABLED
 from numba import njit
 
 from fastnet import SGD, Dense, Model
-from fastnet.engine import Run
 from fastnet.kernels.jit import OPTIONS
 
 
@@ -29,12 +28,12 @@ def part(factory: Callable[..., Any], *code: int) -> Callable[..., Any]:
 
 
 def make_model(
-    units, activations, *, loss=None, l2=0.0, dtype="float64", learning_rate=0.1, seed=0, scale=None, optimizer=None,
-    use_bias=True,
+    units, activations, *, loss=None, l2=0.0, l1=0.0, dtype="float64", learning_rate=0.1, seed=0, scale=None,
+    optimizer=None, use_bias=True,
 ):  # fmt: skip
     """Return a built model: `units` begins with the number of features. `scale` draws weights and biases anew."""
     layers = [Dense(n, g, use_bias=use_bias) for n, g in zip(units[1:], activations, strict=True)]
-    model = Model(layers, loss=loss, optimizer=optimizer or SGD(learning_rate), l2=l2, dtype=dtype, seed=seed)
+    model = Model(layers, loss=loss, optimizer=optimizer or SGD(learning_rate), l2=l2, l1=l1, dtype=dtype, seed=seed)
     model.build(units[0])
     if scale is not None:
         model.parameters[:] = np.random.default_rng(seed).standard_normal(model.parameters.size) * scale
@@ -65,8 +64,7 @@ def random_classes(m, n_classes, seed=0):
 
 def raw_run(model, X, y, **settings):
     """Return an `engine.Run` over the data as `Model.fit` would make it, with the model's optimizer."""
-    X, y = model._data(X, y)
-    return Run(model._built(), model.parameters, X, y, **{"mode": model.optimizer, **settings})
+    return model._run(model._data(X, y), **{"mode": model.optimizer, **settings})
 
 
 def reference_optimizer(optimizer):

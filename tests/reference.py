@@ -98,74 +98,79 @@ def forward(X: np.ndarray, parameters: Parameters, activations: list[str]) -> tu
 # --------------------------------------------------------------------------------------------------------------- cost
 
 
-def cross_entropy_cost(Z: np.ndarray, Y: np.ndarray) -> float:
-    """Return -(1/m) sum (Y log A + (1 - Y) log(1 - A)) for A = sigmoid(Z), in a form that is exact for any Z."""
-    m = Y.shape[1]
-    return float(np.sum(np.maximum(Z, 0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))) / m)
+def cross_entropy(Z: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """Return -(Y log A + (1 - Y) log(1 - A)) for A = sigmoid(Z), in a form that is exact for any Z."""
+    return np.maximum(Z, 0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))
 
 
-def categorical_cross_entropy_cost(Z: np.ndarray, Y: np.ndarray) -> float:
-    """Return -(1/m) sum Y log A for A = softmax(Z) and Y whose columns sum to 1, in a form that is exact for any Z."""
-    m = Y.shape[1]
+def categorical_cross_entropy(Z: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """Return -sum Y log A for A = softmax(Z) and Y whose columns sum to 1, in a form that is exact for any Z."""
     below_largest = Z.max(axis=0) - Z
     e = np.exp(-below_largest)
-    e[Z.argmax(axis=0), np.arange(m)] = 0  # e^0, left to log1p, which keeps what is small beside it
-    return float((np.sum(Y * below_largest) + np.sum(np.log1p(e.sum(axis=0)))) / m)
+    e[Z.argmax(axis=0), np.arange(Z.shape[1])] = 0  # e^0, left to log1p, which keeps what is small beside it
+    return np.sum(Y * below_largest, axis=0, keepdims=True) + np.log1p(e.sum(axis=0))
 
 
-def squared_error_cost(A: np.ndarray, Y: np.ndarray) -> float:
-    """Return 1/(2m) sum (A - Y)^2."""
-    return float(np.sum((A - Y) ** 2) / (2 * Y.shape[1]))
-
-
-def absolute_error_cost(A: np.ndarray, Y: np.ndarray) -> float:
-    """Return 1/m sum |A - Y|."""
-    return float(np.sum(np.abs(A - Y)) / Y.shape[1])
-
-
-def huber_cost(A: np.ndarray, Y: np.ndarray, delta: float = 1.0) -> float:
-    """Return 1/m sum of (A - Y)^2 / 2, or delta (|A - Y| - delta/2) where |A - Y| exceeds delta."""
+def huber(A: np.ndarray, Y: np.ndarray, delta: float = 1.0) -> np.ndarray:
+    """Return (A - Y)^2 / 2, or delta (|A - Y| - delta/2) where |A - Y| exceeds delta."""
     d = np.abs(A - Y)
-    return float(np.sum(np.where(d <= delta, d**2 / 2, delta * (d - delta / 2))) / Y.shape[1])
+    return np.where(d <= delta, d**2 / 2, delta * (d - delta / 2))
 
 
-def poisson_cost(Z: np.ndarray, Y: np.ndarray) -> float:
-    """Return 1/m sum (A - Y log A) for A = e^Z."""
-    return float(np.sum(np.exp(Z) - Y * Z) / Y.shape[1])
-
-
-def compute_cost(caches: list[Cache], Y: np.ndarray, parameters: Parameters, loss: str, l2: float = 0.0) -> float:
-    """Return J: the loss, averaged over the examples, and lambda/(2m) times the sum of all W squared."""
-    m = Y.shape[1]
-    _, _, _, Z, A = caches[-1]
+def losses(Z: np.ndarray, A: np.ndarray, Y: np.ndarray, loss: str) -> np.ndarray:
+    """Return the loss of each example, or of each of its outputs: the examples are columns."""
     if loss == "binary_crossentropy":
-        cost = cross_entropy_cost(Z, Y)
-    elif loss == "categorical_crossentropy":
-        cost = categorical_cross_entropy_cost(Z, Y)
-    elif loss == "mean_absolute_error":
-        cost = absolute_error_cost(A, Y)
-    elif loss == "huber":
-        cost = huber_cost(A, Y)
-    elif loss == "poisson":
-        cost = poisson_cost(Z, Y)
-    else:
-        cost = squared_error_cost(A, Y)
-    if l2:
-        squares = sum(np.sum(parameters[f"W{layer}"] ** 2) for layer in range(1, depth(parameters) + 1))
-        cost += float(l2 / (2 * m) * squares)
-    return cost
+        return cross_entropy(Z, Y)
+    if loss == "categorical_crossentropy":
+        return categorical_cross_entropy(Z, Y)
+    if loss == "mean_absolute_error":
+        return np.abs(A - Y)
+    if loss == "huber":
+        return huber(A, Y)
+    if loss == "poisson":
+        return np.exp(Z) - Y * Z
+    assert loss == "mean_squared_error"
+    return (A - Y) ** 2 / 2
+
+
+def compute_cost(
+    caches: list[Cache],
+    Y: np.ndarray,
+    parameters: Parameters,
+    loss: str,
+    l2: float = 0.0,
+    l1: float = 0.0,
+    weights: np.ndarray | None = None,
+) -> float:
+    """Return J: the losses, averaged over the examples, lambda/(2m) sum of all W squared, and l1/m sum of all |W|.
+
+    With weights (m,), the mean is a weighted one, and their sum stands for m.
+    """
+    _, _, _, Z, A = caches[-1]
+    by_example = losses(Z, A, Y, loss)
+    total = np.sum(by_example if weights is None else by_example * weights)
+    for layer in range(1, depth(parameters) + 1):
+        W = parameters[f"W{layer}"]
+        if l2:
+            total = total + l2 / 2 * np.sum(W**2)
+        if l1:
+            total = total + l1 * np.sum(np.abs(W))
+    return float(total / (Y.shape[1] if weights is None else np.sum(weights)))
 
 
 # ----------------------------------------------------------------------------------------------------------- backward
 
 
-def linear_backward(dZ: np.ndarray, cache: Cache, l2: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return dW = dZ A_prev^T / m + lambda/m W and db = sum(dZ) / m."""
+def linear_backward(
+    dZ: np.ndarray, cache: Cache, m: float, l2: float = 0.0, l1: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return dW = dZ A_prev^T / m + lambda/m W + l1/m sign(W) and db = sum(dZ) / m."""
     A_prev, W = cache[:2]
-    m = A_prev.shape[1]
     dW = dZ @ A_prev.T / m
     if l2:
         dW = dW + l2 / m * W
+    if l1:
+        dW = dW + l1 / m * np.sign(W)
     return dW, np.sum(dZ, axis=1, keepdims=True) / m
 
 
@@ -196,12 +201,23 @@ def output_gradient(caches: list[Cache], Y: np.ndarray, activations: list[str], 
     return activation_backward(difference, caches[-1], activations[-1])
 
 
-def backward(caches: list[Cache], Y: np.ndarray, activations: list[str], loss: str, l2: float = 0.0) -> Parameters:
+def backward(
+    caches: list[Cache],
+    Y: np.ndarray,
+    activations: list[str],
+    loss: str,
+    l2: float = 0.0,
+    l1: float = 0.0,
+    weights: np.ndarray | None = None,
+) -> Parameters:
     """Return the gradients dW1, db1, ..., found from the last layer to the first."""
     dZ = output_gradient(caches, Y, activations, loss)
+    m = float(Y.shape[1])
+    if weights is not None:
+        dZ, m = dZ * weights, float(np.sum(weights))
     gradients = {}
     for layer in range(len(activations), 0, -1):
-        gradients[f"dW{layer}"], gradients[f"db{layer}"] = linear_backward(dZ, caches[layer - 1], l2)
+        gradients[f"dW{layer}"], gradients[f"db{layer}"] = linear_backward(dZ, caches[layer - 1], m, l2, l1)
         if layer > 1:
             dA_prev = input_backward(dZ, caches[layer - 1])
             dZ = activation_backward(dA_prev, caches[layer - 2], activations[layer - 2])

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import sys
 
 import numpy as np
 import pytest
@@ -147,64 +146,6 @@ def test_summary():
     )
 
 
-class Terminal:
-    """A stream that says whether it is a terminal and keeps what is written."""
-
-    def __init__(self, is_terminal):
-        self.is_terminal, self.text = is_terminal, ""
-
-    def isatty(self):
-        return self.is_terminal
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("is_terminal", "verbose", "lines"), [(True, "auto", 3), (False, "auto", 0), (False, True, 3), (True, False, 0)]
-)
-def test_progress(is_terminal, verbose, lines, monkeypatch):
-    stream = Terminal(is_terminal)
-    monkeypatch.setattr(sys, "stdout", stream)
-    history = make_model((4, 3, 1), ("relu", "sigmoid")).fit(X, Y, epochs=3, verbose=verbose)
-    assert stream.text.count("\n") == lines
-    for epoch, cost in enumerate(history.cost, start=1):
-        assert (f"epoch {epoch}/3  cost {cost:.6g}  " in stream.text) == bool(lines)
-    assert ("\r" in stream.text) == bool(is_terminal and lines)
-
-
-@pytest.mark.parametrize("is_terminal", [True, False])
-def test_a_terminal_is_told_why_the_first_fit_waits(is_terminal, monkeypatch):
-    stream = Terminal(is_terminal)
-    monkeypatch.setattr(sys, "stdout", stream)
-    monkeypatch.setattr("fastnet.compilation._loaded", set())
-    model = make_model((4, 3, 1), ("relu", "sigmoid"))
-    first, second = (model.fit(X, Y, epochs=1) for _ in range(2))
-    assert stream.text.count("preparing the kernels") == is_terminal
-    assert stream.text.startswith("preparing the kernels" if is_terminal else "")
-    assert first.compile_seconds > second.compile_seconds == 0
-
-
-def test_a_line_left_unfinished_is_ended(monkeypatch):
-    stream = Terminal(True)
-    monkeypatch.setattr(sys, "stdout", stream)
-    model = make_model((4, 3, 1), ("relu", "linear"), learning_rate=1e30, dtype="float32")
-    with pytest.raises(TrainingDivergedError):
-        model.fit(X, Y, epochs=3)
-    assert stream.text.endswith("\n")
-
-
-def test_a_long_epoch_shows_how_far_it_is(monkeypatch):
-    stream = Terminal(True)
-    monkeypatch.setattr(sys, "stdout", stream)
-    monkeypatch.setattr("fastnet.engine.CALL_SECONDS", 1e-9)
-    make_model((4, 3, 1), ("relu", "sigmoid")).fit(X, Y, epochs=1, batch_size=5)
-    assert "epoch 1/1   46%" in stream.text
-
-
 @pytest.mark.jit
 def test_an_interrupt_is_answered_and_leaves_a_usable_model():
     """Ctrl-C after 0.2 s of a fit that would take minutes."""
@@ -228,9 +169,9 @@ def test_an_interrupt_is_answered_and_leaves_a_usable_model():
 
 def test_models_and_errors_pickle():
     model = make_model((4, 3, 1), ("relu", "sigmoid"), dtype="float32")
-    error = TrainingDivergedError("no", epoch=1, batch=2, layer=3)
+    error = TrainingDivergedError("no", epoch=1, batch=2, layer=3, kind="gradient")
     same = pickle.loads(pickle.dumps(error))
-    assert (str(same), same.epoch, same.batch, same.layer) == ("no", 1, 2, 3)
+    assert (str(same), same.epoch, same.batch, same.layer, same.kind) == ("no", 1, 2, 3, "gradient")
     for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model), copy.copy(model)):
         np.testing.assert_array_equal(twin.forward(X), model.forward(X))
         twin.layers[0].W[:] = 0

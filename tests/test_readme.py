@@ -1,4 +1,4 @@
-"""The README's example runs and prints what the README says; its commands exist."""
+"""The README's examples run and print what the README says; its commands exist."""
 
 import re
 import subprocess
@@ -15,8 +15,11 @@ README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.jit
-def test_the_example_prints_what_stands_below_it():
-    code, printed = re.search(r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL).groups()
+def test_the_examples_print_what_stands_below_them():
+    """One goes on from the other."""
+    examples = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL)
+    assert len(examples) == 2
+    code, printed = ("".join(parts) for parts in zip(*examples, strict=True))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == printed
 

@@ -94,8 +94,8 @@ def test_categorical_cross_entropy_is_that_of_the_softmax():
     A = reference.softmax(Z)
     np.testing.assert_allclose(A.sum(axis=0), 1, rtol=1e-14)
     np.testing.assert_allclose(A, np.exp(Z) / np.exp(Z).sum(axis=0), rtol=1e-13)
-    exact = -(Y * np.log(A)).sum() / 33
-    np.testing.assert_allclose(reference.categorical_cross_entropy_cost(Z, Y), exact, rtol=1e-13)
+    exact = -(Y * np.log(A)).sum(axis=0)
+    np.testing.assert_allclose(reference.categorical_cross_entropy(Z, Y)[0], exact, rtol=1e-13)
 
 
 def test_the_first_steps_of_adam():

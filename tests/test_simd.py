@@ -12,6 +12,7 @@ from numba import njit, types
 from fastnet.kernels import dense, moves, prediction, tiles
 from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES, kernel
 from fastnet.kernels.plan import GRAIN, LANES
+from fastnet.kernels.sums import MAGNITUDES, SQUARES, VALUES
 
 SHAPES = [(rows, vectors) for rows in dense.ROWS_OF_TILES for vectors in (1, 2)] + [(1, 4)]
 TILES = {shape: getattr(dense, f"tile_{'tall' if shape[0] == dense.TALL else shape[0]}_{shape[1]}") for shape in SHAPES}
@@ -329,13 +330,14 @@ def test_units_tile(rows, with_bias, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("squared", [False, True])
-def test_ordered_sum(squared, dtype):
+@pytest.mark.parametrize("of", [VALUES, SQUARES, MAGNITUDES])
+def test_ordered_sum(of, dtype):
     rng = np.random.default_rng(0)
     for n in (0, 1, 15, 16, 17, 63, 64, 65, 209, 1000):
         x = rng.standard_normal(n + 2).astype(dtype)
-        total = from_python(dense.ordered_sum)(x, 1, n, squared)
-        terms = x[1 : n + 1].astype(float) ** (2 if squared else 1)
+        total = from_python(dense.ordered_sum)(x, 1, n, of)
+        x = x[1 : n + 1].astype(float)
+        terms = {VALUES: x, SQUARES: x**2, MAGNITUDES: np.abs(x)}[of]
         assert_within(np.float64(total), np.float64(terms.sum()), np.abs(terms).sum(), max(n, 1))
 
 
@@ -349,7 +351,7 @@ def test_order_of_a_lane_sum():
         lanes = lanes + row
     while len(lanes) > 1:
         lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
-    assert from_python(dense.ordered_sum)(x, 0, 160, False) == lanes[0]
+    assert from_python(dense.ordered_sum)(x, 0, 160, VALUES) == lanes[0]
 
 
 @pytest.mark.jit
@@ -358,7 +360,7 @@ def test_intrinsics_refuse_other_arrays():
     wrong = np.zeros(16, np.int64), np.zeros(32, np.float32)[::2]
     for array in wrong:
         with pytest.raises(Exception, match="needs C-contiguous arrays of one floating-point dtype"):
-            from_python(dense.ordered_sum)(array, 0, 16, False)
+            from_python(dense.ordered_sum)(array, 0, 16, VALUES)
     with pytest.raises(Exception, match="needs C-contiguous arrays of one floating-point dtype"):
         from_python(call_copy_rows)(np.zeros(16, np.float32), 0, 16, np.zeros(16), 0, 16, 1, 16, False)
     numbers, order = np.zeros((16, 16), np.float32), np.zeros(16, np.int32)

@@ -240,6 +240,7 @@ def test_divergence_names_the_place_and_keeps_the_last_finite_parameters(dtype, 
     np.testing.assert_array_equal(again.parameters, model.parameters)
 
 
+@pytest.mark.filterwarnings("ignore:The features of X differ in scale")
 @pytest.mark.parametrize("snapshots", [(), (1,), (2,), (5,), (7,), range(100)])
 @pytest.mark.parametrize(("m", "batch_size", "batches"), [(165, 16, 11), (2400, 600, 4)])
 def test_parameters_before_a_bad_update_come_back(m, batch_size, batches, snapshots, monkeypatch):
@@ -265,7 +266,7 @@ def test_parameters_before_a_bad_update_come_back(m, batch_size, batches, snapsh
 
     monkeypatch.setattr(training, "SNAPSHOT_SECONDS", -1.0)
     monkeypatch.setattr(training, "take_snapshot", take_chosen_snapshot)
-    monkeypatch.setattr(Run, "advance", lambda run: run.work(1))
+    monkeypatch.setattr(Run, "advance", lambda run, to_end_of_epoch: run.work(1))
     with pytest.raises(TrainingDivergedError, match=rf"epoch 1 of 5, batch {batches}: layer 1 .* in its W or b"):
         model.fit(X, y, epochs=5, batch_size=batch_size, shuffle=False)
     assert np.isfinite(model.parameters).all()
@@ -286,6 +287,40 @@ def test_the_first_bad_layer_is_found_in_the_activations():
         ):
             model.fit(np.abs(X) + 1, y, epochs=1)
         np.testing.assert_array_equal(model.parameters, before)
+
+
+@pytest.mark.parametrize("rows_scaled", [0, 1])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_divergence_names_what_is_not_finite(rows_scaled, dtype):
+    """A learning rate of 1e6, or a row scaled by 1e20: an activation, or the gradient, leaves the range first."""
+    X, y = random_data(65, 4)
+    y = y * 1.5
+    X[40] *= 1e20**rows_scaled
+    model = make_model((4, 6, 1), ("relu", "linear"), dtype=dtype, learning_rate=0.1 if rows_scaled else 1e6)
+    with pytest.raises(TrainingDivergedError) as caught:
+        model.fit(X, y, epochs=100, batch_size=16)
+    error = caught.value
+    assert error.kind in ("activation", "gradient")
+    assert f"epoch {error.epoch} of 100, batch {error.batch}: " in str(error)
+    assert f"layer {error.layer} is" in str(error)
+    assert np.isfinite(model.parameters).all()
+
+
+def test_the_kinds_of_divergence():
+    """A weight that overflows, by a gradient that does not; a gradient that does; a square of one, in Adam's mean."""
+    cases = [
+        (SGD(1e38), [[1e10]], "parameter"),
+        (SGD(1e-30), [[3e38]], "gradient"),
+        (Adam(0.1), [[1e25]], "gradient"),
+    ]
+    for optimizer, X, kind in cases:
+        model = make_model((1, 2, 1), ("linear", "sigmoid"), dtype="float32", optimizer=optimizer)
+        model.layers[0].W = [[0.0], [0.0]]
+        model.layers[1].W = [[4.0, 0.0]]
+        with pytest.raises(TrainingDivergedError) as caught:
+            model.step(X, [0.0])
+        assert (caught.value.kind, caught.value.layer) == (kind, 1), optimizer
+        np.testing.assert_array_equal(model.layers[0].W, 0)
 
 
 def test_an_l2_term_beyond_the_range_is_divergence():
@@ -333,6 +368,6 @@ def test_an_infinite_l2_term_is_named():
     X, y = random_data(65, 4)
     model = make_model((4, 1), ("sigmoid",), l2=1e308)
     model.layers[0].W = np.full((1, 4), 1e5)
-    with pytest.raises(TrainingDivergedError, match="all layers are finite, but the L2 term of the cost is not"):
+    with pytest.raises(TrainingDivergedError, match="all layers are finite, but the penalty on the weights is not"):
         model.fit(X, y, epochs=1)
     np.testing.assert_array_equal(model.layers[0].W, np.full((1, 4), 1e5))

@@ -22,23 +22,24 @@ def problem(n, dtype, use_bias=True, n_x=None):
         buffer.inside[:] = rng.standard_normal(plan.n_parameters)
     moments = Guarded(2 * plan.n_parameters, dtype)
     moments.inside[:] = rng.random(2 * plan.n_parameters)
-    return plan.rows, parameters, gradient, moments, np.array([0.0, 0.7, 0.0])
+    return plan.rows, parameters, gradient, moments, np.array([[0.0, 0.7, 0.0], [0.0, 0.0, 0.4]])
 
 
-def expected(plan, p, dp, m, l2):
-    """Return dp / m + lambda / m W in float64, and the magnitude of its terms."""
-    decay = np.zeros(len(p))
+def expected(plan, p, dp, m, penalties):
+    """Return dp / m + lambda / m W + l1 / m sign(W) in float64, and the magnitude of its terms."""
+    decay, pull = np.zeros((2, len(p)))
     for layer in (1, 2):
         n_weights = plan[layer, UNITS] * plan[layer - 1, UNITS]
-        decay[plan[layer, W] : plan[layer, W] + n_weights] = l2[layer] / m
+        for strengths, of_parameters in zip(penalties, (decay, pull), strict=True):
+            of_parameters[plan[layer, W] : plan[layer, W] + n_weights] = strengths[layer] / m
     p, dp = p.astype(float), dp.astype(float)
-    return dp / m + decay * p, np.abs(dp) / m + decay * np.abs(p)
+    return dp / m + decay * p + pull * np.sign(p), np.abs(dp) / m + decay * np.abs(p) + pull
 
 
-def finish(plan, mode, l2, settings, parameters, gradient, moments, *, powers=(1.0, 1.0), members=1, order=1):
+def finish(plan, mode, penalties, settings, parameters, gradient, moments, *, powers=(1.0, 1.0), members=1, order=1):
     """Finish every member's share, in order or from the last; return whether all was finite."""
     settings = np.array([*settings, *[0.0] * (codes.SETTINGS - len(settings))])
-    arguments = l2, settings, *powers, parameters, gradient, moments
+    arguments = penalties, settings, *powers, parameters, gradient, moments
     update = address_of(updates.make_update, parameters.dtype, mode)
     finite = [
         from_python(network.finish_share)(plan, update, 1 / M, 1 / M, member, members, *arguments)
@@ -57,14 +58,14 @@ def moments_of(mode, moments):
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("n", SEVEN_UNITS)
 def test_finished_gradient_and_sgd(n, use_bias, dtype):
-    plan, parameters, gradient, _, l2 = problem(n, dtype, use_bias)
+    plan, parameters, gradient, _, penalties = problem(n, dtype, use_bias)
     none = np.empty(0, dtype)
     p, dp = parameters.inside.copy(), gradient.inside.copy()
-    exact, magnitude = expected(plan, p, dp, M, l2)
-    assert finish(plan, codes.SGD, l2, [0.3], parameters.inside, gradient.inside, none)
+    exact, magnitude = expected(plan, p, dp, M, penalties)
+    assert finish(plan, codes.SGD, penalties, [0.3], parameters.inside, gradient.inside.copy(), none)
     assert_within(parameters.inside, p - 0.3 * exact, np.abs(p) + 0.3 * magnitude, 1)
     np.testing.assert_array_equal(gradient.inside, dp)
-    assert finish(plan, codes.GRADIENT, l2, [], p, gradient.inside, none)
+    assert finish(plan, codes.GRADIENT, penalties, [], p, gradient.inside, none)
     assert_within(gradient.inside, exact, magnitude, 1)
     parameters.assert_guards()
     gradient.assert_guards()
@@ -75,14 +76,16 @@ def test_finished_gradient_and_sgd(n, use_bias, dtype):
 @pytest.mark.parametrize("n", SEVEN_UNITS)
 def test_adam(n, use_bias, dtype):
     """The third step, from moments at hand; their errors, and that of g, are passed on to first order."""
-    plan, parameters, gradient, moments, l2 = problem(n, dtype, use_bias)
+    plan, parameters, gradient, moments, penalties = problem(n, dtype, use_bias)
     settings, t = (0.3, 0.8, 0.95, 0.01), 3
     alpha, beta1, beta2, epsilon = settings
     p, dp = parameters.inside.copy(), gradient.inside.copy()
     mean, square = moments.inside.astype(float).reshape(2, -1)
-    g, magnitude = expected(plan, p, dp, M, l2)
+    g, magnitude = expected(plan, p, dp, M, penalties)
     powers = (beta1**t, beta2**t)
-    assert finish(plan, codes.ADAM, l2, settings, parameters.inside, gradient.inside, moments.inside, powers=powers)
+    assert finish(
+        plan, codes.ADAM, penalties, settings, parameters.inside, gradient.inside, moments.inside, powers=powers
+    )
     mean, E_mean = beta1 * mean + (1 - beta1) * g, beta1 * np.abs(mean) + (1 - beta1) * (magnitude + np.abs(g))
     square, E_square = beta2 * square + (1 - beta2) * g**2, beta2 * square + (1 - beta2) * 3 * magnitude * np.abs(g)
     assert_within(moments.inside[: len(p)], mean, E_mean, 2)
@@ -92,22 +95,24 @@ def test_adam(n, use_bias, dtype):
     step = alpha * mean / (root + epsilon)
     E_step = alpha * E_mean / (root + epsilon) + np.abs(step) * (1 + E_root / (root + epsilon))
     assert_within(parameters.inside, p - step, np.abs(p) + E_step, 2)
-    np.testing.assert_array_equal(gradient.inside, dp)
+    first_layer = slice(0, plan[2, W])  # the other has L1 added
+    np.testing.assert_array_equal(gradient.inside[first_layer], dp[first_layer])
     for buffer in (parameters, gradient, moments):
         buffer.assert_guards()
 
 
 @pytest.mark.parametrize("n", [1, 17])
 def test_adam_equals_the_reference_from_its_first_step(n):
-    plan, parameters, gradient, moments, l2 = problem(n, "float64")
+    plan, parameters, gradient, moments, penalties = problem(n, "float64")
     moments.inside[:] = 0
     theirs, adam = {"p": parameters.inside.copy()}, reference.Adam(0.05, 0.7, 0.9, 1e-3)
     for t in range(1, 6):
         finish(
-            plan, codes.ADAM, l2, tuple(vars(adam).values())[:4], parameters.inside, gradient.inside, moments.inside,
+            plan, codes.ADAM, penalties, tuple(vars(adam).values())[:4], parameters.inside, gradient.inside.copy(),
+            moments.inside,
             powers=(0.7**t, 0.9**t),
         )  # fmt: skip
-        adam.update(theirs, {"dp": expected(plan, theirs["p"], gradient.inside, M, l2)[0]})
+        adam.update(theirs, {"dp": expected(plan, theirs["p"], gradient.inside, M, penalties)[0]})
         np.testing.assert_allclose(parameters.inside, theirs["p"], rtol=1e-12, atol=1e-14)
 
 
@@ -120,11 +125,11 @@ def test_the_shares_of_several_members_make_the_whole(penalty, n, n_x, mode, dty
     settings = (0.3, 0.8, 0.95, 0.01)
     results = []
     for members, order in ((1, 1), (2, 1), (2, -1), (3, 1), (7, -1), (16, 1)):
-        plan, parameters, gradient, moments, l2 = problem(n, dtype, n_x=n_x)
-        l2 *= penalty
+        plan, parameters, gradient, moments, penalties = problem(n, dtype, n_x=n_x)
+        penalties *= penalty
         of_mode = moments_of(mode, moments.inside)
         assert finish(
-            plan, mode, l2, settings, parameters.inside, gradient.inside, of_mode,
+            plan, mode, penalties, settings, parameters.inside, gradient.inside, of_mode,
             powers=(0.5, 0.6), members=members, order=order,
         )  # fmt: skip
         for buffer in (parameters, gradient, moments):
@@ -138,7 +143,7 @@ def test_the_shares_of_several_members_make_the_whole(penalty, n, n_x, mode, dty
 @pytest.mark.parametrize("mode", [mode for mode in codes.UPDATES if mode != codes.GRADIENT])
 def test_what_is_not_finite_is_noticed_wherever_it_is(mode, members, dtype):
     settings = (0.3, 0.8, 0.95, 0.01)
-    plan, parameters, gradient, moments, l2 = problem(17, dtype)
+    plan, parameters, gradient, moments, penalties = problem(17, dtype)
     of_mode = moments_of(mode, moments.inside)
     start = [buffer.inside.copy() for buffer in (parameters, gradient, moments)]
     n = len(start[0])
@@ -147,7 +152,7 @@ def test_what_is_not_finite_is_noticed_wherever_it_is(mode, members, dtype):
             for buffer, values in zip((parameters, gradient, moments), start, strict=True):
                 buffer.inside[:] = values
             gradient.inside[i] = bad
-            arguments = plan, mode, l2, settings, parameters.inside, gradient.inside, of_mode
+            arguments = plan, mode, penalties, settings, parameters.inside, gradient.inside, of_mode
             assert not finish(*arguments, powers=(0.5, 0.6), members=members)
 
 
@@ -165,11 +170,19 @@ def test_a_square_that_overflows_is_noticed_though_the_step_is_finite(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_l2_cost(dtype):
-    plan, parameters, _, _, l2 = problem(17, dtype)
-    weights = parameters.inside[plan[1, W] : plan[1, B]].astype(float)
-    exact = 0.7 / (2 * M) * (weights**2).sum()
-    assert_within(np.float64(from_python(updates.l2_cost)(plan, M, l2, parameters.inside)), exact, exact, len(weights))
+def test_penalty_cost(dtype):
+    plan, parameters, _, _, penalties = problem(17, dtype)
+    first, second = (parameters.inside[plan[layer, W] : plan[layer, B]].astype(float) for layer in (1, 2))
+    exact = 0.7 / 2 * (first**2).sum() + 0.4 * np.abs(second).sum()
+    cost = np.float64(from_python(updates.penalty_cost)(plan, penalties, parameters.inside))
+    assert_within(cost, exact, exact, len(first))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_l1_leaves_a_weight_of_zero_alone(dtype):
+    p, dp = np.array([1.5, -2.5, 0.0, -0.0], dtype), np.zeros(4, dtype)
+    from_python(updates.add_signs)(0.25, 0, 4, p, dp)
+    np.testing.assert_array_equal(dp, [0.25, -0.25, 0, 0])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -36,6 +36,9 @@ UPDATES = (GRADIENT, SGD, ADAM, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD)
 LEARNING_RATE, BETA1, BETA2, EPSILON, WEIGHT_DECAY, CLIP_NORM, OF_LOSS, SETTINGS = range(8)
 """Entries of the settings, and their number: an optimizer's, and that of the loss (Huber's delta)."""
 
+L2, L1 = range(2)
+"""Rows of the penalties."""
+
 # What `epochs.train` leaves in position[STATUS].
 RUNNING = 0
 COST_NOT_FINITE = 1

@@ -13,7 +13,7 @@ from numba.core import config
 from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, transpose_square
 from fastnet.kernels.plan import GRAIN, K_PACKED, LANES, PACKED_ROWS, PADDING, PANEL
-from fastnet.kernels.sums import SUM_LANES, lane_sum, make_dot_rows, sum_rows
+from fastnet.kernels.sums import MAGNITUDES, SQUARES, SUM_LANES, lane_sum, make_dot_rows, sum_rows
 from fastnet.kernels.tiles import ADD_TO_TARGET, START_BIAS, START_TARGET, START_ZERO, make_tile
 
 # Two registers wide, so that a load of B serves many rows, and a vector of a narrow layer wastes little. Eight rows
@@ -268,13 +268,16 @@ def bias_gradient(
 
 
 @kernel
-def ordered_sum(array: Any, start: int, n: int, squared: bool) -> Any:
-    """Return the float64 sum of array[start : start + n], or of the squares, in the order that n fixes."""
+def ordered_sum(array: Any, start: int, n: int, of: int) -> Any:
+    """Return the float64 sum of array[start : start + n], in the order that n fixes.
+
+    Of the values, their squares, or their magnitudes: see `sums.py`.
+    """
     in_lanes = n // SUM_LANES * SUM_LANES
-    total = lane_sum(array, start, in_lanes, squared)
+    total = lane_sum(array, start, in_lanes, of)
     for e in range(start + in_lanes, start + n):
         x = np.float64(array[e])  # float() would leave a float32 as it is
-        total += x * x if squared else x
+        total += x * x if of == SQUARES else abs(x) if of == MAGNITUDES else x
     return total
 
 

@@ -22,7 +22,8 @@ from fastnet.kernels.codes import (
     SGD,
 )
 from fastnet.kernels.dense import ordered_sum
-from fastnet.kernels.loading import load_examples, load_targets, shuffle
+from fastnet.kernels.jit import kernel
+from fastnet.kernels.loading import load_examples, load_targets, load_weights, shuffle, store_outputs
 from fastnet.kernels.network import (
     add_partial_gradients,
     finish_share,
@@ -33,17 +34,29 @@ from fastnet.kernels.network import (
 )
 from fastnet.kernels.parts import NONE, call_backward, call_forward, call_gradients
 from fastnet.kernels.plan import BACKWARD, BY_ROWS, CHUNK, FORWARD, GRADIENTS, PADDING, TEMPORARY
+from fastnet.kernels.sums import SQUARES
 from fastnet.kernels.team import meet, share
-from fastnet.kernels.updates import l2_cost
+from fastnet.kernels.updates import penalty_cost
 
 EPOCH, EXAMPLE, LOADED, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = range(8)
 """Entries of `position`, and their number: epochs finished in this run; the example where the next chunk starts;
 whether the scratch vector already holds the only chunk there is; RUNNING or why training stopped, and if so, which row
 of the scratch memory holds the chunk where it did; and two that the team talks by."""
 
-BATCH_COST, EPOCH_COST, L2_COST, TOTALS = range(4)
-"""Entries of `totals`: the cost summed over the examples of the batch, and over the epoch, so far; the L2 term; then
-the cost of each member's chunk."""
+BATCH_COST, EPOCH_COST, PENALTY, BATCH_WEIGHT, EPOCH_WEIGHT, TOTALS = range(6)
+"""Entries of `totals`: the cost summed over the examples of the batch, and over the epoch, so far; what penalties add
+to that sum; the weight of the batch, and of the epoch so far; then the cost of each member's chunk."""
+
+
+@kernel
+def weight_of(weights: Any, order: Any, first: int, last: int) -> float:
+    """Return the sum of the weights of examples first to last in order, one by one; each is 1 if there are none."""
+    if weights.shape[0] == 0:
+        return float(last - first)
+    total = 0.0
+    for i in range(first, last):
+        total += np.float64(weights[order[i]])
+    return total
 
 
 def make_train(source_digest: str) -> Callable[..., None]:
@@ -51,9 +64,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
 
     def train(
         plan: Any, mode: int, update: int, finish: int, batch_size: int, shuffled: bool, key: int, first_epoch: int,
-        chunks: int, settings: Any, rates: Any, l2: Any, X: Any, targets: Any, order: Any, position: Any, totals: Any,
-        costs: Any, parameters: Any, gradient: Any, partials: Any, moments: Any, powers: Any, S: Any,
-        member: int, members: int, by_chunks: bool, team: Any,
+        chunks: int, settings: Any, rates: Any, penalties: Any, X: Any, targets: Any, weights: Any, outputs: Any,
+        order: Any, position: Any, totals: Any, costs: Any, parameters: Any, gradient: Any, partials: Any, moments: Any,
+        powers: Any, S: Any, member: int, members: int, by_chunks: bool, team: Any,
     ) -> None:  # fmt: skip
         """Work through up to `chunks` chunks of examples, in len(costs) epochs over X (m, n_x) and targets (m, n_L).
 
@@ -63,7 +76,11 @@ def make_train(source_digest: str) -> Callable[..., None]:
         rates[e] is the learning rate of epoch e. Examples go in `order` (m,), which is drawn anew for each epoch e from
         (key, first_epoch + e) when `shuffled`. Progress is kept in `position` and `totals`, so the next call goes on
         where this one stopped; costs[e] receives the mean over epoch e of the cost before each update, weighted by the
-        size of the batch. `l2` (L + 1,) holds lambda.
+        size of the batch. `penalties` (2, L + 1) hold the strengths of L2 and of L1.
+
+        With `weights` (m,), the cost is a weighted mean: what is said of the size of a batch goes for the sum of its
+        weights. A batch of no weight changes nothing. `outputs` (m, n_L) receives A_L of every example as it is
+        propagated. Either has a length of 0 where it is not wanted.
 
         All `members` of a team call this, each with its number; member 0 returns after `chunks` chunks, the others
         wait for it to come again until the team is stopped. S holds a scratch vector in its first row or, if each
@@ -97,7 +114,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
             batch_end = min(m, batch_start + batch_size)
             group = min((batch_end - start + chunk - 1) // chunk, at_once, position[CHUNKS_LEFT])
             stop = min(batch_end, start + group * chunk)
-            ends_batch, m_batch = stop == batch_end, batch_end - batch_start
+            ends_batch = stop == batch_end
 
             # The member's examples, forward and back.
             mine = start + member * chunk if by_chunks else start
@@ -108,6 +125,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
                 if not (only_chunk and position[LOADED] == 1):
                     load_examples(plan, X, order, mine, first, min(last, m_mine), scratch)
                     load_targets(plan, targets, order, mine, first, min(last, m_mine), scratch)
+                    if weights.shape[0] > 0:
+                        load_weights(plan, weights, order, mine, first, min(last, m_mine), scratch)
                 for here in range(first, last, step):
                     there = min(last, here + step)
                     call_forward(plan[0, FORWARD], plan, here, there, m_mine, parameters, scratch, head)
@@ -116,10 +135,13 @@ def make_train(source_digest: str) -> Callable[..., None]:
                         call_backward(plan[0, BACKWARD], plan, here, there, parameters, scratch, head)
                     if in_passing:
                         weight_gradient_in_passing(plan, here, min(there, m_mine), scratch)
+                if outputs.shape[0] > 0:
+                    store_outputs(plan, order, mine, first, min(last, m_mine), scratch, outputs)
                 if by_chunks:
                     totals[TOTALS + member] = sum_of_costs(plan, m_mine, scratch)
             if member == 0 and ends_batch:
-                totals[L2_COST] = l2_cost(plan, m_batch, l2, parameters) * m_batch
+                totals[BATCH_WEIGHT] = weight_of(weights, order, batch_start, batch_end)
+                totals[PENALTY] = penalty_cost(plan, penalties, parameters) if totals[BATCH_WEIGHT] > 0.0 else 0.0
             if not meet(team, members):
                 return
 
@@ -134,7 +156,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
                     return
                 total += cost
             if ends_batch:
-                total += totals[L2_COST]
+                total += totals[PENALTY]
                 if mode >= SGD and not np.isfinite(total):
                     if member == 0:
                         position[STATUS] = COST_NOT_FINITE
@@ -154,21 +176,21 @@ def make_train(source_digest: str) -> Callable[..., None]:
                     add_partial_gradients(partials, group, first, last, gradient, start > batch_start)
                     if ends_batch and not meet(team, members):
                         return
-                if ends_batch:
+                if ends_batch and totals[BATCH_WEIGHT] > 0.0:
                     power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
-                    per_example = penalty = 1.0 / m_batch
+                    per_example = penalty = 1.0 / totals[BATCH_WEIGHT]
                     address, good = update if finish == NONE else finish, True
                     while address != NONE:
                         good = finish_share(
-                            plan, address, per_example, penalty, member, members, l2, settings, power1, power2,
-                            parameters, gradient, moments,
+                            plan, address, per_example, penalty, member, members, penalties, settings, power1,
+                            power2, parameters, gradient, moments,
                         )  # fmt: skip
                         if address == update:
                             address = NONE
                         else:  # clip the finished gradient, of which every member finds the same norm
                             if not meet(team, members):
                                 return
-                            norm = np.sqrt(ordered_sum(gradient, 0, parameters.shape[0], True))
+                            norm = np.sqrt(ordered_sum(gradient, 0, parameters.shape[0], SQUARES))
                             address, per_example, penalty = update, min(1.0, settings[CLIP_NORM] / (norm + 1e-6)), 0.0
                     if not good:
                         position[BAD_PARAMETERS] = 1
@@ -184,11 +206,14 @@ def make_train(source_digest: str) -> Callable[..., None]:
                 totals[BATCH_COST] = total
                 position[EXAMPLE], position[LOADED] = stop, 1
                 if ends_batch:
-                    totals[EPOCH_COST] = total if batch_start == 0 else totals[EPOCH_COST] + total
-                    if mode >= SGD:
+                    if batch_start == 0:
+                        totals[EPOCH_COST], totals[EPOCH_WEIGHT] = 0.0, 0.0
+                    totals[EPOCH_COST] += total
+                    totals[EPOCH_WEIGHT] += totals[BATCH_WEIGHT]
+                    if mode >= SGD and totals[BATCH_WEIGHT] > 0.0:
                         powers[0], powers[1] = power1, power2
                 if stop == m:
-                    costs[epoch] = totals[EPOCH_COST] / m
+                    costs[epoch] = totals[EPOCH_COST] / totals[EPOCH_WEIGHT]
                     position[EPOCH], position[EXAMPLE] = epoch + 1, 0
 
     def signature(T: types.Float) -> tuple[types.Type, ...]:
@@ -197,12 +222,13 @@ def make_train(source_digest: str) -> Callable[..., None]:
         integers = types.Array(i, 1, "C")
         floats = types.Array(types.float64, 1, "C")
         matrix = types.Array(T, 2, "C", readonly=True)
+        weights = types.Array(T, 1, "C", readonly=True)
         plan = types.Array(i, 2, "C")
         return (
             plan, i, i, i, i, yes, i, i, i,
-            floats, floats, floats, matrix, matrix, integers, integers, floats, floats,
-            vector, vector, rows, vector, floats, rows,
-            i, i, yes, integers,
+            floats, floats, types.Array(types.float64, 2, "C"), matrix, matrix, weights, rows,
+            integers, integers, floats, floats, vector, vector, rows, vector,
+            floats, rows, i, i, yes, integers,
         )  # fmt: skip
 
     train.signature = signature  # type: ignore[attr-defined]

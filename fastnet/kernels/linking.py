@@ -4,10 +4,20 @@ import numpy as np
 
 from fastnet.kernels.activations import make_activation, make_derivative
 from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, LINEAR
-from fastnet.kernels.losses import make_loss
+from fastnet.kernels.losses import make_loss, make_weighting
 from fastnet.kernels.network import make_backward_pass, make_forward_pass, make_gradients
 from fastnet.kernels.parts import NONE, address_of
-from fastnet.kernels.plan import ACTIVATE, BACKWARD, DIFFERENTIATE, FORWARD, GRADIENTS, LOSS, TERM_ROWS, UNITS
+from fastnet.kernels.plan import (
+    ACTIVATE,
+    BACKWARD,
+    DIFFERENTIATE,
+    FORWARD,
+    GRADIENTS,
+    LOSS,
+    TERM_ROWS,
+    UNITS,
+    WEIGH,
+)
 from fastnet.kernels.updates import make_update
 
 
@@ -18,13 +28,14 @@ def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.d
         row[ACTIVATE] = NONE if code == LINEAR else address_of(make_activation, dtype, code)
 
 
-def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, dtype: np.dtype) -> None:
-    """Write the addresses of the passes, activations, derivatives and loss to a plan."""
+def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, weighted: bool, dtype: np.dtype) -> None:
+    """Write the addresses of the passes, activations, derivatives and loss, and of the weighting, to a plan."""
     plan[0, FORWARD] = address_of(make_forward_pass, dtype)
     plan[0, BACKWARD] = address_of(make_backward_pass, dtype)
     plan[0, GRADIENTS] = address_of(make_gradients, dtype)
     output = plan[-1]
     output[LOSS] = address_of(make_loss, dtype, loss)
+    output[WEIGH] = address_of(make_weighting, dtype) if weighted else NONE
     output[TERM_ROWS] = 1 if loss == CATEGORICAL_CROSSENTROPY else output[UNITS]
     layers = list(zip(plan[1:], activations, strict=True))
     for row, code in layers[:-1] if loss in FROM_Z else layers:

@@ -5,7 +5,7 @@ from typing import Any
 from fastnet.kernels.dense import transpose
 from fastnet.kernels.jit import VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, gather_square
-from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, A, Y
+from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, WEIGHTS, A, Y
 from fastnet.kernels.scalars import random_bits
 
 
@@ -40,6 +40,25 @@ def load_targets(plan: Any, targets: Any, order: Any, chunk: int, first: int, la
             for r in range(n):
                 S[column + r * ld] = T(0)
             S[column + int(targets[order[chunk + i], 0]) * ld] = T(1)
+
+
+@spliced_kernel
+def load_weights(plan: Any, weights: Any, order: Any, chunk: int, first: int, last: int, S: Any) -> None:
+    """Copy the weights of the same examples to where the plan has them."""
+    at = plan[plan.shape[0] - 1, WEIGHTS]
+    for i in range(first, last):
+        S[at + i] = weights[order[chunk + i]]
+
+
+@spliced_kernel
+def store_outputs(plan: Any, order: Any, chunk: int, first: int, last: int, S: Any, outputs: Any) -> None:
+    """Copy A of the last layer, of examples first to last of the chunk, to their rows in outputs (m, n_L)."""
+    output = plan.shape[0] - 1
+    n, ld, rows, a = plan[output, UNITS], plan[output, LD], plan[output, ROWS], plan[output, A]
+    for i in range(first, last):
+        column = a + i // ld * rows * ld + i % ld
+        for r in range(n):
+            outputs[order[chunk + i], r] = S[column + r * ld]
 
 
 @kernel

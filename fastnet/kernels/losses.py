@@ -20,7 +20,7 @@ from fastnet.kernels.codes import (
 )
 from fastnet.kernels.elementary import exp, log1p, log1p_of_sum
 from fastnet.kernels.jit import kernel
-from fastnet.kernels.parts import chosen_from, loss_signature
+from fastnet.kernels.parts import chosen_from, loss_signature, weighting_signature
 
 
 @kernel
@@ -166,3 +166,22 @@ def make_loss(source_digest: str, code: int) -> Callable[..., None]:
     function = by_example if code == CATEGORICAL_CROSSENTROPY else by_unit
     function.signature = loss_signature  # type: ignore[attr-defined]
     return function
+
+
+def make_weighting(source_digest: str) -> Callable[..., None]:
+    """Make what gives examples their weights: it multiplies dZ, or dA, and the terms of the cost, of some columns."""
+
+    def weigh(n: int, term_rows: int, columns: int, S: Any, dz: int, terms: int, weights: int, ld: int) -> None:
+        _ = source_digest
+        w = S[weights : weights + columns]
+        for r in range(n):
+            dZ = S[dz + r * ld : dz + r * ld + columns]
+            for e in range(columns):
+                dZ[e] = dZ[e] * w[e]
+        for r in range(term_rows):
+            cost = S[terms + r * ld : terms + r * ld + columns]
+            for e in range(columns):
+                cost[e] = cost[e] * w[e]
+
+    weigh.signature = weighting_signature  # type: ignore[attr-defined]
+    return weigh

@@ -7,6 +7,7 @@ examples, from `first` to `last`, multiples of PADDING and of GRAIN; gradients a
 from collections.abc import Callable
 from typing import Any
 
+from fastnet.kernels.codes import L1, L2
 from fastnet.kernels.dense import (
     MANY_INPUTS,
     TALL,
@@ -29,6 +30,7 @@ from fastnet.kernels.parts import (
     call_derivative,
     call_loss,
     call_update,
+    call_weighting,
     forward_signature,
     gradients_signature,
 )
@@ -48,6 +50,8 @@ from fastnet.kernels.plan import (
     TERM_ROWS,
     TERMS,
     UNITS,
+    WEIGH,
+    WEIGHTS,
     A,
     B,
     W,
@@ -55,7 +59,9 @@ from fastnet.kernels.plan import (
     computed_columns,
     padded,
 )
+from fastnet.kernels.sums import VALUES
 from fastnet.kernels.team import share
+from fastnet.kernels.updates import add_signs
 
 padded_columns, columns_of = kernel(padded), kernel(computed_columns)
 
@@ -120,7 +126,7 @@ def make_forward_pass(source_digest: str) -> Callable[..., None]:
 def loss_of_examples(plan: Any, first: int, last: int, S: Any, settings: Any) -> None:
     """Write the terms of the cost of examples first to last, and dZ of the last layer; of a squared error, dA.
 
-    Of a cross-entropy, turn the last Z into A too.
+    Both times the weights of the examples, if they have some. Of a cross-entropy, turn the last Z into A too.
     """
     output, ld = plan.shape[0] - 1, plan[0, LD]
     n, block = plan[output, UNITS], plan[output, ROWS] * ld
@@ -133,6 +139,11 @@ def loss_of_examples(plan: Any, first: int, last: int, S: Any, settings: Any) ->
             plan[output, LOSS], n, columns, S, plan[output, A] + at, plan[output, Y] + at, plan[output, DZ] + at,
             plan[output, TERMS] + at, ld, settings,
         )  # fmt: skip
+        if plan[output, WEIGH] != NONE:
+            call_weighting(
+                plan[output, WEIGH], n, plan[output, TERM_ROWS], columns, S, plan[output, DZ] + at,
+                plan[output, TERMS] + at, plan[output, WEIGHTS] + start, ld,
+            )  # fmt: skip
         start += columns
 
 
@@ -145,7 +156,9 @@ def sum_of_costs(plan: Any, m: int, S: Any) -> float:
     for first in range(0, m, ld):
         block_total = 0.0
         for r in range(plan[output, TERM_ROWS]):
-            block_total += ordered_sum(S, plan[output, TERMS] + first // ld * block + r * ld, min(ld, m - first), False)
+            block_total += ordered_sum(
+                S, plan[output, TERMS] + first // ld * block + r * ld, min(ld, m - first), VALUES
+            )
         total += block_total
     return total
 
@@ -243,18 +256,18 @@ def make_gradients(source_digest: str) -> Callable[..., None]:
 
 @spliced_kernel
 def finish_share(
-    plan: Any, update: int, per_example: float, penalty: float, member: int, members: int, l2: Any, settings: Any,
-    power1: float, power2: float, parameters: Any, gradient: Any, moments: Any,
+    plan: Any, update: int, per_example: float, penalty: float, member: int, members: int, penalties: Any,
+    settings: Any, power1: float, power2: float, parameters: Any, gradient: Any, moments: Any,
 ) -> bool:  # fmt: skip
     """Finish the gradient of a batch, or take a step, for a member's share; return whether it is finite.
 
-    `update` is the address of what to do, see `updates.py`; `l2` (L + 1,) holds lambda of layer l at l, which counts
-    `penalty` times.
+    `update` is the address of what to do, see `updates.py`; `penalties` (2, L + 1) hold the strengths of L2 and of L1
+    of layer l at l, which count `penalty` times: `per_example` times, or not at all.
     """
     good: bool = True
     penalised = False
     for layer in range(1, plan.shape[0]):
-        penalised |= l2[layer] * penalty > 0.0
+        penalised |= (penalties[L2, layer] + penalties[L1, layer]) * penalty > 0.0
     if members == 1 and not penalised:  # all in one run
         good = call_update(
             update, per_example, 0.0, settings, power1, power2, 0, parameters.shape[0], parameters, gradient, moments
@@ -267,9 +280,11 @@ def finish_share(
             rows, length = (1, (last_row - first_row) * n_prev) if width == n_prev else (last_row - first_row, width)
             with_bias = plan[layer, B] >= 0 and first_column == 0 and last_column > 0
             for r in range(rows + with_bias):
-                start, decay = plan[layer, W] + (first_row + r) * n_prev + first_column, l2[layer] * penalty
+                start, decay = plan[layer, W] + (first_row + r) * n_prev + first_column, penalties[L2, layer] * penalty
                 if r == rows:
                     start, length, decay = plan[layer, B] + first_row, last_row - first_row, 0.0
+                elif penalties[L1, layer] * penalty > 0.0:
+                    add_signs(penalties[L1, layer], start, start + length, parameters, gradient)
                 good &= call_update(
                     update, per_example, decay, settings, power1, power2, start, start + length, parameters, gradient,
                     moments,

@@ -117,6 +117,11 @@ def loss_signature(T: types.Float) -> tuple[types.Type, ...]:
     return i, i, types.Array(T, 1, "C"), i, i, i, i, i, types.Array(types.float64, 1, "C")
 
 
+def weighting_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of a weighting: n, term_rows, columns, S, dz, terms, weights, ld."""
+    return i, i, i, types.Array(T, 1, "C"), i, i, i, i
+
+
 def update_signature(T: types.Float) -> tuple[types.Type, ...]:
     """Return the argument types of an update: per_example, decay, settings, power1, power2, start, stop, vectors."""
     real, vector = types.float64, types.Array(T, 1, "C")
@@ -159,6 +164,12 @@ def call_derivative(typingctx, address, n, columns, S, a, dz, ld):  # type: igno
 def call_loss(typingctx, address, n, columns, S, z, y, dz, terms, ld, settings):  # type: ignore[no-untyped-def]
     """Call a loss."""
     return types.void(i, *loss_signature(S.dtype)), _call
+
+
+@_by_address
+def call_weighting(typingctx, address, n, term_rows, columns, S, dz, terms, weights, ld):  # type: ignore[no-untyped-def]
+    """Call what multiplies by the weights of examples."""
+    return types.void(i, *weighting_signature(S.dtype)), _call
 
 
 @_by_address

@@ -47,17 +47,17 @@ TEMPORARY = (K_PACKED + PADDING) * PACKED_ROWS
 matrix."""
 
 (
-    UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, DZ, DW, Y, TERMS, TERM_ROWS,
-    ACTIVATE, DIFFERENTIATE, LOSS, FORWARD, BACKWARD, GRADIENTS, COLUMNS,
-) = range(22)  # fmt: skip
+    UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS,
+    ACTIVATE, DIFFERENTIATE, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, COLUMNS,
+) = range(24)  # fmt: skip
 """Columns of a plan: units; offsets of W and b (-1: no bias) among the parameters; examples in a chunk; offset of A in
 the scratch vector, its padded rows and row stride; whether it is kept by rows; offset of AT (-1: there is none), the
 size of its panels; offset of dZ; offset of dW (units, ROWS of the input), padded, of a layer whose input is kept by
-rows; and in the last row the offsets of the targets Y and of the terms of the cost, laid out like A, and how many rows
-of terms there are.
+rows; and in the last row the offsets of the targets Y and of the terms of the cost, laid out like A, how many rows
+of terms there are, and the offset of the weights of the examples, ld for each block.
 
-Then addresses (`parts.py`): of the layer's activation and derivative; in the last row, of the loss; in the first, of
-the ways forward and back and of the gradients."""
+Then addresses (`parts.py`): of the layer's activation and derivative; in the last row, of the loss and, if examples
+have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients."""
 
 
 class Plan(NamedTuple):
@@ -109,6 +109,7 @@ def make_plan(
     if backward:
         plan[-1, Y], scratch = scratch, scratch + blocks * block
         plan[-1, TERMS], scratch = scratch, scratch + blocks * block
+        plan[-1, WEIGHTS], scratch = scratch, scratch + blocks * ld
     return Plan(plan, parameter, scratch)
 
 

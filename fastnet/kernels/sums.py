@@ -26,6 +26,9 @@ from fastnet.kernels.simd import (
 SUM_LANES = 16
 """Partial sums of `lane_sum`: a part of the numerical contract, whatever the hardware's vectors hold."""
 
+VALUES, SQUARES, MAGNITUDES = range(3)
+"""What `lane_sum` adds: the elements, their squares, or their absolute values."""
+
 
 def halves_added(builder: ir.IRBuilder, sums: Any) -> Any:
     """Return the sum of the lanes of a vector: its two halves are added until one lane is left."""
@@ -50,33 +53,36 @@ def load_lanes(builder: ir.IRBuilder, address: Any, vector: ir.VectorType, offse
     return masked_load(builder, address, vector, offset, lanes)
 
 
-def _lane_sum_twin(array: np.ndarray, a: int, n: int, squared: bool) -> np.float64:
+def _lane_sum_twin(array: np.ndarray, a: int, n: int, of: int) -> np.float64:
     lanes = array[a : a + n].astype(np.float64).reshape(-1, SUM_LANES)
-    return np.float64(_halves_added((lanes * lanes if squared else lanes).sum(axis=0)))
+    return np.float64(_halves_added((lanes, lanes * lanes, np.abs(lanes))[of].sum(axis=0)))
 
 
 @with_twin(_lane_sum_twin)
-def lane_sum(typingctx, array, a, n, squared):  # type: ignore[no-untyped-def]
-    """Return in float64 the sum of array[a : a + n], or of its squares; n is a multiple of SUM_LANES, or 0.
+def lane_sum(typingctx, array, a, n, of):  # type: ignore[no-untyped-def]
+    """Return in float64 the sum of array[a : a + n]; n is a multiple of SUM_LANES, or 0. `of` says of what in it.
 
     Partial sum s takes elements s, s + 16, s + 32, ... in order; then the two halves of the partial sums are added
     until one is left. That order is fixed, whatever the width of the registers.
     """
     dtype = flat_float(array)
     i = types.intp
-    signature = types.float64(array, i, i, types.boolean)
+    signature = types.float64(array, i, i, i)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        array, a, n, squared = arguments
+        array, a, n, of = arguments
         array = pointer(context, builder, signature.args[0], array, a)
         source = ir.VectorType(context.get_value_type(dtype), SUM_LANES)
         vector = ir.VectorType(ir.DoubleType(), SUM_LANES)
         total = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
-        squared = builder.icmp_unsigned("!=", squared, squared.type(0))
+        kind = ir.FunctionType(vector, [vector])
+        fabs = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.{suffix(vector)}")
+        squares, magnitudes = (builder.icmp_signed("==", of, INT(what)) for what in (SQUARES, MAGNITUDES))
         with cgutils.for_range_slice(builder, INT(0), n, INT(SUM_LANES)) as (index, _):
             x = load(builder, array, source, index)
             x = x if source == vector else builder.fpext(x, vector)
-            x = builder.select(squared, builder.fmul(x, x), x)
+            x = builder.select(magnitudes, builder.call(fabs, [x]), x)
+            x = builder.select(squares, builder.fmul(x, x), x)
             builder.store(builder.fadd(builder.load(total), x), total)
         return halves_added(builder, builder.load(total))
 

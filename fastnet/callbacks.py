@@ -1,0 +1,207 @@
+"""What can be done after each epoch: stop early, and lower the learning rate; or any function of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnet.metrics import METRICS
+from fastnet.validation import non_negative_integer, non_negative_number, positive_integer, positive_number
+
+if TYPE_CHECKING:
+    from fastnet.model import Model
+
+Logs = Mapping[str, float]
+AnyCallback = Callable[["Model", int, Logs], Any]
+
+
+class Callback:
+    """A callback that is told when a fit starts and ends as well; for anything else, a function will do."""
+
+    def start(self, names: Collection[str]) -> None:
+        """Get ready for a fit, whose logs will have those names; what cannot work is refused here."""
+
+    def __call__(self, model: Model, epoch: int, logs: Logs) -> bool | None:
+        """Do something after an epoch, counted from 0 in each fit; True ends the fit."""
+        raise NotImplementedError
+
+    def finish(self, model: Model) -> None:
+        """Do something after the last epoch, unless the fit ended by an error or Ctrl-C."""
+
+
+class Monitor(Callback):
+    """A callback that waits for a logged value to improve.
+
+    Attributes
+    ----------
+    best : float or None
+        The best value so far in this fit, or in the last.
+    best_epoch : int or None
+        Its epoch, counted from 0.
+    """
+
+    def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a logged value, such as 'val_cost', not {monitor!r}.")
+        self.monitor = monitor
+        self.patience = positive_integer(patience, "patience")
+        self.min_delta = non_negative_number(min_delta, "min_delta")
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.waited = 0
+
+    def start(self, names: Collection[str]) -> None:
+        """Forget the fit before; ValueError if this one does not log what is monitored."""
+        if self.monitor not in names:
+            remedy = ""
+            if self.monitor.startswith("val_") and "val_cost" not in names:
+                remedy = " Pass validation_data or validation_split to fit, or monitor='cost'."
+            elif self.monitor.removeprefix("val_") in METRICS:
+                remedy = f" Pass metrics=[{self.monitor.removeprefix('val_')!r}] to fit."
+            raise ValueError(
+                f"{type(self).__name__} monitors {self.monitor!r}, but this fit logs only "
+                f"{', '.join(map(repr, names))}.{remedy}"
+            )
+        self.best = self.best_epoch = None
+        self.waited = 0
+
+    def has_improved(self, epoch: int, logs: Logs) -> bool:
+        """Return whether the value is better than the best before by more than min_delta; remember it if so."""
+        value = logs[self.monitor]
+        metric = METRICS.get(self.monitor.removeprefix("val_"))
+        gain = math.inf if self.best is None else self.best - value
+        if metric is not None and metric.higher_is_better and self.best is not None:
+            gain = -gain
+        if gain > self.min_delta and not math.isnan(value):
+            self.best, self.best_epoch, self.waited = value, epoch, 0
+            return True
+        self.waited += 1
+        return False
+
+
+class EarlyStopping(Monitor):
+    """End the fit when a value has not improved for some epochs.
+
+    Parameters
+    ----------
+    monitor : str, default "val_cost"
+        "cost", "val_cost" or a metric of the fit, such as "val_accuracy"; metrics of which more is better must rise.
+    patience : int, default 10
+        Stop after so many epochs in a row without improvement, at least 1.
+    min_delta : float, default 0.0
+        An improvement is one by more than this.
+    restore_best : bool, default True
+        At the end of the fit, however many epochs it had, bring back the parameters after the best epoch. Not after an
+        error or Ctrl-C.
+    """
+
+    def __init__(
+        self, monitor: str = "val_cost", patience: int = 10, min_delta: float = 0.0, restore_best: bool = True
+    ) -> None:
+        super().__init__(monitor, patience, min_delta)
+        self.restore_best = bool(restore_best)
+        self._parameters: np.ndarray | None = None
+
+    def start(self, names: Collection[str]) -> None:
+        """Forget the fit before."""
+        super().start(names)
+        self._parameters = None
+
+    def __call__(self, model: Model, epoch: int, logs: Logs) -> bool:
+        """Return True after `patience` epochs without improvement."""
+        if self.has_improved(epoch, logs):
+            if self.restore_best:
+                self._parameters = model.parameters.copy()
+            return False
+        return self.waited >= self.patience
+
+    def finish(self, model: Model) -> None:
+        """Bring the parameters of the best epoch back."""
+        if self._parameters is not None:
+            model.parameters[:] = self._parameters
+            self._parameters = None
+
+    def __repr__(self) -> str:
+        return (
+            f"EarlyStopping(monitor={self.monitor!r}, patience={self.patience}, min_delta={self.min_delta}, "
+            f"restore_best={self.restore_best})"
+        )
+
+
+class ReduceOnPlateau(Monitor):
+    """Lower the learning rate when a value has not improved for some epochs.
+
+    It gives the model another optimizer, of the same kind; that one stays after the fit.
+
+    Parameters
+    ----------
+    monitor : str, default "val_cost"
+        As for `EarlyStopping`.
+    factor : float, default 0.1
+        What the learning rate, or all that a schedule gives from then on, is multiplied by; between 0 and 1.
+    patience : int, default 10
+        Do so after so many epochs in a row without improvement, at least 1.
+    min_delta : float, default 0.0
+        An improvement is one by more than this.
+    cooldown : int, default 0
+        Epochs to wait, after that, before counting again.
+    min_learning_rate : float, default 0.0
+        Never go below.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_cost",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        cooldown: int = 0,
+        min_learning_rate: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, patience, min_delta)
+        self.factor = positive_number(factor, "factor")
+        if self.factor >= 1:
+            raise ValueError(f"factor must be a number greater than 0 and less than 1, not {factor!r}.")
+        self.cooldown = non_negative_integer(cooldown, "cooldown")
+        self.min_learning_rate = non_negative_number(min_learning_rate, "min_learning_rate")
+        self._resting = 0
+
+    def start(self, names: Collection[str]) -> None:
+        """Forget the fit before."""
+        super().start(names)
+        self._resting = 0
+
+    def __call__(self, model: Model, epoch: int, logs: Logs) -> None:
+        """Lower the learning rate after `patience` epochs without improvement."""
+        improved = self.has_improved(epoch, logs)
+        if self._resting:
+            self._resting -= 1
+            self.waited = 0
+        elif not improved and self.waited >= self.patience:
+            model.optimizer = model.optimizer.slowed_down(self.factor, self.min_learning_rate)
+            self.waited, self._resting = 0, self.cooldown
+
+    def __repr__(self) -> str:
+        return (
+            f"ReduceOnPlateau(monitor={self.monitor!r}, factor={self.factor}, patience={self.patience}, "
+            f"min_delta={self.min_delta}, cooldown={self.cooldown}, min_learning_rate={self.min_learning_rate})"
+        )
+
+
+def checked_callbacks(callbacks: Any) -> tuple[AnyCallback, ...]:
+    """Return the callbacks as a tuple; TypeError unless they are some callables, or one."""
+    if callable(callbacks):
+        callbacks = (callbacks,)
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of callables f(model, epoch, logs), not {callbacks!r}.")
+    listed = tuple(callbacks)
+    for index, callback in enumerate(listed):
+        if isinstance(callback, type) or not callable(callback):
+            made = f" Pass {callback.__name__}()." if isinstance(callback, type) else ""
+            raise TypeError(
+                f"callbacks must be callables f(model, epoch, logs), but callbacks[{index}] is {callback!r}.{made}"
+            )
+    return listed

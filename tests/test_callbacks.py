@@ -1,0 +1,269 @@
+"""What `fit` does after each epoch: validation, metrics, callbacks, early stopping; and what it refuses."""
+
+import numpy as np
+import pytest
+from compiled import make_model, random_classes, random_data
+
+from fastnet import Adam, EarlyStopping, ExponentialDecay, History, Model, ReduceOnPlateau, TrainingDivergedError
+from fastnet.threads import available_cores
+
+X, Y = random_data(130, 4)
+X_VAL, Y_VAL = random_data(65, 4, seed=1)
+
+
+def classifier(**settings):
+    return make_model((4, 6, 1), ("tanh", "sigmoid"), **settings)
+
+
+def test_validation_costs_and_metrics_are_those_of_evaluate_after_each_epoch():
+    model, twin = classifier(), classifier()
+    names = ("accuracy", "log_loss")
+    weights = np.arange(1, 66)
+    history = model.fit(X, Y, epochs=4, validation_data=(X_VAL, Y_VAL, weights), metrics=names)
+    for epoch in range(4):
+        cost = twin.fit(X, Y, epochs=1).cost[0]
+        found = twin.evaluate(X_VAL, Y_VAL, names, sample_weight=weights)
+        assert history.cost[epoch] == cost
+        assert history.val_cost[epoch] == found["cost"]
+        assert history.val_accuracy[epoch] == found["accuracy"]
+        assert history.val_log_loss[epoch] == found["log_loss"]
+    np.testing.assert_array_equal(model.parameters, twin.parameters)
+    assert model.history is history
+
+
+@pytest.mark.parametrize(("last", "n"), [("sigmoid", 1), ("softmax", 3), ("linear", 2)])
+def test_metrics_of_training_are_of_the_outputs_before_each_update(last, n):
+    """A batch of all examples, in any order, gives what evaluate did before the epoch; so do many chunks of them."""
+    m = 1100
+    rows, targets = random_data(m, 4, n)
+    targets = random_classes(m, n)[0] if last == "softmax" else targets
+    names = ("mse",) if last == "linear" else ("accuracy", "f1")
+    model = make_model((4, 5, n), ("relu", last))
+    before = model.evaluate(rows, targets, names)
+    history = model.fit(rows, targets, epochs=1, batch_size=m, metrics=names)
+    assert {"cost": pytest.approx(history.cost[0]), **{name: history.metrics[name][0] for name in names}} == before
+
+
+def test_metrics_of_mini_batches_stand_in_the_order_of_the_examples():
+    """With a learning rate of next to nothing, the outputs of an epoch are those of the model, however shuffled."""
+    model = classifier(learning_rate=1e-300)
+    history = model.fit(X, Y, epochs=2, batch_size=7, metrics=["auc", "accuracy"])
+    found = model.evaluate(X, Y, ["auc", "accuracy"])
+    assert history.auc == [found["auc"]] * 2
+    assert history.accuracy == [found["accuracy"]] * 2
+
+
+@pytest.mark.parametrize("threads", [1, available_cores()])
+def test_what_is_watched_changes_no_bit_of_training(threads):
+    plain, watched = (make_model((4, 65, 33, 1), ("relu", "tanh", "sigmoid"), dtype="float32") for _ in range(2))
+    expected = plain.fit(X, Y, epochs=3, threads=1)
+    seen = []
+    history = watched.fit(
+        X, Y, epochs=3, threads=threads, metrics="accuracy", validation_data=(X_VAL, Y_VAL),
+        callbacks=lambda model, epoch, logs: seen.append((epoch, logs)),
+    )  # fmt: skip
+    np.testing.assert_array_equal(watched.parameters, plain.parameters)
+    assert history.cost == expected.cost
+    assert [epoch for epoch, _ in seen] == [0, 1, 2]
+    assert [logs["val_cost"] for _, logs in seen] == history.val_cost
+    assert set(seen[0][1]) == {"cost", "accuracy", "val_cost", "val_accuracy"}
+
+
+def test_a_validation_split_is_held_out_the_same_each_time():
+    model, twin = classifier(), classifier()
+    history = model.fit(X, Y, epochs=2, validation_split=0.2)
+    again = model.fit(X, Y, epochs=1, validation_split=0.2)
+    both = twin.fit(X, Y, epochs=3, validation_split=0.2)
+    assert history.val_cost + again.val_cost == both.val_cost
+    assert history.cost + again.cost == both.cost
+    assert classifier().fit(X, Y, epochs=3).cost != both.cost
+
+
+def test_early_stopping_ends_the_fit_and_brings_the_best_parameters_back():
+    stopping = EarlyStopping(patience=3)
+    model, twin = (classifier(learning_rate=3.0) for _ in range(2))
+    history = model.fit(X, Y, epochs=500, validation_data=(X_VAL, Y_VAL), callbacks=[stopping])
+    best = int(np.argmin(history.val_cost))
+    assert history.stopped_reason == "early_stopping"
+    assert (stopping.best_epoch, stopping.best) == (best, history.val_cost[best])
+    assert history.epochs == best + 1 + 3
+    assert model.cost(X_VAL, Y_VAL) == history.val_cost[best]
+    twin.fit(X, Y, epochs=best + 1)
+    np.testing.assert_array_equal(model.parameters, twin.parameters)
+
+
+def test_the_best_parameters_come_back_however_the_fit_ends_but_not_unasked():
+    for restore in (True, False):
+        model = classifier(learning_rate=3.0)
+        stopping = EarlyStopping(patience=500, restore_best=restore)
+        history = model.fit(X, Y, epochs=100, validation_data=(X_VAL, Y_VAL), callbacks=stopping)
+        assert history.stopped_reason == "epochs"
+        assert stopping.best_epoch < 99
+        assert model.cost(X_VAL, Y_VAL) == (min(history.val_cost) if restore else history.val_cost[-1])
+    history = model.fit(X, Y, epochs=2, validation_data=(X_VAL, Y_VAL), callbacks=stopping)
+    assert stopping.best == min(history.val_cost)  # not that of the fit before
+
+
+def test_metrics_of_which_more_is_better_must_rise_and_min_delta_counts():
+    values = iter([0.5, 0.6, 0.65, 0.69, 0.2])
+    stopping = EarlyStopping("val_accuracy", patience=2, min_delta=0.1)
+    stopping.start(("cost", "val_accuracy"))
+    answers = [stopping(classifier(), epoch, {"val_accuracy": next(values)}) for epoch in range(4)]
+    assert answers == [False, False, False, False]
+    assert stopping.best_epoch == 2
+    assert stopping(classifier(), 4, {"val_accuracy": next(values)})
+
+
+def test_a_value_that_is_not_a_number_is_no_improvement():
+    stopping = EarlyStopping("val_auc", patience=2)
+    stopping.start(("val_auc",))
+    assert [stopping(classifier(), epoch, {"val_auc": np.nan}) for epoch in range(2)] == [False, True]
+
+
+def test_reduce_on_plateau_lowers_the_learning_rate_at_once_and_for_good():
+    model = classifier(optimizer=Adam(0.5))
+    rates = []
+    history = model.fit(
+        X, Y, epochs=60, validation_data=(X_VAL, Y_VAL),
+        callbacks=[
+            ReduceOnPlateau(factor=0.5, patience=2, min_learning_rate=0.1),
+            lambda model, epoch, logs: rates.append(model.optimizer.learning_rate),
+        ],
+    )  # fmt: skip
+    assert rates[0] == 0.5
+    assert rates[-1] == 0.1
+    assert set(rates) == {0.5, 0.25, 0.125, 0.1}
+    first = rates.index(0.25)
+    assert first == 2 + int(np.argmin(history.val_cost[: first + 1]))
+    twin = classifier(optimizer=Adam(0.5))
+    twin.fit(X, Y, epochs=first + 1)
+    twin.optimizer = Adam(0.25)
+    twin.fit(X, Y, epochs=1)
+    assert twin.cost(X_VAL, Y_VAL) == history.val_cost[first + 1]
+
+
+def test_reduce_on_plateau_slows_a_schedule_down_and_rests():
+    model = classifier(optimizer=Adam(ExponentialDecay(0.5, 0.9)))
+    reduce = ReduceOnPlateau("cost", factor=0.1, patience=1, min_delta=1e9, cooldown=2)
+    factors = []
+    model.fit(
+        X, Y, epochs=8,
+        callbacks=[reduce, lambda model, epoch, logs: factors.append(model.optimizer.learning_rates(0, 1)[0] / 0.5)],
+    )  # fmt: skip
+    np.testing.assert_allclose(factors, [1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+
+
+def test_a_callback_may_stop_the_fit_look_at_the_model_and_change_it():
+    costs = []
+
+    def look(model, epoch, logs):
+        costs.append(model.cost(X_VAL, Y_VAL))
+        model.layers[0].W[:] *= 0.5
+        return epoch == 2
+
+    model = classifier()
+    history = model.fit(X, Y, epochs=10, validation_data=(X_VAL, Y_VAL), callbacks=[look])
+    assert history.stopped_reason == "callback"
+    assert costs == history.val_cost
+    assert len(costs) == 3
+
+
+def test_divergence_after_a_callback_leaves_the_last_finite_parameters():
+    """The run is repeated from after what the callback did, which repeating the run does not do."""
+    kept = []
+
+    def callback(model, epoch, logs):
+        model.layers[0].b[:] += 0.25
+        kept.append(model.parameters.copy())
+        if epoch == 2:
+            model.optimizer = type(model.optimizer)(1e300)
+
+    model = make_model((4, 1), ("linear",))
+    with pytest.raises(TrainingDivergedError) as caught:
+        model.fit(X, Y, epochs=10, batch_size=None, callbacks=[callback])
+    assert caught.value.epoch > 3
+    assert np.isfinite(model.parameters).all()
+    if caught.value.epoch == 4:
+        np.testing.assert_array_equal(model.parameters, kept[-1])
+
+
+def test_an_error_in_a_callback_reaches_the_caller_and_the_model_goes_on():
+    def fail(model, epoch, logs):
+        raise RuntimeError("mine")
+
+    model = classifier()
+    with pytest.raises(RuntimeError, match="mine"):
+        model.fit(X, Y, epochs=10, callbacks=[fail])
+    assert model.history.epochs == 1
+    twin = classifier()
+    twin.fit(X, Y, epochs=2)
+    model.fit(X, Y, epochs=1)
+    np.testing.assert_array_equal(model.parameters, twin.parameters)
+
+
+def test_another_kind_of_optimizer_is_refused_within_a_fit():
+    def change(model, epoch, logs):
+        model.optimizer = Adam()
+
+    with pytest.raises(ValueError, match="which is of another kind than SGD"):
+        classifier().fit(X, Y, epochs=2, callbacks=[change])
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"callbacks": 3}, TypeError, "callbacks must be a list of callables"),
+        ({"callbacks": [3]}, TypeError, r"but callbacks\[0\] is 3"),
+        ({"callbacks": [EarlyStopping]}, TypeError, r"Pass EarlyStopping\(\)"),
+        (
+            {"callbacks": [EarlyStopping()]},
+            ValueError,
+            "monitors 'val_cost', but this fit logs only 'cost'. Pass valida",
+        ),
+        ({"callbacks": [EarlyStopping("accuracy")]}, ValueError, r"only 'cost'. Pass metrics=\['accuracy'\] to fit"),
+        ({"callbacks": [ReduceOnPlateau("loss")]}, ValueError, "ReduceOnPlateau monitors 'loss'"),
+        ({"metrics": ["accurate"]}, ValueError, "metrics must be from 'accuracy'"),
+        ({"validation_data": X_VAL}, TypeError, r"validation_data must be \(X, y\) or \(X, y, sample_weight\), not"),
+        ({"validation_data": (X_VAL[:, :2], Y_VAL)}, ValueError, "In validation_data: X has 2 features"),
+        ({"validation_data": (X_VAL, Y_VAL), "validation_split": 0.1}, ValueError, "validation_split, not both"),
+        ({"validation_split": 1.0}, ValueError, "validation_split must be a number of at least 0 and less than 1"),
+    ],
+)
+def test_what_is_refused_before_anything_changes(settings, error, message):
+    model = classifier()
+    before = model.parameters.copy()
+    with pytest.raises(error, match=message):
+        model.fit(X, Y, epochs=1, **settings)
+    np.testing.assert_array_equal(model.parameters, before)
+    assert model.history is None
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: EarlyStopping(3), TypeError, "monitor must be the name of a logged value"),
+        (lambda: EarlyStopping(patience=0), ValueError, "patience must be at least 1"),
+        (lambda: EarlyStopping(min_delta=-1), ValueError, "min_delta must be a finite number of at least 0"),
+        (lambda: ReduceOnPlateau(factor=1.0), ValueError, "factor must be a number greater than 0 and less than 1"),
+        (lambda: ReduceOnPlateau(cooldown=-1), ValueError, "cooldown must be at least 0"),
+    ],
+)
+def test_wrong_settings_of_callbacks(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_features_of_different_scale_are_warned_of_before_the_first_fit_alone():
+    unscaled = X * [1, 1e4, 0, 1]
+    model = classifier()
+    with pytest.warns(UserWarning, match="feature 1 reaches .*, feature [03] only .* Bring all to one scale"):
+        model.fit(unscaled, Y, epochs=1)
+    model.fit(unscaled, Y, epochs=1)
+    classifier().fit(X * [1, 100, 0, 1], Y, epochs=1)
+    Model.fit(make_model((4, 1), ("linear",)), np.zeros((3, 4)), np.zeros(3), epochs=1)
+
+
+def test_callbacks_print_their_settings():
+    assert repr(EarlyStopping()) == "EarlyStopping(monitor='val_cost', patience=10, min_delta=0.0, restore_best=True)"
+    assert "cooldown=0" in repr(ReduceOnPlateau())
+    assert History().val_cost == []
