@@ -9,6 +9,7 @@ from benchmarks.peak import peak
 from benchmarks.timing import median_seconds
 from fastnet import Dense as DenseLayer
 from fastnet import Model
+from fastnet.activations import ACTIVATIONS
 from fastnet.engine import aligned_zeros
 from fastnet.kernels import activations, codes, dense, loading, losses, tiles, updates
 from fastnet.kernels.jit import OPTIONS
@@ -144,40 +145,47 @@ def numbers(dtype):
     return aligned_normal(4 * 4096, dtype).reshape(4, 4096)
 
 
-ACTIVATIONS = {
-    "sigmoid": codes.SIGMOID,
-    "tanh": codes.TANH,
-    "relu": codes.RELU,
-    "leaky_relu": codes.LEAKY_RELU,
-    "softmax": codes.SOFTMAX,
-}
+CODES = {name: activation.code for name, activation in ACTIVATIONS.items() if name != "linear"}
+KEEPING_SLOPE = [name for name, code in CODES.items() if code in codes.SLOPE_FROM_Z]
 
 
 class Activation:
     """Activations over blocks of 64 units and 64 examples, 200 times each."""
 
-    params = (list(ACTIVATIONS), DTYPES)
+    params = (list(CODES), DTYPES)
     param_names = ("activation", "dtype")
 
     def time_activate(self, activation, dtype):
-        S = numbers(dtype).ravel().copy()
-        repeated_part(activations.make_activation, ACTIVATIONS[activation])(REPEATS, 64, 64, S, 0, 64)
+        S = numbers(dtype).ravel() + np.array(20, dtype)  # near 0 they would halve it, down to what is subnormal
+        repeated_part(activations.make_activation, CODES[activation])(REPEATS, 64, 64, S, 0, 0, 64, 0.01)
+
+
+class ActivationKeepingSlope:
+    """Those that find the derivative on the way forward, and keep it, likewise."""
+
+    params = (KEEPING_SLOPE, DTYPES)
+    param_names = ("activation", "dtype")
+
+    def time_activate(self, activation, dtype):
+        S = numbers(dtype).ravel() + np.array(20, dtype)  # near 0 they would halve it, down to what is subnormal
+        keeping_slope = repeated_part(activations.make_activation_keeping_slope, CODES[activation])
+        keeping_slope(REPEATS, 64, 64, S, 0, 4096, 64, 0.01)
 
 
 class Derivative:
-    """Their derivatives, likewise; that of the softmax comes with the loss."""
+    """Their derivatives from the value, likewise; that of the softmax comes with the loss."""
 
-    params = ([name for name in ACTIVATIONS if name != "softmax"], DTYPES)
+    params = ([name for name in CODES if name != "softmax" and name not in KEEPING_SLOPE], DTYPES)
     param_names = ("activation", "dtype")
 
     def time_multiply_by_derivative(self, activation, dtype):
         S = numbers(dtype).ravel().copy()
         S[4096:8192] = np.inf  # a finite number, scaled 200 times, would become a slow, subnormal one
-        repeated_part(activations.make_derivative, ACTIVATIONS[activation])(REPEATS, 64, 64, S, 0, 4096, 64)
+        repeated_part(activations.make_derivative, CODES[activation])(REPEATS, 64, 64, S, 0, 4096, 64, 0.01)
 
 
 class Elementwise:
-    """Losses, sums and updates over 4096 numbers (losses: 64 units by 64 examples), 200 times each."""
+    """Losses, slopes and sums over 4096 numbers (losses: 64 units by 64 examples), 200 times each."""
 
     params = (DTYPES,)
     param_names = ("dtype",)
@@ -196,6 +204,11 @@ class Elementwise:
 
     def time_poisson(self, dtype):
         loss(codes.POISSON, dtype)
+
+    def time_multiply_by_slope(self, dtype):
+        S = numbers(dtype).ravel().copy()
+        S[4096:8192] = np.inf
+        repeated_part(activations.make_derivative_from_slope)(REPEATS, 64, 64, S, 0, 4096, 64, 0.0)
 
     def time_ordered_sum(self, dtype):
         repeated(dense.ordered_sum)(REPEATS, numbers(dtype)[0], 0, 4096, VALUES)

@@ -3,6 +3,7 @@
 `import fastnet` is cheap: numba is loaded, and kernels are compiled, when a model first needs them.
 """
 
+from fastnet.activations import LeakyReLU
 from fastnet.callbacks import EarlyStopping, ReduceOnPlateau
 from fastnet.compilation import warmup
 from fastnet.errors import NotFittedError, TrainingDivergedError
@@ -27,6 +28,7 @@ __all__ = [
     "ExponentialDecay",
     "History",
     "Huber",
+    "LeakyReLU",
     "Model",
     "Normal",
     "NotFittedError",

@@ -84,11 +84,12 @@ def warmup(dtype: Any = "float32") -> None:
     from fastnet.losses import LOSSES
 
     found = float_dtype(dtype)
-    activations = tuple(activation.code for activation in ACTIVATIONS.values())
-    units = (1,) * (len(activations) + 1)
-    plan = make_plan(units, (True,) * len(activations), examples=1, backward=True).rows
+    hidden = tuple(activation.code for name, activation in ACTIVATIONS.items() if name != "softmax")
+    activations = (*hidden, codes.SOFTMAX)
+    keeps_slope = [code in codes.SLOPE_FROM_Z for code in activations]
+    units, use_bias = (1,) * (len(activations) + 1), (True,) * len(activations)
+    plan = make_plan(units, use_bias, examples=1, backward=True, keeps_slope=keeps_slope).rows
     compiled_forward(plan, activations, found)
-    hidden = tuple(code for code in activations if code != codes.SOFTMAX)
     for loss in LOSSES.values():
         for mode in codes.UPDATES:
             compiled_train(plan[: len(hidden) + 1], Training(hidden, loss.code, mode, False, True, found))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnet import validation
+from fastnet.activations import AnyActivation
 
 
 class Data(NamedTuple):
@@ -49,7 +50,7 @@ def sample_weights(sample_weight: Any, m: int, dtype: np.dtype) -> np.ndarray | 
     return weights
 
 
-def classes_of(y: np.ndarray, last_activation: str, purpose: str) -> np.ndarray:
+def classes_of(y: np.ndarray, last_activation: AnyActivation, purpose: str) -> np.ndarray:
     """Return the class of each example, (m,), of targets as `validation.targets` makes them.
 
     Raises
@@ -70,7 +71,7 @@ def classes_of(y: np.ndarray, last_activation: str, purpose: str) -> np.ndarray:
     return y[:, 0].astype(np.int64) if one_column else np.argmax(y, axis=1)
 
 
-def with_class_weights(data: Data, class_weight: Any, last_activation: str) -> Data:
+def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActivation) -> Data:
     """Return the examples with their weights multiplied by those of their classes.
 
     `class_weight` is a dictionary, in which classes that are not there weigh 1; "balanced", by which each class that
@@ -109,7 +110,7 @@ def with_class_weights(data: Data, class_weight: Any, last_activation: str) -> D
     return data._replace(weights=read_only(weights))
 
 
-def split(data: Data, share: float, last_activation: str, key: int) -> tuple[Data, Data]:
+def split(data: Data, share: float, last_activation: AnyActivation, key: int) -> tuple[Data, Data]:
     """Return the examples in two: those to train with, and a share of them to validate with, at least one in each.
 
     They are drawn by `key`; of every class the same share, as nearly as can be, where targets are classes.

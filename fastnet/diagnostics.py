@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnet.activations import AnyActivation
 from fastnet.engine import Run
 
 LARGEST_RATIO = 1e3
@@ -46,7 +47,7 @@ class LayerDiagnosis:
 
     Attributes
     ----------
-    activation : str
+    activation : str or LeakyReLU
     dead : float or None
         The share of its units that are 0 for every example, of a ReLU; None for other activations.
     saturated : float or None
@@ -58,7 +59,7 @@ class LayerDiagnosis:
         The same of dW, the gradient of the cost; None without targets.
     """
 
-    activation: str
+    activation: AnyActivation
     dead: float | None
     saturated: float | None
     mean: float
@@ -85,13 +86,13 @@ class Diagnosis:
             moments = (layer.mean, layer.spread, layer.gradient_mean, layer.gradient_spread)
             values = ["-" if value is None else f"{value:.2e}" for value in moments]
             lines.append(
-                f"{number:5d}  {layer.activation:10s}  {shares[0]:>10s}  {shares[1]:>9s}  "
+                f"{number:5d}  {layer.activation!s:10s}  {shares[0]:>10s}  {shares[1]:>9s}  "
                 + "  ".join(f"{value:>8s}" for value in values)
             )
         return "\n".join(lines)
 
 
-def diagnose(run: Run, activations: tuple[str, ...], dW: list[np.ndarray] | None) -> Diagnosis:
+def diagnose(run: Run, activations: tuple[AnyActivation, ...], dW: list[np.ndarray] | None) -> Diagnosis:
     """Return what the layers do with the examples of a run by one thread, that has not begun."""
     sums = [np.zeros((4, n)) for n in run.network.units[1:]]  # of A and A^2; how often not zero, and saturated
     while not run.done:

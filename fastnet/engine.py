@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnet.compilation import Training, compiled_train
 from fastnet.kernels import codes
-from fastnet.kernels.plan import LD, ROWS, UNITS, A, Plan, W, chunk_size, make_plan
+from fastnet.kernels.plan import LD, ROWS, SETTING, UNITS, A, Plan, W, chunk_size, make_plan
 from fastnet.optimizers import Optimizer
 from fastnet.threads import Helpers, get_num_threads, reserved_cores
 
@@ -24,10 +24,11 @@ FIRST_GUESS = 1e9
 
 
 class Network(NamedTuple):
-    """A built network as the kernels see it: the sizes of the layers (the input's first), codes, penalties, dtype."""
+    """A built network as the kernels see it: the sizes of the layers (the input's first), codes, settings, dtype."""
 
     units: tuple[int, ...]
     activations: tuple[int, ...]
+    activation_settings: tuple[float, ...]
     use_bias: tuple[bool, ...]
     loss: int
     loss_setting: float
@@ -37,7 +38,12 @@ class Network(NamedTuple):
 
     def plan(self, examples: int, backward: bool, threads: int = 1) -> Plan:
         """Lay the network out for batches of up to that many examples."""
-        return make_plan(self.units, self.use_bias, examples=examples, backward=backward, threads=threads)
+        keeps_slope = [code in codes.SLOPE_FROM_Z for code in self.activations]
+        plan = make_plan(
+            self.units, self.use_bias, examples=examples, backward=backward, threads=threads, keeps_slope=keeps_slope
+        )
+        plan.rows[1:, SETTING] = np.array(self.activation_settings).view(np.int64)
+        return plan
 
     @property
     def n_parameters(self) -> int:

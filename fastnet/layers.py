@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnet.activations import ACTIVATIONS
+from fastnet.activations import AnyActivation, activation_for
 from fastnet.errors import NotFittedError
 from fastnet.fixed import FixedSettings
 from fastnet.initializers import Normal, initializer_for
@@ -19,11 +19,13 @@ class Dense(FixedSettings):
     ----------
     units : int
         n_l, at least 1.
-    activation : str, default "linear"
-        g: "linear", "sigmoid", "tanh", "relu" or "leaky_relu" (slope 0.01); "softmax" for a last layer.
+    activation : str or LeakyReLU, default "linear"
+        g: "linear", "sigmoid", "tanh", "relu", "leaky_relu" (slope 0.01; `LeakyReLU(slope)` for another), "elu" (alpha
+        1), "selu", "gelu" (with erf), "silu", "mish" or "softplus"; "softmax" for a last layer.
     initializer : str, Normal or None
         How W starts: "zeros", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal" or
-        `Normal(scale)`. None: "he_normal" for the ReLU family, "glorot_normal" otherwise. b starts at zero.
+        `Normal(scale)`. None: "he_normal" for the ReLU family (with elu, gelu, silu and mish), "glorot_normal"
+        otherwise. b starts at zero.
     use_bias : bool, default True
         Without it, Z = W A_prev.
     l2 : float or None
@@ -42,7 +44,7 @@ class Dense(FixedSettings):
     def __init__(
         self,
         units: int,
-        activation: str = "linear",
+        activation: AnyActivation = "linear",
         *,
         initializer: str | Normal | None = None,
         use_bias: bool = True,
@@ -50,11 +52,10 @@ class Dense(FixedSettings):
         l1: float | None = None,
     ) -> None:
         self.units = positive_integer(units, "units")
-        if not isinstance(activation, str) or activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(map(repr, ACTIVATIONS))}, not {activation!r}.")
+        he_initialized = activation_for(activation).he_initialized
         self.activation = activation
         self.initializer = initializer
-        self.draw_weights = initializer_for(initializer, ACTIVATIONS[activation].he_initialized)
+        self.draw_weights = initializer_for(initializer, he_initialized)
         if not isinstance(use_bias, (bool, np.bool_)):
             raise TypeError(f"use_bias must be True or False, not {use_bias!r}.")
         self.use_bias = bool(use_bias)

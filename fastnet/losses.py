@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from fastnet.activations import ACTIVATIONS
+from fastnet.activations import AnyActivation, activation_for
 from fastnet.kernels import codes
 from fastnet.validation import positive_number
 
@@ -73,13 +73,13 @@ def setting_of(loss: str | Huber) -> float:
     return loss.delta if isinstance(loss, Huber) else 1.0
 
 
-def output_code(loss: str | Huber, last_activation: str) -> int:
+def output_code(loss: str | Huber, last_activation: AnyActivation) -> int:
     """Return the code of the activation that makes A of the last layer's Z."""
     output = LOSSES[name_of(loss)].output
-    return ACTIVATIONS[last_activation].code if output is None else output
+    return activation_for(last_activation).code if output is None else output
 
 
-def loss_for(loss: Any, last_activation: str) -> str | Huber:
+def loss_for(loss: Any, last_activation: AnyActivation) -> str | Huber:
     """Return the loss, chosen by the last activation if it is None.
 
     Raises

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnet.activations import AnyActivation
+
 CLASS_ACTIVATIONS = ("sigmoid", "softmax")
 """The last activations whose A are probabilities of classes."""
 
@@ -195,14 +197,14 @@ METRICS: dict[str, Metric] = {
 """By name."""
 
 
-def metrics_for(metrics: Any, activation: str) -> tuple[str, ...]:
+def metrics_for(metrics: Any, activation: AnyActivation) -> tuple[str, ...]:
     """Return the names in `metrics`, each once, in their order.
 
     Parameters
     ----------
     metrics : str or iterable of str
         One name, or several.
-    activation : str
+    activation : str or LeakyReLU
         The last layer's.
 
     Raises
@@ -231,7 +233,7 @@ def metrics_for(metrics: Any, activation: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def compute(names: Iterable[str], A: np.ndarray, y: np.ndarray, activation: str) -> dict[str, float]:
+def compute(names: Iterable[str], A: np.ndarray, y: np.ndarray, activation: AnyActivation) -> dict[str, float]:
     """Return the metrics of these names, in their order.
 
     Parameters
@@ -242,7 +244,7 @@ def compute(names: Iterable[str], A: np.ndarray, y: np.ndarray, activation: str)
         The activations of the last layer, float32 or float64; m >= 1.
     y : numpy.ndarray, (m, n_L) or (m, 1)
         As `validation.targets` returns them.
-    activation : str
+    activation : str or LeakyReLU
         The last layer's.
     """
     softmax = activation == "softmax"

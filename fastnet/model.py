@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnet import gradient_check, validation
-from fastnet.activations import ACTIVATIONS
+from fastnet.activations import activation_for
 from fastnet.callbacks import AnyCallback, checked_callbacks
 from fastnet.compilation import Training, compiled_train
 from fastnet.data import Data, read_only, sample_weights, split, with_class_weights
@@ -85,6 +85,8 @@ class Model(FixedSettings):
         for penalised in (self, *self.layers):
             for name in ("l2", "l1"):
                 validation.in_range_of(self.dtype, getattr(penalised, name) or 0.0, name)
+        for layer in self.layers:
+            validation.in_range_of(self.dtype, activation_for(layer.activation).setting, "slope")
         try:
             np.random.default_rng(seed)
         except (TypeError, ValueError) as error:
@@ -127,9 +129,10 @@ class Model(FixedSettings):
         network = Network(
             units=(n_features, *(layer.units for layer in self.layers)),
             activations=(
-                *(ACTIVATIONS[layer.activation].code for layer in self.layers[:-1]),
+                *(activation_for(layer.activation).code for layer in self.layers[:-1]),
                 output_code(self.loss, self.layers[-1].activation),
             ),
+            activation_settings=tuple(activation_for(layer.activation).setting for layer in self.layers),
             use_bias=tuple(layer.use_bias for layer in self.layers),
             loss=LOSSES[name_of(self.loss)].code,
             loss_setting=setting_of(self.loss),
@@ -518,7 +521,7 @@ class Model(FixedSettings):
             n, n_prev = layer.units, widths[index - 1]
             count = str(n * n_prev + n * layer.use_bias) if isinstance(n_prev, int) else "?"
             b = f"({n}, 1)" if layer.use_bias else "-"
-            rows.append((str(index), layer.activation, f"({n}, {n_prev})", b, f"({n}, m)", count))
+            rows.append((str(index), str(layer.activation), f"({n}, {n_prev})", b, f"({n}, m)", count))
         columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(size) for cell, size in zip(row, columns, strict=True)).rstrip() for row in rows]
         lines.insert(1, "  ".join("-" * size for size in columns))

@@ -31,6 +31,17 @@ def log1p_remainder(t: mpf) -> mpf:
     return (2 * mp.atanh(s) - 2 * s) / s**3
 
 
+def normal_tail(t: mpf) -> mpf:
+    """Return p(t) in Phi(-x) = e^(-x^2 / 2) p(t) / (x + 4), where t = (x - 4) / (x + 4)."""
+    x = 4 * (1 + t) / (1 - t)
+    return (x + 4) * mp.exp(x * x / 2) * mp.erfc(x / mp.sqrt(2)) / 2
+
+
+def tail_argument(x: str) -> mpf:
+    """Return t = (x - 4) / (x + 4)."""
+    return (mpf(x) - 4) / (mpf(x) + 4)
+
+
 def remez(function: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
     """Return the minimax polynomial of `degree` on [low, high], lowest power first."""
     points = degree + 2
@@ -71,12 +82,13 @@ def alternating_extrema(grid: list[mpf], errors: list[mpf]) -> list[mpf]:
 
 def main() -> None:
     """Print every polynomial in both dtypes."""
-    fits: list[tuple[str, Function, mpf, mpf, int, int]] = [
-        ("EXPM1", expm1_remainder, -HALF_LN2, HALF_LN2, 4, 9),
-        ("LOG1P", log1p_remainder, mpf(0), mpf(1) / 9, 4, 9),
+    fits: list[tuple[str, Function, mpf, tuple[mpf, int], tuple[mpf, int]]] = [
+        ("EXPM1", expm1_remainder, -HALF_LN2, (HALF_LN2, 4), (HALF_LN2, 9)),
+        ("LOG1P", log1p_remainder, mpf(0), (mpf(1) / 9, 4), (mpf(1) / 9, 9)),
+        ("NORMAL_TAIL", normal_tail, mpf(-1), (tail_argument("12.9"), 9), (tail_argument("37.5"), 22)),
     ]
-    for name, function, low, high, degree32, degree64 in fits:
-        for dtype, degree in ((np.float32, degree32), (np.float64, degree64)):
+    for name, function, low, *ends in fits:
+        for dtype, (high, degree) in zip((np.float32, np.float64), ends, strict=True):
             coefficients = [dtype(c) for c in remez(function, low, high, degree)]
             print(f"{name}_{dtype.__name__.upper()} = (")
             for c in reversed(coefficients):

@@ -57,6 +57,12 @@ class Errors(NamedTuple):
     gradients: reference.Parameters
 
 
+def second_derivative(Z: np.ndarray, name: str, h: float = 1e-5) -> np.ndarray:
+    """Return g''(Z), by a central difference."""
+    above, below = (reference.activation_derivative(z, reference.activation(z, name), name) for z in (Z + h, Z - h))
+    return (above - below) / (2 * h)
+
+
 def network_errors(
     caches: list[reference.Cache], Y: np.ndarray, activations: list[str], loss: str, l2: float, eps: float
 ) -> Errors:
@@ -64,7 +70,8 @@ def network_errors(
 
     A sum of k products adds k times the sum of their magnitudes, an activation or product its own magnitude; what
     came in is passed on by the derivative. E is in units of eps: an error is at most C E eps, to first order. ReLUs
-    so close to their kink that they may be on its other side pass on everything.
+    so close to their kink that they may be on its other side pass on everything. Slopes of the smooth activations are
+    of the order of 1, and off by that; and by what came in, times the second derivative.
     """
     A_0 = caches[0][0]
     E_A = [np.zeros_like(A_0)]
@@ -78,8 +85,11 @@ def network_errors(
             E_slope.append(np.zeros_like(A))  # back propagation passes it by: dZ is A - Y
             continue
         slope = np.abs(reference.activation_derivative(Z, A, name))
-        on_kink = (np.abs(Z) <= C * eps * E_Z) & (name in ("relu", "leaky_relu"))
-        E_A.append(np.where(on_kink, 1, slope) * E_Z + np.abs(A))
+        on_kink = (np.abs(Z) <= C * eps * E_Z) & (name in ("relu", "leaky_relu", "selu") or hasattr(name, "slope"))
+        E_A.append(np.where(on_kink, 2, slope) * E_Z + np.abs(A))
+        if name in ("elu", "selu", "gelu", "silu", "mish", "softplus"):
+            E_slope.append(np.abs(second_derivative(Z, name)) * E_Z + slope + 1 + np.where(on_kink, 1 / eps, 0))
+            continue
         bend = {"sigmoid": np.abs(1 - 2 * A), "tanh": 2 * np.abs(A)}.get(name, np.zeros_like(A))
         E_slope.append(bend * E_A[-1] + slope + (A**2 if name == "tanh" else 0) + np.where(on_kink, 1 / eps, 0))
 

@@ -5,9 +5,12 @@ are dictionaries with the notes' keys, "W1", "b1", "dW1", "db1", ... Everything 
 the tests pass float64, the benchmarks float32 as well. Nothing here imports fastnet.
 """
 
+import math
+
 import numpy as np
 
 LEAKY_SLOPE = 0.01
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
 Parameters = dict[str, np.ndarray]
 Cache = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -44,6 +47,27 @@ def softmax(Z: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=0)
 
 
+def softplus(Z: np.ndarray) -> np.ndarray:
+    """Return log(1 + e^Z), without overflow."""
+    return np.maximum(0, Z) + np.log1p(np.exp(-np.abs(Z)))
+
+
+def normal_distribution(Z: np.ndarray) -> np.ndarray:
+    """Return Phi(Z)."""
+    erfc = np.vectorize(math.erfc, otypes=[Z.dtype])
+    return erfc(-Z / np.sqrt(2)) / 2
+
+
+def normal_density(Z: np.ndarray) -> np.ndarray:
+    """Return phi(Z)."""
+    return np.exp(-(Z**2) / 2) / np.sqrt(2 * np.pi)
+
+
+def slope_of(name: str) -> float:
+    """Return the slope of a leaky ReLU on its left; `name` may be an object that has one."""
+    return getattr(name, "slope", LEAKY_SLOPE)
+
+
 def activation(Z: np.ndarray, name: str) -> np.ndarray:
     """Return g(Z)."""
     if name == "sigmoid":
@@ -54,8 +78,20 @@ def activation(Z: np.ndarray, name: str) -> np.ndarray:
         return np.tanh(Z)
     if name == "relu":
         return np.maximum(0, Z)
-    if name == "leaky_relu":
-        return np.where(Z > 0, Z, LEAKY_SLOPE * Z)
+    if name == "leaky_relu" or hasattr(name, "slope"):
+        return np.where(Z > 0, Z, slope_of(name) * Z)
+    if name == "elu":
+        return np.where(Z > 0, Z, np.expm1(np.minimum(Z, 0)))
+    if name == "selu":
+        return SELU_SCALE * np.where(Z > 0, Z, SELU_ALPHA * np.expm1(np.minimum(Z, 0)))
+    if name == "gelu":
+        return Z * normal_distribution(Z)
+    if name == "silu":
+        return Z * sigmoid(Z)
+    if name == "mish":
+        return Z * np.tanh(softplus(Z))
+    if name == "softplus":
+        return softplus(Z)
     assert name == "linear"
     return Z
 
@@ -68,8 +104,20 @@ def activation_derivative(Z: np.ndarray, A: np.ndarray, name: str) -> np.ndarray
         return 1 - A**2
     if name == "relu":
         return np.where(Z > 0, 1, 0).astype(Z.dtype)
-    if name == "leaky_relu":
-        return np.where(Z > 0, 1, LEAKY_SLOPE).astype(Z.dtype)
+    if name == "leaky_relu" or hasattr(name, "slope"):
+        return np.where(Z > 0, 1, slope_of(name)).astype(Z.dtype)
+    if name == "elu":
+        return np.where(Z > 0, 1, np.exp(np.minimum(Z, 0)))
+    if name == "selu":
+        return SELU_SCALE * np.where(Z > 0, 1, SELU_ALPHA * np.exp(np.minimum(Z, 0)))
+    if name == "gelu":
+        return normal_distribution(Z) + Z * normal_density(Z)
+    if name == "silu":
+        return sigmoid(Z) * (1 + Z * sigmoid(-Z))
+    if name == "mish":
+        return np.tanh(softplus(Z)) + Z * sigmoid(Z) / np.cosh(np.minimum(softplus(Z), 300)) ** 2
+    if name == "softplus":
+        return sigmoid(Z)
     assert name == "linear"
     return np.ones_like(Z)
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from compiled import make_model, random_data
+from compiled import make_model, random_classes, random_data
 
-from fastnet import gradient_check
+from fastnet import LeakyReLU, gradient_check
+from fastnet.activations import ACTIVATIONS
 from fastnet.engine import Run
 from fastnet.kernels import codes
+from fastnet.losses import LOSSES
 
 NETS = [
     ((), "sigmoid", None),
@@ -14,7 +16,22 @@ NETS = [
     (("relu", "leaky_relu"), "sigmoid", None),
     (("sigmoid", "tanh"), "tanh", "mean_squared_error"),
     (("leaky_relu",), "sigmoid", "mean_squared_error"),
+    (("elu", "gelu"), "silu", "mean_squared_error"),
+    (("mish", "softplus"), "selu", "mean_squared_error"),
 ]
+
+HIDDEN = [*(name for name in ACTIVATIONS if name != "softmax"), LeakyReLU(0.2)]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("hidden", HIDDEN, ids=str)
+def test_every_hidden_activation_with_every_loss(hidden, loss):
+    last = LOSSES[loss].activation or "linear"
+    model = make_model((3, 5, 4, 2), (hidden, hidden, last), loss=loss, scale=0.7)
+    X, y = random_data(17, 3, 2)
+    y = random_classes(17, 2)[1] if last == "softmax" else y
+    report = model.check_gradients(X, y)
+    assert report.max_relative_error <= 1e-6, report
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from compiled import make_model, random_data
 
-from fastnet import SGD, Dense, Model, Normal, TrainingDivergedError
+from fastnet import SGD, Dense, LeakyReLU, Model, Normal, TrainingDivergedError
 from fastnet.initializers import INITIALIZERS
 
 X, Y = random_data(65, 4)
@@ -121,6 +121,12 @@ def test_default_initializers_and_zero_biases():
     model.build(400)
     variances = [float(layer.W.var()) for layer in model.layers]
     np.testing.assert_allclose(variances, [2 / 400, 2 / 500, 1e-4], rtol=0.03)
+    family = [Dense(300, name) for name in ("leaky_relu", LeakyReLU(0.2), "elu", "gelu", "silu", "mish")]
+    others = [Dense(300, name) for name in ("selu", "softplus", "sigmoid", "tanh", "linear")]
+    both = Model([*family, *others], loss="mean_squared_error", seed=0)
+    both.build(100)
+    expected = [2 / 100] + [2 / 300] * 5 + [1 / 300] * 5
+    np.testing.assert_allclose([float(layer.W.var()) for layer in both.layers], expected, rtol=0.03)
     assert all((layer.b == 0).all() for layer in model.layers)
     double = Model([Dense(200, "relu")], loss="mean_squared_error", seed=0, dtype="float64")
     double.build(400)

@@ -12,7 +12,8 @@ from conftest import JIT_DISABLED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnet import SGD, Adam, validation
+from fastnet import SGD, Adam, LeakyReLU, validation
+from fastnet.activations import ACTIVATIONS
 from fastnet.engine import CALL_SECONDS
 from fastnet.kernels import epochs, jit, loading, prediction
 from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, WIDE_INPUT, A, Y, make_plan
@@ -27,6 +28,9 @@ NETS = [
     (("relu", "tanh", "leaky_relu"), "tanh", "mean_squared_error"),
     ((), "softmax", None),
     (("tanh", "relu"), "softmax", None),
+    (("gelu", "softplus"), "mish", "mean_squared_error"),
+    (("elu", LeakyReLU(0.2), "silu"), "sigmoid", None),
+    (("mish", "selu"), "linear", None),
 ]
 
 
@@ -79,7 +83,7 @@ def test_the_bounds_would_notice_an_error_of_five_percent(n, hidden, last, loss,
 def test_any_network(data):
     widths = st.integers(1, 12 if JIT_DISABLED else 70)
     units = data.draw(st.lists(widths, min_size=2, max_size=6))
-    hidden = st.sampled_from(["linear", "sigmoid", "tanh", "relu", "leaky_relu"])
+    hidden = st.sampled_from([*(name for name in ACTIVATIONS if name != "softmax"), LeakyReLU(0.2)])
     activations = [data.draw(hidden) for _ in units[1:]]
     loss = "mean_squared_error"
     if units[-1] > 1 and data.draw(st.booleans()):

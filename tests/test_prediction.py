@@ -9,12 +9,13 @@ from bounds import DTYPES, GUARD
 from compiled import make_model, random_data, start_only
 from conftest import JIT_DISABLED
 
-from fastnet import prediction, threads
+from fastnet import LeakyReLU, prediction, threads
 from fastnet.kernels.plan import LANES, WIDE_INPUT
 from fastnet.kernels.prediction import FEW
 
 WIDTHS = (1, 17) if JIT_DISABLED else (1, 7, 16, 17, 33, 65)
 NETS = [(("relu",), "sigmoid"), (("tanh", "leaky_relu"), "linear"), ((), "softmax"), (("sigmoid",), "softmax")]
+NETS += [(("gelu", LeakyReLU(0.2)), "linear"), (("silu", "selu", "elu"), "softmax"), (("mish", "softplus"), "sigmoid")]
 
 
 def net(width, hidden, last, dtype, use_bias=True, n_x=None):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import reference
 
-ACTIVATIONS = ["sigmoid", "tanh", "relu", "leaky_relu", "linear"]
+ACTIVATIONS = [
+    "sigmoid", "tanh", "relu", "leaky_relu", "linear", "elu", "selu", "gelu", "silu", "mish", "softplus",
+]  # fmt: skip
 
 
 def small_problem(activations, seed=0):

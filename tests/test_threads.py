@@ -102,6 +102,8 @@ CASES = {
     "by chunks, Adam, shuffled": Case(
         (3, 17, 5), ("relu", "softmax"), LONG + CHUNK, LONG, optimizer=Adam(0.01), by_chunks=True
     ),
+    "slopes kept": Case((30, 65, 33, 1), ("gelu", "elu", "sigmoid"), 209, 64),
+    "slopes kept, by chunks": Case((3, 17, 1), ("mish", "linear"), LONG, None, by_chunks=True),
     "wide": Case((WIDE, 20, 1), ("relu", "sigmoid"), 90, 40),
     "wide, narrow layer": Case((WIDE, 3), ("softmax",), 90, 40, optimizer=Adam(0.01)),
     "wide, several chunks": Case((WIDE, 1), ("sigmoid",), 2 * CHUNK - 30, None, epochs=1),

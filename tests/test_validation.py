@@ -5,7 +5,8 @@ import pytest
 import scipy.sparse
 from compiled import make_model, random_data
 
-from fastnet import SGD, Dense, Model, Normal, NotFittedError
+from fastnet import SGD, Dense, LeakyReLU, Model, Normal, NotFittedError
+from fastnet.activations import ACTIVATIONS
 from fastnet.losses import LOSSES
 
 X, Y = random_data(6, 4)
@@ -265,7 +266,7 @@ def test_bad_settings_of_fit(settings, kind, message):
     assert str(caught.value) == message
 
 
-ACTIVATION_NAMES = "'linear', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'softmax'"
+ACTIVATION_NAMES = ", ".join(map(repr, ACTIVATIONS)) + ", or a LeakyReLU(slope)"
 LOSS_NAMES = ", ".join(map(repr, LOSSES))
 CONSTRUCTORS = [
     (lambda: Dense(0), ValueError, "units must be at least 1, not 0."),
@@ -273,6 +274,26 @@ CONSTRUCTORS = [
     (lambda: Dense(2.0), TypeError, "units must be an integer of at least 1, not 2.0."),
     (lambda: Dense(1, "rleu"), ValueError, f"activation must be one of {ACTIVATION_NAMES}, not 'rleu'."),
     (lambda: Dense(1, None), ValueError, f"activation must be one of {ACTIVATION_NAMES}, not None."),
+    (lambda: LeakyReLU(-0.1), ValueError, "slope must be a finite number of at least 0, not -0.1."),
+    (lambda: LeakyReLU(np.inf), ValueError, "slope must be a finite number of at least 0, not inf."),
+    (lambda: LeakyReLU("steep"), TypeError, "slope must be a finite number of at least 0, not 'steep'."),
+    (
+        lambda: Model([Dense(1, LeakyReLU(1e-60)), Dense(1)]),
+        ValueError,
+        "slope must be in the range of float32, but 1e-60 is 0.0 there.",
+    ),
+    (
+        lambda: Model([Dense(1, LeakyReLU(0.2))]),
+        ValueError,
+        "loss=None cannot choose a loss for a last activation of LeakyReLU(slope=0.2): it does so for 'sigmoid', "
+        "'softmax', 'linear'. Pass loss='mean_squared_error', or change the activation.",
+    ),
+    (
+        lambda: Model([Dense(1, LeakyReLU(0.2))], loss="poisson"),
+        ValueError,
+        "loss 'poisson' needs a last activation of 'linear', but the last layer has LeakyReLU(slope=0.2). Change that "
+        "layer's activation, or use another loss, such as 'mean_squared_error'.",
+    ),
     (
         lambda: Dense(1, initializer="he"),
         ValueError,

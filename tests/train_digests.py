@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 
-from fastnet import SGD, Adam, Dense, Model
+from fastnet import SGD, Adam, Dense, LeakyReLU, Model
 
 
 def parameters_after_training(dtype: str) -> bytes:
@@ -29,6 +29,9 @@ def parameters_after_training(dtype: str) -> bytes:
     runs += [(Model(layers, None, SGD(0.01), 0.0, dtype, 5), X_wide, y_wide, 5, 33) for layers in wide]
     regression = Model([Dense(30, "tanh"), Dense(1)], None, SGD(0.1), 0.0, dtype, 6)
     runs.append((regression, np.tile(X, (4, 1)), np.sin(np.tile(X[:, 0], 4)), 10, 1500))
+    rectifiers = [Dense(33, "gelu"), Dense(20, "silu"), Dense(17, "mish"), Dense(10, "elu"), Dense(9, "selu")]
+    smooth = Model([*rectifiers, Dense(8, LeakyReLU(0.2)), Dense(1, "softplus")], "huber", Adam(0.01), 0.0, dtype, 7)
+    runs.append((smooth, X, X[:, 0] ** 2, 5, 50))
     everything = []
     for model, X_model, y_model, epochs, batch_size in runs:
         history = model.fit(X_model, y_model, epochs=epochs, batch_size=batch_size)

@@ -11,6 +11,15 @@ RELU = 3
 LEAKY_RELU = 4
 SOFTMAX = 5
 EXPONENTIAL = 6
+ELU = 7
+SELU = 8
+SOFTPLUS = 9
+GELU = 10
+SILU = 11
+MISH = 12
+
+SLOPE_FROM_Z = (GELU, SILU, MISH)
+"""The activations whose derivative is no function of their value: it is found on the way forward, and kept."""
 
 BINARY_CROSSENTROPY = 0
 MEAN_SQUARED_ERROR = 1

@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from fastnet.kernels.activations import make_activation, make_derivative
+from fastnet.kernels.activations import (
+    make_activation,
+    make_activation_keeping_slope,
+    make_derivative,
+    make_derivative_from_slope,
+)
 from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, LINEAR
 from fastnet.kernels.losses import make_loss, make_weighting
 from fastnet.kernels.network import make_backward_pass, make_forward_pass, make_gradients
@@ -13,10 +18,12 @@ from fastnet.kernels.plan import (
     DIFFERENTIATE,
     FORWARD,
     GRADIENTS,
+    KEPT,
     LOSS,
     TERM_ROWS,
     UNITS,
     WEIGH,
+    A,
 )
 from fastnet.kernels.updates import make_update
 
@@ -39,7 +46,10 @@ def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, wei
     output[TERM_ROWS] = 1 if loss == CATEGORICAL_CROSSENTROPY else output[UNITS]
     layers = list(zip(plan[1:], activations, strict=True))
     for row, code in layers[:-1] if loss in FROM_Z else layers:
-        if code != LINEAR:
+        if row[KEPT] != row[A]:
+            row[ACTIVATE] = address_of(make_activation_keeping_slope, dtype, code)
+            row[DIFFERENTIATE] = address_of(make_derivative_from_slope, dtype)
+        elif code != LINEAR:
             row[ACTIVATE] = address_of(make_activation, dtype, code)
             row[DIFFERENTIATE] = address_of(make_derivative, dtype, code)
 

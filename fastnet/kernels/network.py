@@ -41,12 +41,14 @@ from fastnet.kernels.plan import (
     DIFFERENTIATE,
     DW,
     DZ,
+    KEPT,
     LD,
     LOSS,
     PADDING,
     PANEL,
     PANEL_SIZE,
     ROWS,
+    SETTING,
     TERM_ROWS,
     TERMS,
     UNITS,
@@ -59,6 +61,7 @@ from fastnet.kernels.plan import (
     computed_columns,
     padded,
 )
+from fastnet.kernels.scalars import float_of_bits
 from fastnet.kernels.sums import VALUES
 from fastnet.kernels.team import share
 from fastnet.kernels.updates import add_signs
@@ -114,7 +117,10 @@ def make_forward_pass(source_digest: str) -> Callable[..., None]:
                             n, n_prev, columns, parameters, w, b, S, a_prev + q * block_prev + j, z_here, ld
                         )
                     if plan[layer, ACTIVATE] != NONE:
-                        call_activation(plan[layer, ACTIVATE], n, columns, S, z_here, ld)
+                        call_activation(
+                            plan[layer, ACTIVATE], n, columns, S, z_here, plan[layer, KEPT] + q * block + j, ld,
+                            float_of_bits(plan[layer, SETTING]),
+                        )  # fmt: skip
                     here += columns
             start = stop
 
@@ -183,7 +189,10 @@ def make_backward_pass(source_digest: str) -> Callable[..., None]:
                 q = start // ld
                 columns = min(last, (q + 1) * ld) - start
                 at = q * block + start - q * ld
-                call_derivative(plan[layer, DIFFERENTIATE], n, columns, S, plan[layer, A] + at, dz + at, ld)
+                call_derivative(
+                    plan[layer, DIFFERENTIATE], n, columns, S, plan[layer, KEPT] + at, dz + at, ld,
+                    float_of_bits(plan[layer, SETTING]),
+                )  # fmt: skip
                 start += columns
             if layer > 1:
                 dz_prev, block_prev = plan[layer - 1, DZ], plan[layer - 1, ROWS] * ld

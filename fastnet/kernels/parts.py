@@ -103,13 +103,13 @@ def gradients_signature(T: types.Float) -> tuple[types.Type, ...]:
 
 
 def activation_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of an activation: n, columns, S, z, ld."""
-    return i, i, types.Array(T, 1, "C"), i, i
+    """Return the argument types of an activation: n, columns, S, z, kept, ld, setting."""
+    return i, i, types.Array(T, 1, "C"), i, i, i, types.float64
 
 
 def derivative_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of a derivative: n, columns, S, a, dz, ld."""
-    return i, i, types.Array(T, 1, "C"), i, i, i
+    """Return the argument types of a derivative: n, columns, S, kept, dz, ld, setting."""
+    return i, i, types.Array(T, 1, "C"), i, i, i, types.float64
 
 
 def loss_signature(T: types.Float) -> tuple[types.Type, ...]:
@@ -149,13 +149,13 @@ def call_gradients(  # type: ignore[no-untyped-def]
 
 
 @_by_address
-def call_activation(typingctx, address, n, columns, S, z, ld):  # type: ignore[no-untyped-def]
+def call_activation(typingctx, address, n, columns, S, z, kept, ld, setting):  # type: ignore[no-untyped-def]
     """Call an activation."""
     return types.void(i, *activation_signature(S.dtype)), _call
 
 
 @_by_address
-def call_derivative(typingctx, address, n, columns, S, a, dz, ld):  # type: ignore[no-untyped-def]
+def call_derivative(typingctx, address, n, columns, S, kept, dz, ld, setting):  # type: ignore[no-untyped-def]
     """Call the derivative of an activation."""
     return types.void(i, *derivative_signature(S.dtype)), _call
 

@@ -47,14 +47,16 @@ TEMPORARY = (K_PACKED + PADDING) * PACKED_ROWS
 matrix."""
 
 (
-    UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS,
+    UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS, SETTING,
     ACTIVATE, DIFFERENTIATE, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, COLUMNS,
-) = range(24)  # fmt: skip
+) = range(26)  # fmt: skip
 """Columns of a plan: units; offsets of W and b (-1: no bias) among the parameters; examples in a chunk; offset of A in
 the scratch vector, its padded rows and row stride; whether it is kept by rows; offset of AT (-1: there is none), the
-size of its panels; offset of dZ; offset of dW (units, ROWS of the input), padded, of a layer whose input is kept by
-rows; and in the last row the offsets of the targets Y and of the terms of the cost, laid out like A, how many rows
-of terms there are, and the offset of the weights of the examples, ld for each block.
+size of its panels; offset of what the derivative is computed from: A, or the slopes g'(Z), laid out like A, of a layer
+that keeps those; offset of dZ; offset of dW (units, ROWS of the input), padded, of a layer whose input is kept by rows;
+in the last row the offsets of the targets Y and of the terms of the cost, laid out like A, how many rows of terms there
+are, and the offset of the weights of the examples, ld for each block; and the bits of the activation's setting, a
+float64.
 
 Then addresses (`parts.py`): of the layer's activation and derivative; in the last row, of the loss and, if examples
 have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients."""
@@ -75,12 +77,14 @@ def make_plan(
     examples: int,
     backward: bool,
     threads: int = 1,
+    keeps_slope: Sequence[bool] = (),
 ) -> Plan:
     """Lay out a network of `units` (the input's width first) for batches of up to `examples` examples.
 
     `use_bias` has one entry a layer, so one fewer than `units`. Without `backward`, there is no room for gradients:
-    enough for `prediction.forward`. `threads` is how many share the scratch vector. The addresses of parts are left
-    empty; see `linking.py`.
+    enough for `prediction.forward`. `threads` is how many share the scratch vector. `keeps_slope` says of each layer
+    whether its slopes have a place of their own; empty, of none. Settings, and addresses of parts, are left empty; see
+    `engine.Network.plan` and `linking.py`.
     """
     chunk = chunk_size(units)
     examples = min(examples, chunk)
@@ -95,6 +99,9 @@ def make_plan(
             row[ROWS] += PADDING  # rows a multiple of 4096 bytes apart would share few sets of the cache
         block = int(row[ROWS]) * ld
         row[A], scratch = scratch, scratch + blocks * block
+        row[KEPT] = row[A]
+        if layer > 0 and backward and keeps_slope and keeps_slope[layer - 1]:
+            row[KEPT], scratch = scratch, scratch + blocks * block
         row[AT] = -1
         if backward and layer < len(units) - 1 and not row[BY_ROWS]:
             row[PANEL_SIZE] = blocks * ld * PANEL

@@ -13,7 +13,8 @@ from fastnet.kernels.jit import VECTOR_BYTES, kernel
 from fastnet.kernels.loading import load_examples
 from fastnet.kernels.network import columns_of
 from fastnet.kernels.parts import NONE, call_activation, call_forward
-from fastnet.kernels.plan import ACTIVATE, BY_ROWS, FORWARD, LANES, LD, ROWS, UNITS, A, B, W
+from fastnet.kernels.plan import ACTIVATE, BY_ROWS, FORWARD, LANES, LD, ROWS, SETTING, UNITS, A, B, W
+from fastnet.kernels.scalars import float_of_bits
 from fastnet.kernels.tiles import make_units_tile
 from fastnet.kernels.updates import largest_finite
 
@@ -55,7 +56,8 @@ def forward_few(plan: Any, m: int, parameters: Any, S: Any) -> None:
             r += 4 if four else 1
         if activation != NONE:
             for r in range(m):
-                call_activation(activation, n, 1, S, z + r * ldz, 1)
+                here = z + r * ldz
+                call_activation(activation, n, 1, S, here, here, 1, float_of_bits(plan[layer, SETTING]))
 
 
 def make_forward(source_digest: str) -> Callable[..., bool]:

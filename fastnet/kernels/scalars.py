@@ -1,4 +1,4 @@
-"""What a kernel can do with one number that NumPy has no name for: fma, constants by dtype, exponents, random bits.
+"""What a kernel can do with one number that NumPy has no name for: fma, constants by dtype, exponents, bits.
 
 As in `simd.py`, each intrinsic has a twin in plain Python for when the JIT is off.
 """
@@ -120,6 +120,20 @@ def exponent(typingctx, x):  # type: ignore[no-untyped-def]
         return builder.sitofp(builder.sub(biased, integer(bias)), context.get_value_type(kind))
 
     return kind(kind), generate
+
+
+def _float_of_bits_twin(bits: int) -> Any:
+    return np.int64(bits).view(np.float64)
+
+
+@with_twin(_float_of_bits_twin)
+def float_of_bits(typingctx, bits):  # type: ignore[no-untyped-def]
+    """Return the float64 whose bits are those of a 64-bit integer: how a plan, of integers, holds a number."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
 
 
 GOLDEN, MULTIPLY_1, MULTIPLY_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
