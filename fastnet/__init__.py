@@ -9,7 +9,7 @@ from fastnet.compilation import warmup
 from fastnet.errors import NotFittedError, TrainingDivergedError
 from fastnet.history import History
 from fastnet.initializers import Normal
-from fastnet.layers import Dense
+from fastnet.layers import Dense, Dropout
 from fastnet.losses import Huber
 from fastnet.model import Model
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
@@ -24,6 +24,7 @@ __all__ = [
     "AdamW",
     "CosineDecay",
     "Dense",
+    "Dropout",
     "EarlyStopping",
     "ExponentialDecay",
     "History",

@@ -15,11 +15,13 @@ _loaded: set[tuple[str, int, np.dtype]] = set()
 class Training(NamedTuple):
     """What decides which parts a run of `kernels.epochs.train` consists of.
 
-    The codes of the activations, one a layer, of the loss and of what is done with a batch; whether the gradient is
-    clipped, and whether examples have weights; the dtype.
+    The codes of the activations, one a layer, and whether each keeps its slopes; whether there is dropout; the codes of
+    the loss and of what is done with a batch; whether the gradient is clipped, and examples have weights; the dtype.
     """
 
     activations: tuple[int, ...]
+    keeps_slope: tuple[bool, ...]
+    dropout: bool
     loss: int
     mode: int
     clipped: bool
@@ -29,9 +31,13 @@ class Training(NamedTuple):
     @property
     def parts(self) -> set[tuple[str, int, np.dtype]]:
         """What is compiled, but for what all runs share: kinds of part, with code and dtype."""
-        by_themselves = self.activations[:-1] if self.loss in codes.FROM_Z else self.activations
-        parts = [("activation", code) for code in by_themselves if code != codes.LINEAR]
-        parts += [("loss", self.loss), ("update", self.mode)]
+        layers = list(zip(self.activations, self.keeps_slope, strict=True))
+        parts = [("loss", self.loss), ("update", self.mode)]
+        for code, keeps_slope in layers[:-1] if self.loss in codes.FROM_Z else layers:
+            if keeps_slope or code != codes.LINEAR:
+                parts.append(("activation keeping slope" if keeps_slope else "activation", code))
+        if self.dropout:
+            parts.append(("dropout", 0))
         if self.clipped:
             parts.append(("update", codes.GRADIENT))
         if self.weighted:
@@ -48,10 +54,10 @@ def compiled_train(plan: np.ndarray, training: Training) -> tuple[Callable[..., 
     """Return the entry point `kernels.epochs.train` and the addresses of its updates; link a plan for it."""
     from fastnet.kernels import epochs, jit, linking
 
-    activations, loss, mode, clipped, weighted, dtype = training
+    dtype = training.dtype
     train = jit.entry_point(epochs.make_train, dtype)
-    linking.link_training(plan, activations, loss, weighted, dtype)
-    updates = linking.update_addresses(mode, clipped, dtype)
+    linking.link_training(plan, training.activations, training.loss, training.weighted, dtype)
+    updates = linking.update_addresses(training.mode, training.clipped, dtype)
     _loaded.update(training.parts)
     return train, updates
 
@@ -80,7 +86,7 @@ def warmup(dtype: Any = "float32") -> None:
         If it is neither.
     """
     from fastnet.activations import ACTIVATIONS
-    from fastnet.kernels.plan import make_plan
+    from fastnet.kernels.plan import DROPOUT, make_plan
     from fastnet.losses import LOSSES
 
     found = float_dtype(dtype)
@@ -92,4 +98,9 @@ def warmup(dtype: Any = "float32") -> None:
     compiled_forward(plan, activations, found)
     for loss in LOSSES.values():
         for mode in codes.UPDATES:
-            compiled_train(plan[: len(hidden) + 1], Training(hidden, loss.code, mode, False, True, found))
+            training = Training(hidden, tuple(keeps_slope[:-1]), False, loss.code, mode, False, True, found)
+            compiled_train(plan[: len(hidden) + 1], training)
+    with_dropout = make_plan(units[:-1], use_bias[:-1], examples=1, backward=True, keeps_slope=(True,) * len(hidden))
+    with_dropout.rows[1:, DROPOUT] = 1
+    training = Training(hidden, (True,) * len(hidden), True, loss.code, mode, False, False, found)
+    compiled_train(with_dropout.rows, training)

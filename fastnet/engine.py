@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnet.compilation import Training, compiled_train
 from fastnet.kernels import codes
-from fastnet.kernels.plan import LD, ROWS, SETTING, UNITS, A, Plan, W, chunk_size, make_plan
+from fastnet.kernels.plan import DROPOUT, LD, ROWS, SETTING, UNITS, A, Plan, W, chunk_size, make_plan
 from fastnet.optimizers import Optimizer
 from fastnet.threads import Helpers, get_num_threads, reserved_cores
 
@@ -29,6 +29,7 @@ class Network(NamedTuple):
     units: tuple[int, ...]
     activations: tuple[int, ...]
     activation_settings: tuple[float, ...]
+    dropout: tuple[float, ...]
     use_bias: tuple[bool, ...]
     loss: int
     loss_setting: float
@@ -38,12 +39,30 @@ class Network(NamedTuple):
 
     def plan(self, examples: int, backward: bool, threads: int = 1) -> Plan:
         """Lay the network out for batches of up to that many examples."""
-        keeps_slope = [code in codes.SLOPE_FROM_Z for code in self.activations]
         plan = make_plan(
-            self.units, self.use_bias, examples=examples, backward=backward, threads=threads, keeps_slope=keeps_slope
-        )
+            self.units, self.use_bias, examples=examples, backward=backward, threads=threads,
+            keeps_slope=self.keeps_slope,
+        )  # fmt: skip
         plan.rows[1:, SETTING] = np.array(self.activation_settings).view(np.int64)
+        plan.rows[1:, DROPOUT] = np.array(self.dropout).view(np.int64)
         return plan
+
+    @property
+    def keeps_slope(self) -> tuple[bool, ...]:
+        """Whether each layer keeps its slopes on the way forward, or finds them from A on the way back."""
+        pairs = zip(self.activations, self.dropout, strict=True)
+        return tuple(code in codes.SLOPE_FROM_Z or rate > 0 for code, rate in pairs)
+
+    @property
+    def without_dropout(self) -> "Network":
+        """The network as it is outside training."""
+        return self._replace(dropout=(0.0,) * len(self.dropout))
+
+    def training(self, mode: int, clipped: bool, weighted: bool) -> Training:
+        """Return what decides which parts are compiled for a run."""
+        return Training(
+            self.activations, self.keeps_slope, any(self.dropout), self.loss, mode, clipped, weighted, self.dtype
+        )
 
     @property
     def n_parameters(self) -> int:
@@ -128,8 +147,10 @@ class Run:
     batch_size : int or None
         None: all examples in one batch.
     epochs : int, default 1
-    shuffle_key : int or None
-        Draw the order of epoch e from (shuffle_key, first_epoch + e); None: keep the order of X.
+    key : int, default 0
+        What is random in epoch e is drawn from (key, first_epoch + e).
+    shuffle : bool, default False
+        Draw the order of each epoch; or keep that of X.
     first_epoch : int, default 0
     threads : int or None
         None: as many as the work is worth.
@@ -152,7 +173,8 @@ class Run:
         state: OptimizerState | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        shuffle_key: int | None = None,
+        key: int = 0,
+        shuffle: bool = False,
         first_epoch: int = 0,
         threads: int | None = None,
         weights: np.ndarray | None = None,
@@ -163,9 +185,10 @@ class Run:
         from fastnet.kernels import team
 
         self.kernels, self.team_entries = kernels, team
-        self.network, self.parameters, self.X, self.y = network, parameters, X, y
+        self.network = network if isinstance(mode, Optimizer) else network.without_dropout
+        self.parameters, self.X, self.y = parameters, X, y
         self.settings, self.rates = np.zeros(codes.SETTINGS), np.zeros(epochs)
-        self.shuffle_key, self.first_epoch = shuffle_key, first_epoch
+        self.key, self.shuffle, self.first_epoch = key, shuffle, first_epoch
         if isinstance(mode, Optimizer):
             self.mode = mode.code
             self.use(mode)
@@ -200,7 +223,7 @@ class Run:
         self.totals = np.zeros(self.kernels.TOTALS + team.threads)
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
         clipped, weighted = self.settings[codes.CLIP_NORM] > 0, len(self.weights) > 0
-        training = Training(self.network.activations, self.network.loss, self.mode, clipped, weighted, dtype)
+        training = self.network.training(self.mode, clipped, weighted)
         self.train, self.updates = compiled_train(self.plan.rows, training)
         self.scratch = aligned_zeros(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
         self.partials = aligned_zeros(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)
@@ -289,9 +312,8 @@ class Run:
             self.helpers.check()
 
     def _call(self, member: int, chunks: int) -> None:
-        shuffled = self.shuffle_key is not None
         self.train(
-            self.plan.rows, self.mode, *self.updates, self.batch_size, shuffled, self.shuffle_key or 0,
+            self.plan.rows, self.mode, *self.updates, self.batch_size, self.shuffle, self.key,
             self.first_epoch, chunks, self.settings, self.rates, self.penalties, self.X, self.y, self.weights,
             self.outputs, self.order, self.position, self.totals, self.costs, self.parameters, self.gradient,
             self.partials, self.state.moments, self.state.powers, self.scratch, member, self.team.threads,

@@ -9,7 +9,7 @@ from fastnet.activations import AnyActivation, activation_for
 from fastnet.errors import NotFittedError
 from fastnet.fixed import FixedSettings
 from fastnet.initializers import Normal, initializer_for
-from fastnet.validation import non_negative_number, positive_integer, real_array, refuse_not_finite
+from fastnet.validation import non_negative_number, number_below_one, positive_integer, real_array, refuse_not_finite
 
 
 class Dense(FixedSettings):
@@ -108,6 +108,33 @@ class Dense(FixedSettings):
         return f"Dense({self.units}, {self.activation!r})"
 
 
+class Dropout(FixedSettings):
+    """Dropout, inverted, of the layer before it: only in training, each of its outputs is 0 with probability `rate`.
+
+    The others are multiplied by 1 / (1 - rate), so that their mean stays. Source: Srivastava, Hinton, Krizhevsky,
+    Sutskever and Salakhutdinov, Dropout: a simple way to prevent neural networks from overfitting, 2014. What is
+    dropped depends on the model's seed, the epoch and the example's place in it, not on threads or the machine.
+
+    Parameters
+    ----------
+    rate : float
+        At least 0 and less than 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the rate is none.
+    """
+
+    fixed = ("rate",)
+
+    def __init__(self, rate: float) -> None:
+        self.rate = number_below_one(rate, "rate")
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.rate:g})"
+
+
 def assign(view: np.ndarray, value: Any, name: str) -> None:
     """Copy a value of exactly the view's shape, finite in its dtype, into a parameter; ValueError otherwise."""
     array = real_array(value, name)
@@ -119,15 +146,22 @@ def assign(view: np.ndarray, value: Any, name: str) -> None:
     view[...] = converted
 
 
-def checked_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
-    """Return the layers as a tuple; ValueError or TypeError unless they are distinct Dense layers, and some."""
-    if isinstance(layers, Dense) or not isinstance(layers, Sequence):
+def checked_layers(layers: Sequence[Dense | Dropout]) -> tuple[Dense | Dropout, ...]:
+    """Return the layers as a tuple; ValueError or TypeError unless they are distinct, and dropout is between two."""
+    if isinstance(layers, (Dense, Dropout)) or not isinstance(layers, Sequence):
         raise TypeError(f"layers must be a list of layers, such as [Dense(1, 'sigmoid')], not {layers!r}.")
     if not layers:
         raise ValueError("layers must hold at least one layer, such as [Dense(1, 'sigmoid')], but is empty.")
     for index, layer in enumerate(layers):
+        if isinstance(layer, Dropout):
+            if index in (0, len(layers) - 1) or isinstance(layers[index - 1], Dropout):
+                raise ValueError(
+                    f"layers[{index}] is {layer!r}, which must stand after a hidden Dense layer and before another. "
+                    "Leave it out, or move it."
+                )
+            continue
         if not isinstance(layer, Dense):
-            raise TypeError(f"layers must hold Dense layers, but layers[{index}] is {layer!r}.")
+            raise TypeError(f"layers must hold Dense and Dropout layers, but layers[{index}] is {layer!r}.")
         if any(layer is other for other in layers[:index]):
             raise ValueError(f"layers[{index}] stands in the list twice. Make a new Dense for each place.")
         if layer.activation == "softmax" and index < len(layers) - 1:
@@ -135,3 +169,14 @@ def checked_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
         if layer.activation == "softmax" and layer.units == 1:
             raise ValueError("A softmax over 1 unit is always 1. Use as many units as classes, or 'sigmoid' for two.")
     return tuple(layers)
+
+
+def dropout_rates(layers: Sequence[Dense | Dropout]) -> tuple[float, ...]:
+    """Return, for each Dense layer, the rate of the dropout that follows it, or 0."""
+    rates: list[float] = []
+    for layer in layers:
+        if isinstance(layer, Dropout):
+            rates[-1] = layer.rate
+        else:
+            rates.append(0.0)
+    return tuple(rates)

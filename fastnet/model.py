@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # NumPy loads np.random when it is first named: 20 ms of an import
 
-import copy
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,23 +10,18 @@ from typing import Any
 import numpy as np
 
 from fastnet import gradient_check, validation
-from fastnet.activations import activation_for
+from fastnet.architecture import Architecture
 from fastnet.callbacks import AnyCallback, checked_callbacks
-from fastnet.compilation import Training, compiled_train
+from fastnet.compilation import compiled_train
 from fastnet.data import Data, read_only, sample_weights, split, with_class_weights
 from fastnet.diagnostics import Diagnosis, diagnose, warn_of_scales
-from fastnet.engine import Network, OptimizerState, Run, aligned_zeros
-from fastnet.errors import NotFittedError
-from fastnet.fixed import FixedSettings
+from fastnet.engine import OptimizerState, Run
 from fastnet.gradient_check import GradientReport
 from fastnet.history import History
 from fastnet.kernels import codes
-from fastnet.kernels.plan import UNITS, B, W
-from fastnet.layers import Dense, checked_layers
-from fastnet.losses import LOSSES, Huber, loss_for, name_of, output_code, setting_of
+from fastnet.losses import name_of
 from fastnet.metrics import compute, metrics_for
 from fastnet.monitoring import Watch, start_callbacks
-from fastnet.optimizers import SGD, Optimizer
 from fastnet.prediction import Predictor
 from fastnet.progress import Progress
 from fastnet.training import train
@@ -35,12 +29,12 @@ from fastnet.training import train
 DEFAULT_METRICS = ("accuracy",)
 
 
-class Model(FixedSettings):
+class Model(Architecture):
     """A network of L layers, [LINEAR -> ACTIVATION] x L.
 
     Parameters
     ----------
-    layers : sequence of Dense
+    layers : sequence of Dense and Dropout
         From the first hidden layer to the output; one layer alone is logistic or linear regression.
     loss : str, Huber or None
         "binary_crossentropy" (needs a sigmoid output), "categorical_crossentropy" (softmax), "poisson" (linear: Z is
@@ -54,7 +48,7 @@ class Model(FixedSettings):
     dtype : str, default "float32"
         Or "float64": of parameters, inputs and all arithmetic.
     seed : int, numpy.random.Generator or None
-        Where initial weights and shuffles come from. None: different at every run.
+        Where initial weights, shuffles and dropout come from. None: different at every run.
     l1 : float, default 0.0
         The same for L1: J += l1/m * sum |W|. Its gradient at zero is taken as zero.
 
@@ -63,132 +57,6 @@ class Model(FixedSettings):
     ValueError, TypeError
         If a setting is out of its range, or the loss does not fit the last activation.
     """
-
-    fixed = ("layers", "loss", "l2", "dtype", "seed", "l1")
-
-    def __init__(
-        self,
-        layers: Sequence[Dense],
-        loss: str | Huber | None = None,
-        optimizer: Optimizer | None = None,
-        l2: float = 0.0,
-        dtype: Any = "float32",
-        seed: int | np.random.Generator | None = None,
-        l1: float = 0.0,
-    ) -> None:
-        self.layers = checked_layers(layers)
-        self.loss = loss_for(loss, self.layers[-1].activation)
-        self.dtype = validation.float_dtype(dtype)
-        self.optimizer = SGD() if optimizer is None else optimizer
-        self.l2 = validation.non_negative_number(l2, "l2")
-        self.l1 = validation.non_negative_number(l1, "l1")
-        for penalised in (self, *self.layers):
-            for name in ("l2", "l1"):
-                validation.in_range_of(self.dtype, getattr(penalised, name) or 0.0, name)
-        for layer in self.layers:
-            validation.in_range_of(self.dtype, activation_for(layer.activation).setting, "slope")
-        try:
-            np.random.default_rng(seed)
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"seed must be a non-negative integer, a numpy.random.Generator or None, not {seed!r}."
-            ) from None
-        self.seed = seed
-        self.history: History | None = None
-        self._network: Network | None = None
-        self._parameters = np.empty(0, self.dtype)
-        self._predictor: Predictor | None = None
-        self._optimizer_state: OptimizerState | None = None
-        self._shuffle_key = 0
-        self._epochs_finished = 0
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer; assign another, such as `SGD(0.01)`, to go on with another learning rate.
-
-        One of the same kind goes on with the running means of the one before.
-        """
-        return self._optimizer
-
-    @optimizer.setter
-    def optimizer(self, optimizer: Optimizer) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not {optimizer!r}.")
-        for name, value in optimizer.numbers.items():
-            validation.in_range_of(self.dtype, value, name)
-        before = self.__dict__.get("_optimizer")
-        if (type(optimizer), optimizer.n_moments) != (type(before), getattr(before, "n_moments", 0)):
-            self._optimizer_state = None
-        self._optimizer = optimizer
-
-    # ------------------------------------------------------------------------------------------------- parameters
-
-    def build(self, n_features: int) -> None:
-        """Create the parameters for inputs of `n_features` features, and initialise them; anew if they exist."""
-        n_features = validation.positive_integer(n_features, "n_features")
-        network = Network(
-            units=(n_features, *(layer.units for layer in self.layers)),
-            activations=(
-                *(activation_for(layer.activation).code for layer in self.layers[:-1]),
-                output_code(self.loss, self.layers[-1].activation),
-            ),
-            activation_settings=tuple(activation_for(layer.activation).setting for layer in self.layers),
-            use_bias=tuple(layer.use_bias for layer in self.layers),
-            loss=LOSSES[name_of(self.loss)].code,
-            loss_setting=setting_of(self.loss),
-            l2=tuple(self.l2 if layer.l2 is None else layer.l2 for layer in self.layers),
-            l1=tuple(self.l1 if layer.l1 is None else layer.l1 for layer in self.layers),
-            dtype=self.dtype,
-        )
-        generator = np.random.default_rng(self.seed)
-        weights = [
-            layer.draw_weights((n, n_prev), generator)
-            for layer, n, n_prev in zip(self.layers, network.units[1:], network.units[:-1], strict=True)
-        ]
-        for index, layer in enumerate(self.layers):
-            if layer.is_bound and not (self._network and np.shares_memory(layer.W, self._parameters)):
-                raise ValueError(f"layers[{index}] belongs to another model already. Make a new Dense for each model.")
-        self._network = network
-        self._parameters = aligned_zeros(network.n_parameters, self.dtype)
-        self._bind_layers()
-        for layer, W_drawn in zip(self.layers, weights, strict=True):
-            layer.W[:] = W_drawn
-        self._shuffle_key = int(generator.integers(2**62))
-        self._epochs_finished = 0
-        self._optimizer_state = self._predictor = None
-
-    def _bind_layers(self) -> None:
-        """Make every layer's W and b views of the parameter vector."""
-        for layer, (W_view, b_view) in zip(self.layers, self._by_layer(self._parameters), strict=True):
-            layer.bind(W_view, b_view)
-
-    def __copy__(self) -> Model:
-        """Copy the parameters too: layers can view only one model's."""
-        return copy.deepcopy(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the compiled function, and memory, that predictions use."""
-        return {**self.__dict__, "_predictor": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a copied or unpickled model: the layers' views must point into its own vector."""
-        self.__dict__.update(state)
-        if self._network is not None:
-            parameters = aligned_zeros(len(self._parameters), self.dtype)
-            parameters[:] = self._parameters
-            self._parameters = parameters
-            self._bind_layers()
-
-    @property
-    def parameters(self) -> np.ndarray:
-        """All parameters as one flat, writable vector, W then b of each layer, which the layers view."""
-        self._built()
-        return self._parameters
-
-    def _built(self) -> Network:
-        if self._network is None:
-            raise NotFittedError("This model has no parameters yet: call build(n_features) or fit(X, y) first.")
-        return self._network
 
     def _examples(self, X: Any) -> np.ndarray:
         return validation.examples(X, self.dtype, self._built().units[0])
@@ -201,7 +69,7 @@ class Model(FixedSettings):
         if n_features is None and self._network is not None:
             n_features = self._network.units[0]
         X = validation.examples(X, self.dtype, n_features)
-        y = validation.targets(y, self.dtype, X.shape, self.layers[-1].units, name_of(self.loss))
+        y = validation.targets(y, self.dtype, X.shape, self.output_layer.units, name_of(self.loss))
         return Data(X, y, sample_weights(sample_weight, len(X), self.dtype))
 
     def _build_for(self, data: Data) -> None:
@@ -251,10 +119,10 @@ class Model(FixedSettings):
         integer; of others, A_L itself.
         """
         A = self.forward(X)
-        if self.layers[-1].activation == "softmax":
+        if self.output_layer.activation == "softmax":
             classes: np.ndarray = np.argmax(A, axis=1)
             return classes
-        if self.layers[-1].activation == "sigmoid":
+        if self.output_layer.activation == "sigmoid":
             A = (A > 0.5).astype(self.dtype)
         return A[:, 0] if A.shape[1] == 1 else A
 
@@ -269,14 +137,14 @@ class Model(FixedSettings):
         if not self._is_classifier:
             raise ValueError(
                 f"predict_proba needs a last activation of 'sigmoid' or 'softmax', but the last layer has "
-                f"{self.layers[-1].activation!r}. Use predict(X) for its values."
+                f"{self.output_layer.activation!r}. Use predict(X) for its values."
             )
         A = self.forward(X)
         return np.hstack([1 - A, A]) if A.shape[1] == 1 else A
 
     @property
     def _is_classifier(self) -> bool:
-        return self.layers[-1].activation in ("sigmoid", "softmax")
+        return self.output_layer.activation in ("sigmoid", "softmax")
 
     # ------------------------------------------------------------------------------------------ cost and gradient
 
@@ -296,16 +164,6 @@ class Model(FixedSettings):
     def _run(self, data: Data, **settings: Any) -> Run:
         return Run(self._built(), self._parameters, data.X, data.y, weights=data.weights, **settings)
 
-    def _by_layer(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Return views of a vector laid out like the parameters, shaped as each layer's W and b."""
-        network = self._built()
-        pairs = []
-        for row, n_prev in zip(network.plan(1, backward=False).rows[1:], network.units, strict=False):
-            n, w, b = row[UNITS], row[W], row[B]
-            dW = vector[w : w + n * n_prev].reshape(n, n_prev)
-            pairs.append((dW, vector[b : b + n].reshape(n, 1) if b >= 0 else None))
-        return pairs
-
     def check_gradients(self, X: Any, y: Any, sample_weight: Any = None) -> GradientReport:
         """Compare back propagation with central differences in float64, parameter by parameter; builds if needed.
 
@@ -315,7 +173,7 @@ class Model(FixedSettings):
         self._build_for(self._data(X, y, sample_weight))
         double = np.dtype(np.float64)
         X = validation.examples(X, double)
-        y = validation.targets(y, double, X.shape, self.layers[-1].units, name_of(self.loss))
+        y = validation.targets(y, double, X.shape, self.output_layer.units, name_of(self.loss))
         data = Data(X, y, sample_weights(sample_weight, len(X), double))
         network = self._built()._replace(dtype=double)
         errors = gradient_check.check_gradients(network, self._parameters.astype(double), data)
@@ -405,7 +263,7 @@ class Model(FixedSettings):
         batch_size = None if batch_size is None else validation.positive_integer(batch_size, "batch_size")
         threads = None if threads is None else validation.positive_integer(threads, "threads")
         progress = Progress(verbose, epochs)
-        activation = self.layers[-1].activation
+        activation = self.output_layer.activation
         names = metrics_for(metrics, activation)
         callbacks = checked_callbacks(callbacks)
         data = self._data(X, y, sample_weight)
@@ -419,13 +277,13 @@ class Model(FixedSettings):
             warn_of_scales(data.X)
         self._build_for(data)
         if share:
-            data, held_out = split(data, share, activation, self._shuffle_key)
+            data, held_out = split(data, share, activation, self._key)
         data = with_class_weights(data, class_weight, activation)
         shuffle = bool(shuffle) and batch_size is not None
         self.history = History()
         network = self._built()
         clipped, weighted = self.optimizer.clip_norm is not None, data.weights is not None
-        training = Training(network.activations, network.loss, self.optimizer.code, clipped, weighted, self.dtype)
+        training = network.training(self.optimizer.code, clipped, weighted)
         if not training.is_loaded:
             start = time.perf_counter()
             with progress.compiling():
@@ -475,7 +333,8 @@ class Model(FixedSettings):
                     state=self._optimizer_state,
                     batch_size=batch_size,
                     epochs=epochs,
-                    shuffle_key=self._shuffle_key if shuffle else None,
+                    key=self._key,
+                    shuffle=shuffle,
                     first_epoch=self._epochs_finished,
                     threads=threads,
                     with_outputs=bool(metrics),
@@ -503,31 +362,12 @@ class Model(FixedSettings):
         """
         if metrics is DEFAULT_METRICS and not self._is_classifier:
             metrics = ()
-        activation = self.layers[-1].activation
+        activation = self.output_layer.activation
         names = metrics_for(metrics, activation)
         self._built()
         data = self._data(X, y, sample_weight)
         with self._run(data, mode=codes.COST, with_outputs=bool(names)) as run:
             return {"cost": run.cost(), **compute(names, run.outputs, run.y, activation)}
-
-    # ------------------------------------------------------------------------------------------------ description
-
-    def summary(self) -> str:
-        """Return a table of the layers: activation, shapes of W, b and Z/A (m examples), number of parameters."""
-        widths: list[int | str] = [self._network.units[0] if self._network else "n_x"]
-        widths += [layer.units for layer in self.layers]
-        rows = [("layer", "activation", "W", "b", "Z, A", "parameters")]
-        for index, layer in enumerate(self.layers, start=1):
-            n, n_prev = layer.units, widths[index - 1]
-            count = str(n * n_prev + n * layer.use_bias) if isinstance(n_prev, int) else "?"
-            b = f"({n}, 1)" if layer.use_bias else "-"
-            rows.append((str(index), str(layer.activation), f"({n}, {n_prev})", b, f"({n}, m)", count))
-        columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(size) for cell, size in zip(row, columns, strict=True)).rstrip() for row in rows]
-        lines.insert(1, "  ".join("-" * size for size in columns))
-        total = f"{len(self._parameters)} parameters" if self._network else "not built yet"
-        lines.append(f"{total}, {self.dtype}, loss {self.loss}")
-        return "\n".join(lines)
 
     def diagnose(self, X: Any, y: Any = None) -> Diagnosis:
         """Return what each layer does with X (m, n_x): a report that prints, of dead and of saturated units.
@@ -539,8 +379,4 @@ class Model(FixedSettings):
         dW = None if y is None else [pair[0] for pair in self.gradients(X, y)]
         targets = np.zeros((len(X), network.units[-1]), self.dtype)
         with self._run(Data(X, read_only(targets), None), mode=codes.COST, threads=1) as run:
-            return diagnose(run, tuple(layer.activation for layer in self.layers), dW)
-
-    def __repr__(self) -> str:
-        layers = ", ".join(map(repr, self.layers))
-        return f"Model([{layers}], loss={self.loss!r}, dtype={self.dtype.name!r})"
+            return diagnose(run, tuple(layer.activation for layer in self._dense), dW)

@@ -52,7 +52,7 @@ class Watch:
     ) -> None:
         self.model, self.run, self.history = model, run, history
         self.metrics, self.callbacks = metrics, callbacks
-        self.activation = model.layers[-1].activation
+        self.activation = model.output_layer.activation
         self.held_out: Run | None = None
         if held_out is not None:
             self.held_out = Run(

@@ -134,7 +134,7 @@ def decision_boundary(model: Model, X: Any, y: Any, *, ax: Axes | None = None, r
     ValueError, TypeError
         If X has not two features, X or y is not what the model takes, or its output has no regions to draw.
     """
-    last = model.layers[-1]
+    last = model.output_layer
     if last.activation not in ("sigmoid", "softmax"):
         raise ValueError(
             f"decision_boundary needs a last activation of 'sigmoid' or 'softmax', but the last layer has "

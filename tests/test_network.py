@@ -100,7 +100,7 @@ def test_an_epoch_in_pieces_gives_the_bits_of_a_whole_one(dtype):
     results = []
     for pieces in (1, 3, 10**6):
         model = make_model((5, 7, 1), ("tanh", "sigmoid"), dtype=dtype)
-        with raw_run(model, X, y, batch_size=600, epochs=3, shuffle_key=1) as run:
+        with raw_run(model, X, y, batch_size=600, epochs=3, key=1, shuffle=True) as run:
             while not run.done:
                 run.work(pieces)
         results.append((model.parameters.tobytes(), run.costs.tobytes()))

@@ -156,7 +156,7 @@ def test_where_calls_end_does_not_matter_to_a_team(name):
     results = set()
     for n, pieces in ((1, 10**6), (3, 10**6), (3, 1), (3, 2), (2, 5)):
         model = case.model("float32")
-        with raw_run(model, X, y, batch_size=case.batch_size, epochs=2, shuffle_key=1, threads=n) as run:
+        with raw_run(model, X, y, batch_size=case.batch_size, epochs=2, key=1, shuffle=True, threads=n) as run:
             while not run.done:
                 run.work(pieces)
             results.add(run.costs.tobytes() + model.parameters.tobytes())

@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 
-from fastnet import SGD, Adam, Dense, LeakyReLU, Model
+from fastnet import SGD, Adam, Dense, Dropout, EarlyStopping, LeakyReLU, Model, threads
 
 
 def parameters_after_training(dtype: str) -> bytes:
@@ -37,9 +37,21 @@ def parameters_after_training(dtype: str) -> bytes:
         history = model.fit(X_model, y_model, epochs=epochs, batch_size=batch_size)
         everything += [model.parameters.tobytes(), np.array(history.cost).tobytes()]
         everything += [model.forward(X_model).tobytes(), model.forward(X_model[:5]).tobytes()]
+    for n_threads in (1, 2):
+        layers = [Dense(65, "relu"), Dropout(0.2), Dense(33, "gelu"), Dropout(0.5), Dense(3, "softmax")]
+        watched = Model(layers, None, Adam(0.01), 0.1, dtype, 8, l1=0.05)
+        history = watched.fit(
+            X, np.arange(569) ** 2 % 3, epochs=12, batch_size=64, sample_weight=1 + np.arange(569) % 4,
+            class_weight="balanced", validation_split=0.2, metrics=["accuracy"],
+            callbacks=[EarlyStopping(patience=2)], threads=n_threads,
+        )  # fmt: skip
+        results = [watched.parameters, history.cost, history.val_cost, history.accuracy, history.val_accuracy]
+        everything += [np.array(result).tobytes() for result in results]
+    assert everything[-5:] == everything[-10:-5]
     return b"".join(everything)
 
 
 if __name__ == "__main__":
+    threads.available_cores = lambda: 2
     for name in ("float32", "float64"):
         print(name, hashlib.sha256(parameters_after_training(name)).hexdigest())

@@ -34,6 +34,7 @@ from fastnet.kernels.network import (
 )
 from fastnet.kernels.parts import NONE, call_backward, call_forward, call_gradients
 from fastnet.kernels.plan import BACKWARD, BY_ROWS, CHUNK, FORWARD, GRADIENTS, PADDING, TEMPORARY
+from fastnet.kernels.streams import stream_of
 from fastnet.kernels.sums import SQUARES
 from fastnet.kernels.team import meet, share
 from fastnet.kernels.updates import penalty_cost
@@ -74,9 +75,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
         address of what that does, with the optimizer's `settings`, `moments` and `powers` (see `updates.py`). With the
         address of what finishes a gradient in `finish`, that goes before, and the gradient is clipped to a norm.
         rates[e] is the learning rate of epoch e. Examples go in `order` (m,), which is drawn anew for each epoch e from
-        (key, first_epoch + e) when `shuffled`. Progress is kept in `position` and `totals`, so the next call goes on
-        where this one stopped; costs[e] receives the mean over epoch e of the cost before each update, weighted by the
-        size of the batch. `penalties` (2, L + 1) hold the strengths of L2 and of L1.
+        (key, first_epoch + e) when `shuffled`; so is what dropout drops. Progress is kept in `position` and `totals`,
+        so the next call goes on where this one stopped; costs[e] receives the mean over epoch e of the cost before each
+        update, weighted by the size of the batch. `penalties` (2, L + 1) hold the strengths of L2 and of L1.
 
         With `weights` (m,), the cost is a weighted mean: what is said of the size of a batch goes for the sum of its
         weights. A batch of no weight changes nothing. `outputs` (m, n_L) receives A_L of every example as it is
@@ -110,6 +111,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
             if not meet(team, members):
                 return
             epoch, start = position[EPOCH], position[EXAMPLE]
+            epoch_key = stream_of(~key, first_epoch + epoch)  # not that of the shuffle
             batch_start = start - start % batch_size
             batch_end = min(m, batch_start + batch_size)
             group = min((batch_end - start + chunk - 1) // chunk, at_once, position[CHUNKS_LEFT])
@@ -129,7 +131,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
                         load_weights(plan, weights, order, mine, first, min(last, m_mine), scratch)
                 for here in range(first, last, step):
                     there = min(last, here + step)
-                    call_forward(plan[0, FORWARD], plan, here, there, m_mine, parameters, scratch, head)
+                    call_forward(
+                        plan[0, FORWARD], plan, here, there, m_mine, parameters, scratch, head, epoch_key, mine
+                    )
                     loss_of_examples(plan, here, there, scratch, settings)
                     if mode != COST:
                         call_backward(plan[0, BACKWARD], plan, here, there, parameters, scratch, head)

@@ -9,6 +9,7 @@ from fastnet.kernels.activations import (
     make_derivative_from_slope,
 )
 from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, LINEAR
+from fastnet.kernels.dropout import make_dropout
 from fastnet.kernels.losses import make_loss, make_weighting
 from fastnet.kernels.network import make_backward_pass, make_forward_pass, make_gradients
 from fastnet.kernels.parts import NONE, address_of
@@ -16,6 +17,8 @@ from fastnet.kernels.plan import (
     ACTIVATE,
     BACKWARD,
     DIFFERENTIATE,
+    DROP,
+    DROPOUT,
     FORWARD,
     GRADIENTS,
     KEPT,
@@ -36,7 +39,7 @@ def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.d
 
 
 def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, weighted: bool, dtype: np.dtype) -> None:
-    """Write the addresses of the passes, activations, derivatives and loss, and of the weighting, to a plan."""
+    """Write the addresses of the passes, activations, derivatives, dropout, loss and weighting to a plan."""
     plan[0, FORWARD] = address_of(make_forward_pass, dtype)
     plan[0, BACKWARD] = address_of(make_backward_pass, dtype)
     plan[0, GRADIENTS] = address_of(make_gradients, dtype)
@@ -49,6 +52,7 @@ def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, wei
         if row[KEPT] != row[A]:
             row[ACTIVATE] = address_of(make_activation_keeping_slope, dtype, code)
             row[DIFFERENTIATE] = address_of(make_derivative_from_slope, dtype)
+            row[DROP] = address_of(make_dropout, dtype) if row[DROPOUT] else NONE  # a rate of 0.0 has no bits set
         elif code != LINEAR:
             row[ACTIVATE] = address_of(make_activation, dtype, code)
             row[DIFFERENTIATE] = address_of(make_derivative, dtype, code)

@@ -6,7 +6,7 @@ from fastnet.kernels.dense import transpose
 from fastnet.kernels.jit import VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, gather_square
 from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, WEIGHTS, A, Y
-from fastnet.kernels.scalars import random_bits
+from fastnet.kernels.streams import random_bits, stream_of
 
 
 @spliced_kernel
@@ -95,7 +95,7 @@ def shuffle(order: Any, key: int, epoch: int) -> None:
     m = order.shape[0]
     for i in range(m):
         order[i] = i
-    stream = random_bits(key, epoch) << 31 ^ random_bits(~key, epoch)
+    stream = stream_of(key, epoch)
     for i in range(m - 1, 0, -1):
         j = (random_bits(stream, i) * (i + 1)) >> 32
         order[i], order[j] = order[j], order[i]

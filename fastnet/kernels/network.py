@@ -28,6 +28,7 @@ from fastnet.kernels.parts import (
     backward_signature,
     call_activation,
     call_derivative,
+    call_dropout,
     call_loss,
     call_update,
     call_weighting,
@@ -39,6 +40,8 @@ from fastnet.kernels.plan import (
     AT,
     BY_ROWS,
     DIFFERENTIATE,
+    DROP,
+    DROPOUT,
     DW,
     DZ,
     KEPT,
@@ -79,11 +82,14 @@ def share_of_examples(m: int, member: int, members: int) -> Any:
 def make_forward_pass(source_digest: str) -> Callable[..., None]:
     """Make the way forward; the docstring within tells what it does."""
 
-    def forward(plan: Any, first: int, last: int, m: int, parameters: Any, S: Any, head: int) -> None:
-        """Propagate examples first to last through all layers: A_l = g(W A_prev + b).
+    def forward(
+        plan: Any, first: int, last: int, m: int, parameters: Any, S: Any, head: int, key: int, example: int
+    ) -> None:
+        """Propagate examples first to last through all layers: A_l = g(W A_prev + b), and dropout where there is some.
 
         Where the loss is a cross-entropy, it makes the last layer's A: up to there, Z lies in its place. `m` examples
-        are there; `last` counts the padding too.
+        are there; `last` counts the padding too. `key` and `example`, the place of the chunk's first in the epoch, are
+        what dropout is drawn by.
         """
         _ = source_digest
         output, ld = plan.shape[0] - 1, plan[0, LD]
@@ -120,6 +126,11 @@ def make_forward_pass(source_digest: str) -> Callable[..., None]:
                         call_activation(
                             plan[layer, ACTIVATE], n, columns, S, z_here, plan[layer, KEPT] + q * block + j, ld,
                             float_of_bits(plan[layer, SETTING]),
+                        )  # fmt: skip
+                    if plan[layer, DROP] != NONE:
+                        call_dropout(
+                            plan[layer, DROP], n, columns, S, z_here, plan[layer, KEPT] + q * block + j, ld,
+                            float_of_bits(plan[layer, DROPOUT]), key, layer, example + here,
                         )  # fmt: skip
                     here += columns
             start = stop

@@ -85,9 +85,9 @@ i = types.int64
 
 
 def forward_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the way forward: plan, first, last, m, parameters, S, head."""
+    """Return the argument types of the way forward: plan, first, last, m, parameters, S, head, key, example."""
     vector = types.Array(T, 1, "C")
-    return types.Array(i, 2, "C"), i, i, i, vector, vector, i
+    return types.Array(i, 2, "C"), i, i, i, vector, vector, i, i, i
 
 
 def backward_signature(T: types.Float) -> tuple[types.Type, ...]:
@@ -112,6 +112,11 @@ def derivative_signature(T: types.Float) -> tuple[types.Type, ...]:
     return i, i, types.Array(T, 1, "C"), i, i, i, types.float64
 
 
+def dropout_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of dropout: n, columns, S, a, slopes, ld, rate, key, layer, example."""
+    return i, i, types.Array(T, 1, "C"), i, i, i, types.float64, i, i, i
+
+
 def loss_signature(T: types.Float) -> tuple[types.Type, ...]:
     """Return the argument types of a loss: n, columns, S, z, y, dz, terms, ld, settings."""
     return i, i, types.Array(T, 1, "C"), i, i, i, i, i, types.Array(types.float64, 1, "C")
@@ -129,7 +134,9 @@ def update_signature(T: types.Float) -> tuple[types.Type, ...]:
 
 
 @_by_address
-def call_forward(typingctx, address, plan, first, last, m, parameters, S, head):  # type: ignore[no-untyped-def]
+def call_forward(  # type: ignore[no-untyped-def]
+    typingctx, address, plan, first, last, m, parameters, S, head, key, example
+):
     """Call the way forward."""
     return types.void(i, *forward_signature(S.dtype)), _call
 
@@ -158,6 +165,14 @@ def call_activation(typingctx, address, n, columns, S, z, kept, ld, setting):  #
 def call_derivative(typingctx, address, n, columns, S, kept, dz, ld, setting):  # type: ignore[no-untyped-def]
     """Call the derivative of an activation."""
     return types.void(i, *derivative_signature(S.dtype)), _call
+
+
+@_by_address
+def call_dropout(  # type: ignore[no-untyped-def]
+    typingctx, address, n, columns, S, a, slopes, ld, rate, key, layer, example
+):
+    """Call dropout."""
+    return types.void(i, *dropout_signature(S.dtype)), _call
 
 
 @_by_address

@@ -48,18 +48,19 @@ matrix."""
 
 (
     UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS, SETTING,
-    ACTIVATE, DIFFERENTIATE, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, COLUMNS,
-) = range(26)  # fmt: skip
+    DROPOUT, ACTIVATE, DIFFERENTIATE, DROP, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, COLUMNS,
+) = range(28)  # fmt: skip
 """Columns of a plan: units; offsets of W and b (-1: no bias) among the parameters; examples in a chunk; offset of A in
 the scratch vector, its padded rows and row stride; whether it is kept by rows; offset of AT (-1: there is none), the
 size of its panels; offset of what the derivative is computed from: A, or the slopes g'(Z), laid out like A, of a layer
 that keeps those; offset of dZ; offset of dW (units, ROWS of the input), padded, of a layer whose input is kept by rows;
 in the last row the offsets of the targets Y and of the terms of the cost, laid out like A, how many rows of terms there
-are, and the offset of the weights of the examples, ld for each block; and the bits of the activation's setting, a
-float64.
+are, and the offset of the weights of the examples, ld for each block; and the bits of two float64, the activation's
+setting and the rate of dropout.
 
-Then addresses (`parts.py`): of the layer's activation and derivative; in the last row, of the loss and, if examples
-have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients."""
+Then addresses (`parts.py`): of the layer's activation, derivative and dropout; in the last row, of the loss and,
+if examples have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients.
+"""
 
 
 class Plan(NamedTuple):

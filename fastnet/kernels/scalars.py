@@ -1,4 +1,4 @@
-"""What a kernel can do with one number that NumPy has no name for: fma, constants by dtype, exponents, bits.
+"""What a kernel can do with one number that NumPy has no name for: fma, constants by dtype, exponents.
 
 As in `simd.py`, each intrinsic has a twin in plain Python for when the JIT is off.
 """
@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.core.errors import TypingError
 
-from fastnet.kernels.simd import INT, Function, with_twin
+from fastnet.kernels.simd import Function, with_twin
 
 MAGIC = {32: 1.5 * 2.0**23, 64: 1.5 * 2.0**52}
 """Adding it to a small number rounds that to an integer, which then stands in the lowest bits of the sum."""
@@ -134,32 +134,3 @@ def float_of_bits(typingctx, bits):  # type: ignore[no-untyped-def]
         return builder.bitcast(arguments[0], ir.DoubleType())
 
     return types.float64(types.int64), generate
-
-
-GOLDEN, MULTIPLY_1, MULTIPLY_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-
-
-def _random_bits_twin(key: int, counter: int) -> int:
-    everything = 2**64 - 1
-    z = (int(key) + (int(counter) + 1) * GOLDEN) & everything
-    z = ((z ^ (z >> 30)) * MULTIPLY_1) & everything
-    z = ((z ^ (z >> 27)) * MULTIPLY_2) & everything
-    return (z ^ (z >> 31)) >> 32
-
-
-@with_twin(_random_bits_twin)
-def random_bits(typingctx, key, counter):  # type: ignore[no-untyped-def]
-    """Return 32 random bits, as an integer from 0 to 2^32 - 1, that depend on (key, counter) alone.
-
-    Number `counter` of the stream that SplitMix64 begins at `key`: Steele, Lea and Flood, Fast splittable
-    pseudorandom number generators, 2014.
-    """
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        key, counter = arguments
-        z = builder.add(key, builder.mul(builder.add(counter, INT(1)), INT(GOLDEN)))
-        z = builder.mul(builder.xor(z, builder.lshr(z, INT(30))), INT(MULTIPLY_1))
-        z = builder.mul(builder.xor(z, builder.lshr(z, INT(27))), INT(MULTIPLY_2))
-        return builder.lshr(builder.xor(z, builder.lshr(z, INT(31))), INT(32))
-
-    return types.int64(types.int64, types.int64), generate
