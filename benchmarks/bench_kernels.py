@@ -11,7 +11,7 @@ from fastnet import Dense as DenseLayer
 from fastnet import Model
 from fastnet.activations import ACTIVATIONS
 from fastnet.engine import aligned_zeros
-from fastnet.kernels import activations, codes, dense, loading, losses, tiles, updates
+from fastnet.kernels import activations, codes, dense, dropout, loading, losses, tiles, updates
 from fastnet.kernels.jit import OPTIONS
 from fastnet.kernels.plan import PANEL, TEMPORARY, make_plan
 from fastnet.kernels.sums import VALUES
@@ -209,6 +209,15 @@ class Elementwise:
         S = numbers(dtype).ravel().copy()
         S[4096:8192] = np.inf
         repeated_part(activations.make_derivative_from_slope)(REPEATS, 64, 64, S, 0, 4096, 64, 0.0)
+
+    def time_dropout(self, dtype):
+        S = np.full(8192, np.inf, dtype)
+        repeated_part(dropout.make_dropout)(REPEATS, 64, 64, S, 0, 4096, 64, 0.0, 17, 1, 0)
+
+    def time_weighting(self, dtype):
+        S = numbers(dtype).ravel().copy()
+        S[8192:] = 1
+        repeated_part(losses.make_weighting)(REPEATS, 64, 64, 64, S, 0, 4096, 8192, 64)
 
     def time_ordered_sum(self, dtype):
         repeated(dense.ordered_sum)(REPEATS, numbers(dtype)[0], 0, 4096, VALUES)

@@ -20,17 +20,35 @@ NETS = [
     (("mish", "softplus"), "selu", "mean_squared_error"),
 ]
 
-HIDDEN = [*(name for name in ACTIVATIONS if name != "softmax"), LeakyReLU(0.2)]
+ACTIVATIONS_BY_UNIT = [*(name for name in ACTIVATIONS if name != "softmax"), LeakyReLU(0.2)]
+SETTINGS = {
+    "none": ({}, None),
+    "weights": ({}, np.arange(17) % 4),
+    "L1": ({"l1": 0.5}, None),
+    "L2": ({"l2": 0.5}, None),
+    "all": ({"l1": 0.3, "l2": 0.2}, np.arange(17) % 4),
+}
 
 
+@pytest.mark.jit  # 2,500 networks
+@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("hidden", HIDDEN, ids=str)
-def test_every_hidden_activation_with_every_loss(hidden, loss):
-    last = LOSSES[loss].activation or "linear"
-    model = make_model((3, 5, 4, 2), (hidden, hidden, last), loss=loss, scale=0.7)
+def test_every_loss_output_activation_weight_and_penalty(loss, setting):
     X, y = random_data(17, 3, 2)
-    y = random_classes(17, 2)[1] if last == "softmax" else y
-    report = model.check_gradients(X, y)
+    y = random_classes(17, 2)[1] if loss == "categorical_crossentropy" else y
+    penalties, weights = SETTINGS[setting]
+    needed = LOSSES[loss].activation
+    for last in [needed] if needed else ACTIVATIONS_BY_UNIT:
+        for hidden in ACTIVATIONS_BY_UNIT:
+            model = make_model((3, 4, 2), (hidden, last), loss=loss, scale=0.7, **penalties)
+            report = model.check_gradients(X, y, weights)
+            assert report.max_relative_error <= 1e-6, (hidden, last, report)
+
+
+@pytest.mark.parametrize("hidden", ACTIVATIONS_BY_UNIT, ids=str)
+def test_every_hidden_activation_in_a_deeper_network(hidden):
+    model = make_model((3, 5, 4, 1), (hidden, hidden, "sigmoid"), scale=0.7)
+    report = model.check_gradients(*random_data(17, 3))
     assert report.max_relative_error <= 1e-6, report
 
 

@@ -317,7 +317,7 @@ CONSTRUCTORS = [
         TypeError,
         "layers must be a list of layers, such as [Dense(1, 'sigmoid')], not Dense(1, 'linear').",
     ),
-    (lambda: Model([Dense(1), 3]), TypeError, "layers must hold Dense layers, but layers[1] is 3."),
+    (lambda: Model([Dense(1), 3]), TypeError, "layers must hold Dense and Dropout layers, but layers[1] is 3."),
     (
         lambda: Model([Dense(1)] * 2),
         ValueError,
