@@ -62,6 +62,7 @@ class Architecture(FixedSettings):
         self._predictor: Predictor | None = None
         self._optimizer_state: OptimizerState | None = None
         self._key = 0
+        self._is_training = False
         self._epochs_finished = 0
 
     @property
@@ -79,6 +80,11 @@ class Architecture(FixedSettings):
         for name, value in optimizer.numbers.items():
             validation.in_range_of(self.dtype, value, name)
         before = self.__dict__.get("_optimizer")
+        if before is not None and self._is_training and before.kind != optimizer.kind:
+            raise ValueError(
+                f"A callback gave the model the optimizer {optimizer!r}, which is of another kind than {before!r}. "
+                "Within a fit, only numbers such as its learning rate may change."
+            )
         if (type(optimizer), optimizer.n_moments) != (type(before), getattr(before, "n_moments", 0)):
             self._optimizer_state = None
         self._optimizer = optimizer
@@ -88,6 +94,7 @@ class Architecture(FixedSettings):
     def build(self, n_features: int) -> None:
         """Create the parameters for inputs of `n_features` features, and initialise them; anew if they exist."""
         n_features = validation.positive_integer(n_features, "n_features")
+        self._refuse_while_training("build")
         network = Network(
             units=(n_features, *(layer.units for layer in self._dense)),
             activations=(
@@ -130,8 +137,8 @@ class Architecture(FixedSettings):
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the compiled function, and memory, that predictions use."""
-        return {**self.__dict__, "_predictor": None}
+        """Leave out the compiled function, and memory, that predictions use; a copy is not in training."""
+        return {**self.__dict__, "_predictor": None, "_is_training": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copied or unpickled model: the layers' views must point into its own vector."""
@@ -152,6 +159,13 @@ class Architecture(FixedSettings):
         if self._network is None:
             raise NotFittedError("This model has no parameters yet: call build(n_features) or fit(X, y) first.")
         return self._network
+
+    def _refuse_while_training(self, method: str) -> None:
+        if self._is_training:
+            raise RuntimeError(
+                f"{method} was called on a model that is being trained: by a callback, or in another thread. Train a "
+                "copy.copy(model), or wait for the end of fit."
+            )
 
     def _by_layer(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return views of a vector laid out like the parameters, shaped as each layer's W and b."""

@@ -21,8 +21,11 @@ AnyCallback = Callable[["Model", int, Logs], Any]
 class Callback:
     """A callback that is told when a fit starts and ends as well; for anything else, a function will do."""
 
-    def start(self, names: Collection[str]) -> None:
-        """Get ready for a fit, whose logs will have those names; what cannot work is refused here."""
+    def check(self, names: Collection[str]) -> None:
+        """Refuse, by a ValueError, a fit whose logs will have those names, if it cannot be worked with."""
+
+    def start(self, model: Model) -> None:
+        """Get ready for a fit of a model, which is built by now."""
 
     def __call__(self, model: Model, epoch: int, logs: Logs) -> bool | None:
         """Do something after an epoch, counted from 0 in each fit; True ends the fit."""
@@ -53,8 +56,8 @@ class Monitor(Callback):
         self.best_epoch: int | None = None
         self.waited = 0
 
-    def start(self, names: Collection[str]) -> None:
-        """Forget the fit before; ValueError if this one does not log what is monitored."""
+    def check(self, names: Collection[str]) -> None:
+        """Refuse a fit that does not log what is monitored."""
         if self.monitor not in names:
             remedy = ""
             if self.monitor.startswith("val_") and "val_cost" not in names:
@@ -65,11 +68,17 @@ class Monitor(Callback):
                 f"{type(self).__name__} monitors {self.monitor!r}, but this fit logs only "
                 f"{', '.join(map(repr, names))}.{remedy}"
             )
+
+    def start(self, model: Model) -> None:
+        """Forget the fit before."""
         self.best = self.best_epoch = None
         self.waited = 0
 
-    def has_improved(self, epoch: int, logs: Logs) -> bool:
-        """Return whether the value is better than the best before by more than min_delta; remember it if so."""
+    def note(self, epoch: int, logs: Logs) -> bool:
+        """Take an epoch's value in; return whether it is better than the best before by more than min_delta.
+
+        NaN is no improvement; nor is one waited for before there was a number at all, as where a metric has no value.
+        """
         value = logs[self.monitor]
         metric = METRICS.get(self.monitor.removeprefix("val_"))
         gain = math.inf if self.best is None else self.best - value
@@ -78,7 +87,7 @@ class Monitor(Callback):
         if gain > self.min_delta and not math.isnan(value):
             self.best, self.best_epoch, self.waited = value, epoch, 0
             return True
-        self.waited += 1
+        self.waited += self.best is not None
         return False
 
 
@@ -94,8 +103,8 @@ class EarlyStopping(Monitor):
     min_delta : float, default 0.0
         An improvement is one by more than this.
     restore_best : bool, default True
-        At the end of the fit, however many epochs it had, bring back the parameters after the best epoch. Not after an
-        error or Ctrl-C.
+        At the end of the fit, however many epochs it had, bring back the parameters that had the best value: those
+        after the best epoch or, if a value of training is monitored, those it began with. Not after an error or Ctrl-C.
     """
 
     def __init__(
@@ -103,26 +112,31 @@ class EarlyStopping(Monitor):
     ) -> None:
         super().__init__(monitor, patience, min_delta)
         self.restore_best = bool(restore_best)
-        self._parameters: np.ndarray | None = None
+        self._best_parameters: np.ndarray | None = None
+        self._before: np.ndarray | None = None
 
-    def start(self, names: Collection[str]) -> None:
+    def start(self, model: Model) -> None:
         """Forget the fit before."""
-        super().start(names)
-        self._parameters = None
+        super().start(model)
+        self._best_parameters = None
+        # A value of training is of the parameters before the updates of its epoch.
+        of_training = self.restore_best and not self.monitor.startswith("val_")
+        self._before = model.parameters.copy() if of_training else None
 
     def __call__(self, model: Model, epoch: int, logs: Logs) -> bool:
         """Return True after `patience` epochs without improvement."""
-        if self.has_improved(epoch, logs):
-            if self.restore_best:
-                self._parameters = model.parameters.copy()
-            return False
-        return self.waited >= self.patience
+        improved = self.note(epoch, logs)
+        if improved and self.restore_best:
+            self._best_parameters = model.parameters.copy() if self._before is None else self._before
+        if self._before is not None:
+            self._before = model.parameters.copy()
+        return not improved and self.waited >= self.patience
 
     def finish(self, model: Model) -> None:
-        """Bring the parameters of the best epoch back."""
-        if self._parameters is not None:
-            model.parameters[:] = self._parameters
-            self._parameters = None
+        """Bring the best parameters back."""
+        if self._best_parameters is not None:
+            model.parameters[:] = self._best_parameters
+        self._best_parameters = self._before = None
 
     def __repr__(self) -> str:
         return (
@@ -149,7 +163,7 @@ class ReduceOnPlateau(Monitor):
     cooldown : int, default 0
         Epochs to wait, after that, before counting again.
     min_learning_rate : float, default 0.0
-        Never go below.
+        Never go below, nor below what the model's dtype can hold.
     """
 
     def __init__(
@@ -169,19 +183,20 @@ class ReduceOnPlateau(Monitor):
         self.min_learning_rate = non_negative_number(min_learning_rate, "min_learning_rate")
         self._resting = 0
 
-    def start(self, names: Collection[str]) -> None:
+    def start(self, model: Model) -> None:
         """Forget the fit before."""
-        super().start(names)
+        super().start(model)
         self._resting = 0
 
     def __call__(self, model: Model, epoch: int, logs: Logs) -> None:
         """Lower the learning rate after `patience` epochs without improvement."""
-        improved = self.has_improved(epoch, logs)
+        improved = self.note(epoch, logs)
         if self._resting:
             self._resting -= 1
             self.waited = 0
         elif not improved and self.waited >= self.patience:
-            model.optimizer = model.optimizer.slowed_down(self.factor, self.min_learning_rate)
+            least = max(self.min_learning_rate, float(np.finfo(model.dtype).tiny))
+            model.optimizer = model.optimizer.slowed_down(self.factor, least)
             self.waited, self._resting = 0, self.cooldown
 
     def __repr__(self) -> str:

@@ -45,33 +45,29 @@ def sample_weights(sample_weight: Any, m: int, dtype: np.dtype) -> np.ndarray | 
         raise ValueError(f"sample_weight must have shape ({m},), one for each example, but has {array.shape}.")
     weights = validation.in_dtype(array, dtype, "sample_weight", "Drop those examples, or give them weight 0.")
     validation.refuse(weights, weights < 0, "sample_weight", "negative {}", "Weights must be at least 0.")
+    tiny = np.finfo(dtype).tiny
+    subnormal = (weights > 0) & (weights < tiny)
+    validation.refuse(weights, subnormal, "sample_weight", f"{{}} below {tiny:.2g}", "Scale all: ratios alone matter.")
     if not weights.any():
         raise ValueError("sample_weight is zero for every example. At least one must be greater than 0.")
     return weights
 
 
-def classes_of(y: np.ndarray, last_activation: AnyActivation, purpose: str) -> np.ndarray:
+def class_numbers(y: np.ndarray, last_activation: AnyActivation) -> np.ndarray | None:
     """Return the class of each example, (m,), of targets as `validation.targets` makes them.
 
-    Raises
-    ------
-    ValueError
-        If the last activation is not that of a classifier of one class an example, or y holds probabilities.
+    None if there is not one for each: for regression, several sigmoid units, or probabilities.
     """
     one_column = y.shape[1] == 1
     if last_activation == "softmax" and one_column:
         return y[:, 0].astype(np.int64)
-    if last_activation not in ("sigmoid", "softmax") or (last_activation == "sigmoid" and not one_column):
-        raise ValueError(
-            f"{purpose} needs targets of one class each, for a last layer of one 'sigmoid' unit or a 'softmax', but "
-            f"that has {y.shape[1]} of {last_activation!r}."
-        )
-    if not np.isin(y, (0, 1)).all():
-        raise ValueError(f"{purpose} needs targets that are classes, but y holds probabilities other than 0 and 1.")
+    one_each = last_activation == "softmax" or (last_activation == "sigmoid" and one_column)
+    if not one_each or not np.isin(y, (0, 1)).all():
+        return None
     return y[:, 0].astype(np.int64) if one_column else np.argmax(y, axis=1)
 
 
-def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActivation) -> Data:
+def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActivation, n_outputs: int) -> Data:
     """Return the examples with their weights multiplied by those of their classes.
 
     `class_weight` is a dictionary, in which classes that are not there weigh 1; "balanced", by which each class that
@@ -80,7 +76,7 @@ def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActiva
     Raises
     ------
     TypeError, ValueError
-        If it is none of them, or the network is no classifier.
+        If it is none of them, or targets are not one class each.
     """
     if class_weight is None:
         return data
@@ -89,16 +85,21 @@ def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActiva
         raise TypeError(
             f"class_weight must be a dictionary of weights by class, 'balanced' or None, not {class_weight!r}."
         )
-    classes = classes_of(data.y, last_activation, "class_weight")
-    n_classes = max(2, data.y.shape[1], int(classes.max()) + 1)
+    classes, n_classes = class_numbers(data.y, last_activation), max(2, n_outputs)
+    if classes is None:
+        raise ValueError(
+            "class_weight needs targets of one class each: 0 and 1 for one 'sigmoid' unit, or classes, or a 1 among "
+            f"zeros, for a 'softmax'. y is none of them, for a last layer of {n_outputs} x {last_activation!r}. Pass "
+            "sample_weight instead."
+        )
+    by_class = np.ones(n_classes)
     if balanced:
         counts = np.bincount(classes, minlength=n_classes)
         by_class = len(classes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     else:
-        by_class = np.ones(n_classes)
         for label, weight in class_weight.items():
             if isinstance(label, str) or label not in range(n_classes):
-                raise ValueError(f"class_weight has a class {label!r}, but y holds classes from 0 to {n_classes - 1}.")
+                raise ValueError(f"class_weight has a class {label!r}, but the classes are 0 to {n_classes - 1}.")
             by_class[int(label)] = validation.non_negative_number(weight, f"class_weight[{label!r}]")
     weights = by_class[classes] if data.weights is None else by_class[classes] * data.weights
     with np.errstate(over="ignore"):
@@ -110,29 +111,31 @@ def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActiva
     return data._replace(weights=read_only(weights))
 
 
-def split(data: Data, share: float, last_activation: AnyActivation, key: int) -> tuple[Data, Data]:
-    """Return the examples in two: those to train with, and a share of them to validate with, at least one in each.
+def check_split(data: Data) -> None:
+    """Raise ValueError unless there are two examples of some weight, one to train with and one to validate with."""
+    counted = len(data.X) if data.weights is None else np.count_nonzero(data.weights)
+    if counted < 2:
+        raise ValueError(
+            "validation_split needs at least 2 examples with a weight greater than 0, one to train with and one to "
+            f"validate with, but there is {counted}. Pass validation_data, or leave it out."
+        )
 
-    They are drawn by `key`; of every class the same share, as nearly as can be, where targets are classes.
 
-    Raises
-    ------
-    ValueError
-        If there are fewer than two examples.
+def split(data: Data, share: float, last_activation: AnyActivation, key: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the examples to train with, and of a share of them to validate with, both in order.
+
+    They are drawn by `key`; of every class the same share, as nearly as can be, where targets are classes. Examples of
+    no weight are not drawn, so that either part has some. `check_split` must have passed.
     """
     m = len(data.X)
-    if m < 2:
-        raise ValueError("validation_split needs at least 2 examples, one to train with and one to validate with.")
-    generator = np.random.default_rng(key)
-    try:
-        classes = classes_of(data.y, last_activation, "")
-    except ValueError:
-        classes = np.zeros(m, dtype=np.int64)
-    n_held_out = min(max(1, round(share * m)), m - 1)
+    counted = np.arange(m) if data.weights is None else np.flatnonzero(data.weights)
+    classes = class_numbers(data.y, last_activation)
+    order = np.random.default_rng(key).permutation(counted)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
     # Sorted by class, and in random order in each, they are taken at even distances.
-    order = generator.permutation(m)
-    order = order[np.argsort(classes[order], kind="stable")]
-    held_out = order[(np.arange(n_held_out) * m + m // 2) // n_held_out]
+    n = len(order)
+    n_held_out = min(max(1, round(share * n)), n - 1)
     kept = np.ones(m, dtype=bool)
-    kept[held_out] = False
-    return data.take(np.flatnonzero(kept)), data.take(np.sort(held_out))
+    kept[order[(np.arange(n_held_out) * n + n // 2) // n_held_out]] = False
+    return np.flatnonzero(kept), np.flatnonzero(~kept)

@@ -80,13 +80,14 @@ class Diagnosis:
     layers: tuple[LayerDiagnosis, ...]
 
     def __repr__(self) -> str:
-        lines = ["layer  activation  dead units  saturated   A: mean    spread  dW: mean    spread"]
+        width = max(10, *(len(str(layer.activation)) for layer in self.layers))
+        lines = [f"layer  {'activation':{width}}  dead units  saturated   A: mean    spread  dW: mean    spread"]
         for number, layer in enumerate(self.layers, start=1):
             shares = ["-" if share is None else f"{share:.0%}" for share in (layer.dead, layer.saturated)]
             moments = (layer.mean, layer.spread, layer.gradient_mean, layer.gradient_spread)
             values = ["-" if value is None else f"{value:.2e}" for value in moments]
             lines.append(
-                f"{number:5d}  {layer.activation!s:10s}  {shares[0]:>10s}  {shares[1]:>9s}  "
+                f"{number:5d}  {layer.activation!s:{width}}  {shares[0]:>10s}  {shares[1]:>9s}  "
                 + "  ".join(f"{value:>8s}" for value in values)
             )
         return "\n".join(lines)

@@ -188,6 +188,7 @@ class Run:
         self.network = network if isinstance(mode, Optimizer) else network.without_dropout
         self.parameters, self.X, self.y = parameters, X, y
         self.settings, self.rates = np.zeros(codes.SETTINGS), np.zeros(epochs)
+        self.position = np.zeros(kernels.POSITION, dtype=np.int64)
         self.key, self.shuffle, self.first_epoch = key, shuffle, first_epoch
         if isinstance(mode, Optimizer):
             self.mode = mode.code
@@ -202,7 +203,6 @@ class Run:
         self.weights = np.empty(0, network.dtype) if weights is None else weights
         self.outputs = np.empty((self.m * with_outputs, network.units[-1]), network.dtype)
         self.order = np.arange(self.m)
-        self.position = np.zeros(kernels.POSITION, dtype=np.int64)
         self.costs = np.zeros(epochs)
         self.gradient = aligned_zeros(len(parameters), network.dtype)
         self.chunk = chunk_size(network.units)
@@ -231,8 +231,9 @@ class Run:
 
     def use(self, optimizer: Optimizer) -> None:
         """Take the settings of an optimizer; of the same kind as the one before, if there was one."""
+        done = self.finished_epochs
         self.settings[: codes.OF_LOSS] = optimizer.settings
-        self.rates[:] = optimizer.learning_rates(self.first_epoch, len(self.rates))
+        self.rates[done:] = optimizer.learning_rates(self.first_epoch + done, len(self.rates) - done)
 
     def __enter__(self) -> "Run":
         return self

@@ -13,7 +13,7 @@ from fastnet import gradient_check, validation
 from fastnet.architecture import Architecture
 from fastnet.callbacks import AnyCallback, checked_callbacks
 from fastnet.compilation import compiled_train
-from fastnet.data import Data, read_only, sample_weights, split, with_class_weights
+from fastnet.data import Data, check_split, read_only, sample_weights, split, with_class_weights
 from fastnet.diagnostics import Diagnosis, diagnose, warn_of_scales
 from fastnet.engine import OptimizerState, Run
 from fastnet.gradient_check import GradientReport
@@ -21,7 +21,7 @@ from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.losses import name_of
 from fastnet.metrics import compute, metrics_for
-from fastnet.monitoring import Watch, start_callbacks
+from fastnet.monitoring import Watch, check_callbacks
 from fastnet.prediction import Predictor
 from fastnet.progress import Progress
 from fastnet.training import train
@@ -271,36 +271,55 @@ class Model(Architecture):
         share = validation.number_below_one(validation_split, "validation_split")
         if share and held_out:
             raise ValueError("Pass validation_data or validation_split, not both.")
-        start_callbacks(callbacks, names, validated=bool(share or held_out))
-        with_class_weights(data, class_weight, activation)  # what is wrong is said before anything changes
+        check_callbacks(callbacks, names, validated=bool(share or held_out))
+        weighted = with_class_weights(data, class_weight, activation, self.output_layer.units)
+        if share:
+            check_split(weighted)
+        self.optimizer.learning_rates(self._epochs_finished, epochs)
+        self._refuse_while_training("fit")
         if self._epochs_finished == 0:
             warn_of_scales(data.X)
+        # From here on, things change.
         self._build_for(data)
         if share:
-            data, held_out = split(data, share, activation, self._key)
-        data = with_class_weights(data, class_weight, activation)
-        shuffle = bool(shuffle) and batch_size is not None
-        self.history = History()
-        network = self._built()
-        clipped, weighted = self.optimizer.clip_norm is not None, data.weights is not None
-        training = network.training(self.optimizer.code, clipped, weighted)
-        if not training.is_loaded:
-            start = time.perf_counter()
-            with progress.compiling():
-                compiled_train(network.plan(1, backward=True).rows, training)
-            self.history.compile_seconds = time.perf_counter() - start
+            kept, taken = split(weighted, share, activation, self._key)
+            weighted, held_out = weighted.take(kept), data.take(taken)
+        self.history = history = History()
+        history.compile_seconds = self._compile(weighted, held_out, progress)
         self._train(
-            data, progress, self.history, epochs=epochs, batch_size=batch_size, shuffle=shuffle, threads=threads,
-            metrics=names, held_out=held_out, callbacks=callbacks,
+            weighted, progress, history, epochs=epochs, batch_size=batch_size, threads=threads,
+            shuffle=bool(shuffle) and batch_size is not None, metrics=names, held_out=held_out, callbacks=callbacks,
         )  # fmt: skip
-        return self.history
+        return history
+
+    def _compile(self, data: Data, held_out: Data | None, progress: Progress) -> float:
+        """Compile, or load, what training needs and is not there yet; return the seconds."""
+        network = self._built()
+        clipped = self.optimizer.clip_norm is not None
+        needed = [(network, network.training(self.optimizer.code, clipped, data.weights is not None))]
+        if held_out:
+            plain = network.without_dropout
+            needed.append((plain, plain.training(codes.COST, False, held_out.weights is not None)))
+        if all(training.is_loaded for _, training in needed):
+            return 0.0
+        start = time.perf_counter()
+        with progress.compiling():
+            for laid_out, training in needed:
+                compiled_train(laid_out.plan(1, backward=True).rows, training)
+        return time.perf_counter() - start
 
     def _held_out(self, validation_data: Any, n_features: int) -> Data | None:
         """Return the examples to validate with as the kernels take them."""
         if validation_data is None:
             return None
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not {validation_data!r}.")
+            came = f"a {type(validation_data).__name__}"
+            if isinstance(validation_data, (tuple, list)):
+                came += f" of {len(validation_data)}"
+            raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not {came}.")
+        width = np.shape(validation_data[0])[1:]
+        if self._network is None and len(width) == 1 and width[0] != n_features:
+            raise ValueError(f"In validation_data: X has {width[0]} features, but the X to train with {n_features}.")
         try:
             return self._data(*validation_data, n_features=n_features)
         except (TypeError, ValueError) as error:
@@ -320,6 +339,7 @@ class Model(Architecture):
         held_out: Data | None = None,
         callbacks: tuple[AnyCallback, ...] = (),
     ) -> None:
+        self._refuse_while_training("step or fit")
         validation.refuse_not_finite(
             self._parameters, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features)."
         )
@@ -343,9 +363,11 @@ class Model(Architecture):
             watch = None
             if metrics or held_out or callbacks:
                 watch = ends.enter_context(Watch(self, run, history, metrics, held_out, callbacks))
+            self._is_training = True
             try:
                 train(run, progress, history, watch)
             finally:
+                self._is_training = False
                 self._epochs_finished += run.finished_epochs
 
     def evaluate(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastnet.callbacks import AnyCallback, Callback
+import numpy as np
+
+from fastnet.callbacks import AnyCallback, Callback, EarlyStopping
 from fastnet.data import Data
 from fastnet.engine import Run
 from fastnet.history import History
@@ -15,14 +17,14 @@ if TYPE_CHECKING:
     from fastnet.model import Model
 
 
-def start_callbacks(callbacks: tuple[AnyCallback, ...], metrics: tuple[str, ...], validated: bool) -> None:
-    """Tell the callbacks what the logs of a fit will hold; ValueError if one cannot do with that."""
+def check_callbacks(callbacks: tuple[AnyCallback, ...], metrics: tuple[str, ...], validated: bool) -> None:
+    """Raise ValueError if a callback cannot do with what the logs of a fit will hold."""
     names: tuple[str, ...] = ("cost", *metrics)
     if validated:
         names = (*names, *(f"val_{name}" for name in names))
     for callback in callbacks:
         if isinstance(callback, Callback):
-            callback.start(names)
+            callback.check(names)
 
 
 class Watch:
@@ -53,6 +55,7 @@ class Watch:
         self.model, self.run, self.history = model, run, history
         self.metrics, self.callbacks = metrics, callbacks
         self.activation = model.output_layer.activation
+        self.changed_something = False  # by callbacks, after the last epoch: what repeating the run would not repeat
         self.held_out: Run | None = None
         if held_out is not None:
             self.held_out = Run(
@@ -69,34 +72,31 @@ class Watch:
             history.metrics[name] = []
             if self.held_out:
                 history.metrics[f"val_{name}"] = []
+        for callback in self.callbacks:
+            if isinstance(callback, Callback):
+                callback.start(model)
 
     def after_epoch(self) -> str:
         """Record the epoch just finished, and call the callbacks; return why the fit should end, or ""."""
         run, epoch = self.run, self.run.finished_epochs - 1
         logs = {"cost": float(run.costs[epoch]), **compute(self.metrics, run.outputs, run.y, self.activation)}
-        if self.held_out:
-            logs["val_cost"] = self.held_out.cost()
-            found = compute(self.metrics, self.held_out.outputs, self.held_out.y, self.activation)
-            logs.update({f"val_{name}": value for name, value in found.items()})
         self.history.record(logs)
-        reason, before = "", self.model.optimizer
+        if self.held_out:
+            cost = self.held_out.cost()
+            found = compute(self.metrics, self.held_out.outputs, self.held_out.y, self.activation)
+            of_held_out = {"val_cost": cost, **{f"val_{name}": value for name, value in found.items()}}
+            self.history.record(of_held_out)
+            logs |= of_held_out
+        reason, optimizer = "", self.model.optimizer
         for callback in self.callbacks:
-            if callback(self.model, epoch, dict(logs)) is True:
-                reason = "early_stopping" if isinstance(callback, Callback) else "callback"
-        optimizer = self.model.optimizer
-        if optimizer is not before:
-            if optimizer.code != before.code or (optimizer.clip_norm is None) != (before.clip_norm is None):
-                raise ValueError(
-                    f"A callback gave the model the optimizer {optimizer!r}, which is of another kind than {before!r}. "
-                    "Within a fit, only numbers such as its learning rate may change."
-                )
-            run.use(optimizer)
+            answer = callback(self.model, epoch, dict(logs))
+            if isinstance(answer, (bool, np.bool_)) and answer:
+                reason = "early_stopping" if isinstance(callback, EarlyStopping) else "callback"
+        self.changed_something = any(not isinstance(callback, Callback) for callback in self.callbacks)
+        if self.model.optimizer is not optimizer:
+            run.use(self.model.optimizer)
+            self.changed_something = True
         return reason
-
-    @property
-    def may_have_changed_something(self) -> bool:
-        """Whether callbacks may have changed parameters or the learning rate, which a repeated run would not."""
-        return bool(self.callbacks)
 
     def finish(self) -> None:
         """Tell the callbacks that the fit has ended."""

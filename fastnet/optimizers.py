@@ -46,6 +46,11 @@ class Optimizer:
         raise NotImplementedError
 
     @property
+    def kind(self) -> tuple[type, int, bool]:
+        """What must stay within a fit: all but the numbers."""
+        return type(self), self.code, self.clip_norm is None
+
+    @property
     def numbers(self) -> dict[str, float]:
         """The settings that are numbers, by name."""
         values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
@@ -63,6 +68,8 @@ class Optimizer:
     def slowed_down(self, factor: float, least: float) -> "Optimizer":
         """Return one like it, its learning rate multiplied by a factor, but not taken below `least`."""
         rate = self.learning_rate
+        if isinstance(rate, SlowedDown):
+            return replace(self, learning_rate=SlowedDown(rate.schedule, rate.factor * factor, least))
         if callable(rate):
             return replace(self, learning_rate=SlowedDown(rate, factor, least))
         return replace(self, learning_rate=max(rate * factor, min(least, rate)))

@@ -86,7 +86,7 @@ def plot_history(
         )
     ax.set_xlabel("epoch")
     ax.set_ylabel("cost")
-    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     if len(lines) == 1:
         return ax
     free = -(-len(lines) // LEGEND_COLUMNS) * LEGEND_ROW

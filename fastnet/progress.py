@@ -1,9 +1,12 @@
 """What `fit` shows while it goes on: a line that is rewritten, or a line for each epoch."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
+
+import numpy as np
 
 from fastnet.history import History
 
@@ -30,17 +33,17 @@ class Progress:
     """
 
     def __init__(self, verbose: Any, epochs: int) -> None:
-        if verbose != "auto" and verbose not in (True, False):
+        if not isinstance(verbose, (str, bool, int, np.bool_)) or verbose not in ("auto", True, False):
             raise ValueError(f"verbose must be 'auto', True or False, not {verbose!r}.")
         self.stream: TextIO = sys.stdout
         self.in_notebook = in_notebook()
         self.rewrites = self.in_notebook or (self.stream is not None and self.stream.isatty())
-        self.wanted = self.rewrites if verbose == "auto" else bool(verbose)
+        self.wanted = self.rewrites if verbose == "auto" else bool(verbose) and self.stream is not None
         self.bar: Any = None
         self.epochs = epochs
         self.finished = 0
         self.written_at = -REWRITE_SECONDS
-        self.line = ""
+        self.speed = ""
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
@@ -80,8 +83,8 @@ class Progress:
             line = self.described(history, self.finished - 1)
             if example:
                 line += f"  ({example / examples:.0%} of the next)"
-            self.line = f"{line}  {significant(rate)} rows/s  {duration(left)} left"
-            self.rewrite(self.line)
+            self.speed = f"  {significant(rate)} rows/s"
+            self.rewrite(f"{line}{self.speed}  {duration(left)} left")
 
     def described(self, history: History, epoch: int) -> str:
         """Return the number and the costs of an epoch finished, -1 for none."""
@@ -90,23 +93,23 @@ class Progress:
         costs = "".join(f"  {name} {value}" for name, value in values.items())
         return f"epoch {epoch + 1:{width}}/{self.epochs}{costs}"
 
-    def rewrite(self, line: str) -> None:
-        """Put a line in the place of the last."""
-        self.stream.write(f"\r\x1b[K{line}")
+    def rewrite(self, line: str, end: str = "") -> None:
+        """Put a line in the place of the last, as much of it as fits: two could not be taken back."""
+        self.stream.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}{end}")
         self.stream.flush()
 
-    def close(self, seconds: float) -> None:
-        """Leave the last line as it should stay, the time in all at its end."""
+    def close(self, history: History, seconds: float) -> None:
+        """Leave the line of the last epoch, the time in all at its end."""
         if self.bar is not None:
             self.bar.close()
-        elif self.wanted and self.rewrites and self.line:
-            self.rewrite(f"{self.line.rpartition('  ')[0]}  {duration(seconds)}\n")
+        elif self.wanted and self.rewrites and self.speed:
+            self.rewrite(f"{self.described(history, history.epochs - 1)}{self.speed}  {duration(seconds)}", end="\n")
 
 
 def costs_of(history: History, epoch: int) -> dict[str, str]:
     """Return what is shown of an epoch: its cost, and that of validation."""
     values = {"cost": significant(history.cost[epoch])}
-    if history.val_cost:
+    if epoch < len(history.val_cost):  # Ctrl-C may have come between the two
         values["val_cost"] = significant(history.val_cost[epoch])
     return values
 

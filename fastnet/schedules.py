@@ -195,7 +195,7 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True)
 class SlowedDown:
-    """A schedule times a factor, but no less than `least`: what `ReduceOnPlateau` makes of it."""
+    """A schedule times a factor, but no less than `least`, nor raised to it: what `ReduceOnPlateau` makes of it."""
 
     schedule: Callable[[int], float]
     factor: float
@@ -203,7 +203,8 @@ class SlowedDown:
 
     def __call__(self, epoch: int) -> float:
         """Return the rate of an epoch, counted from 0."""
-        return max(self.factor * self.schedule(epoch), self.least)
+        rate = self.schedule(epoch)
+        return max(self.factor * rate, min(self.least, rate))
 
 
 def between(start: float, end: float, part: float) -> float:

@@ -37,7 +37,7 @@ def train(run: Run, progress: Progress, history: History, watch: Watch | None = 
             outdated = now - snapshot.taken_at > SNAPSHOT_SECONDS
             if watch is not None and run.finished_epochs > finished:
                 reason = watch.after_epoch()
-                outdated |= watch.may_have_changed_something
+                outdated |= watch.changed_something
             if outdated:
                 snapshot = take_snapshot(run, now)
             progress.update(history, run.finished_examples, run.m, now - start)
@@ -50,4 +50,4 @@ def train(run: Run, progress: Progress, history: History, watch: Watch | None = 
         raise
     finally:
         history.seconds = time.perf_counter() - start
-        progress.close(history.seconds)
+        progress.close(history, history.seconds)

@@ -1,10 +1,25 @@
 """What `fit` does after each epoch: validation, metrics, callbacks, early stopping; and what it refuses."""
 
+import copy
+
 import numpy as np
 import pytest
 from compiled import make_model, random_classes, random_data
 
-from fastnet import Adam, EarlyStopping, ExponentialDecay, History, Model, ReduceOnPlateau, TrainingDivergedError
+from fastnet import (
+    SGD,
+    Adam,
+    AdamW,
+    Dense,
+    EarlyStopping,
+    ExponentialDecay,
+    History,
+    Model,
+    ReduceOnPlateau,
+    TrainingDivergedError,
+)
+from fastnet.engine import Run
+from fastnet.kernels import codes
 from fastnet.threads import available_cores
 
 X, Y = random_data(130, 4)
@@ -107,17 +122,30 @@ def test_the_best_parameters_come_back_however_the_fit_ends_but_not_unasked():
 def test_metrics_of_which_more_is_better_must_rise_and_min_delta_counts():
     values = iter([0.5, 0.6, 0.65, 0.69, 0.2])
     stopping = EarlyStopping("val_accuracy", patience=2, min_delta=0.1)
-    stopping.start(("cost", "val_accuracy"))
+    stopping.check(("cost", "val_accuracy"))
+    stopping.start(classifier())
     answers = [stopping(classifier(), epoch, {"val_accuracy": next(values)}) for epoch in range(4)]
     assert answers == [False, False, False, False]
     assert stopping.best_epoch == 2
     assert stopping(classifier(), 4, {"val_accuracy": next(values)})
 
 
-def test_a_value_that_is_not_a_number_is_no_improvement():
-    stopping = EarlyStopping("val_auc", patience=2)
-    stopping.start(("val_auc",))
-    assert [stopping(classifier(), epoch, {"val_auc": np.nan}) for epoch in range(2)] == [False, True]
+def test_a_value_that_is_not_a_number_is_no_improvement_and_not_waited_on_before_there_was_one():
+    stopping, model = EarlyStopping("val_auc", patience=2), classifier()
+    stopping.start(model)
+    values = [np.nan, np.nan, np.nan, 0.5, np.nan, np.nan]
+    answers = [stopping(model, epoch, {"val_auc": value}) for epoch, value in enumerate(values)]
+    assert answers == [False, False, False, False, False, True]
+
+
+def test_a_value_of_training_brings_back_the_parameters_that_had_it():
+    """The update of the best epoch may be the one that spoils everything."""
+    targets = X[:, 0] * 2
+    model = make_model((4, 1), ("linear",), optimizer=SGD(lambda epoch: 50.0 if epoch == 8 else 0.3))
+    stopping = EarlyStopping("cost", patience=3)
+    model.fit(X, targets, epochs=50, batch_size=None, callbacks=stopping)
+    assert stopping.best_epoch == 8
+    assert model.cost(X, targets) == stopping.best
 
 
 def test_reduce_on_plateau_lowers_the_learning_rate_at_once_and_for_good():
@@ -151,6 +179,44 @@ def test_reduce_on_plateau_slows_a_schedule_down_and_rests():
         callbacks=[reduce, lambda model, epoch, logs: factors.append(model.optimizer.learning_rates(0, 1)[0] / 0.5)],
     )  # fmt: skip
     np.testing.assert_allclose(factors, [1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+    assert isinstance(model.optimizer.learning_rate.schedule, ExponentialDecay)  # not one wrapped in another, and so on
+
+
+@pytest.mark.parametrize("rate", [0.1, ExponentialDecay(0.1, 0.9)])
+def test_a_long_plateau_ends_at_the_smallest_rate(rate):
+    model = make_model((4, 1), ("sigmoid",), optimizer=SGD(rate), dtype="float32")
+    model.fit(X, Y, epochs=60, callbacks=ReduceOnPlateau("cost", factor=0.01, patience=1, min_delta=1e9))
+    assert model.optimizer.learning_rates(60, 1)[0] == np.finfo("float32").tiny
+
+
+def test_a_schedule_below_the_smallest_rate_is_not_raised_to_it():
+    slowed = SGD(ExponentialDecay(0.1, 0.1)).slowed_down(0.5, 0.01)
+    np.testing.assert_allclose(slowed.learning_rates(0, 4), [0.05, 0.01, 0.001, 0.0001])
+
+
+@pytest.mark.parametrize("call", ["fit", "step", "build"])
+def test_a_model_in_training_is_not_trained_or_built_by_a_callback(call):
+    def callback(model, epoch, logs):
+        {"fit": lambda: model.fit(X, Y), "step": lambda: model.step(X, Y), "build": lambda: model.build(4)}[call]()
+
+    model = classifier()
+    with pytest.raises(RuntimeError, match="called on a model that is being trained"):
+        model.fit(X, Y, epochs=2, callbacks=callback)
+    model.fit(X, Y, epochs=1, callbacks=lambda model, epoch, logs: copy.copy(model).step(X, Y) and None)
+
+
+def test_ctrl_c_during_validation_keeps_the_epoch(monkeypatch):
+    model, cost = classifier(), Run.cost
+
+    def interrupt(run):
+        if run.mode == codes.COST and model.history.epochs == 2:
+            raise KeyboardInterrupt
+        return cost(run)
+
+    monkeypatch.setattr(Run, "cost", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=9, validation_data=(X_VAL, Y_VAL), metrics="accuracy")
+    assert (model.history.epochs, len(model.history.val_cost), model._epochs_finished) == (2, 1, 2)
 
 
 def test_a_callback_may_stop_the_fit_look_at_the_model_and_change_it():
@@ -159,7 +225,7 @@ def test_a_callback_may_stop_the_fit_look_at_the_model_and_change_it():
     def look(model, epoch, logs):
         costs.append(model.cost(X_VAL, Y_VAL))
         model.layers[0].W[:] *= 0.5
-        return epoch == 2
+        return np.int64(epoch) == 2
 
     model = classifier()
     history = model.fit(X, Y, epochs=10, validation_data=(X_VAL, Y_VAL), callbacks=[look])
@@ -194,6 +260,7 @@ def test_an_error_in_a_callback_reaches_the_caller_and_the_model_goes_on():
     model = classifier()
     with pytest.raises(RuntimeError, match="mine"):
         model.fit(X, Y, epochs=10, callbacks=[fail])
+    assert not model._is_training
     assert model.history.epochs == 1
     twin = classifier()
     twin.fit(X, Y, epochs=2)
@@ -205,8 +272,11 @@ def test_another_kind_of_optimizer_is_refused_within_a_fit():
     def change(model, epoch, logs):
         model.optimizer = Adam()
 
-    with pytest.raises(ValueError, match="which is of another kind than SGD"):
-        classifier().fit(X, Y, epochs=2, callbacks=[change])
+    for optimizer in (SGD(0.1), AdamW(), Adam(clip_norm=1.0)):
+        model = classifier(optimizer=optimizer)
+        with pytest.raises(ValueError, match="which is of another kind than"):
+            model.fit(X, Y, epochs=2, callbacks=[change])
+        assert model.optimizer is optimizer
 
 
 @pytest.mark.parametrize(
@@ -224,6 +294,7 @@ def test_another_kind_of_optimizer_is_refused_within_a_fit():
         ({"callbacks": [ReduceOnPlateau("loss")]}, ValueError, "ReduceOnPlateau monitors 'loss'"),
         ({"metrics": ["accurate"]}, ValueError, "metrics must be from 'accuracy'"),
         ({"validation_data": X_VAL}, TypeError, r"validation_data must be \(X, y\) or \(X, y, sample_weight\), not"),
+        ({"validation_data": (X_VAL,) * 5}, TypeError, r"or \(X, y, sample_weight\), not a tuple of 5"),
         ({"validation_data": (X_VAL[:, :2], Y_VAL)}, ValueError, "In validation_data: X has 2 features"),
         ({"validation_data": (X_VAL, Y_VAL), "validation_split": 0.1}, ValueError, "validation_split, not both"),
         ({"validation_split": 1.0}, ValueError, "validation_split must be a number of at least 0 and less than 1"),
@@ -236,6 +307,18 @@ def test_what_is_refused_before_anything_changes(settings, error, message):
         model.fit(X, Y, epochs=1, **settings)
     np.testing.assert_array_equal(model.parameters, before)
     assert model.history is None
+
+
+def test_what_is_refused_leaves_a_model_unbuilt_and_callbacks_as_they_were():
+    stopping = EarlyStopping("cost")
+    stopping.best = 0.5
+    model = Model([Dense(1, "sigmoid")], optimizer=SGD(lambda epoch: 0.1 if epoch < 2 else -1.0))
+    for settings in ({}, {"validation_data": (X_VAL[:, :2], Y_VAL)}):
+        with pytest.raises(
+            ValueError, match=r"learning_rate\(2\) must|X has 2 features, but the X"
+        ):
+            model.fit(X, Y, epochs=3, callbacks=stopping, **settings)
+    assert (model._network, model.history, stopping.best) == (None, None, 0.5)
 
 
 @pytest.mark.parametrize(

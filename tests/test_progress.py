@@ -82,8 +82,21 @@ def test_the_line_tells_speed_and_remaining_time(stream_of):
     assert stream.shown == ["epoch  1/10  cost 0.5  val_cost 0.75  (50% of the next)  5 rows/s  2:50 left"]
     shown.update(history, example=51, examples=100, seconds=30.05)  # too soon for another
     assert stream.shown == ["epoch  1/10  cost 0.5  val_cost 0.75  (50% of the next)  5 rows/s  2:50 left"]
-    shown.close(61.0)
-    assert stream.shown == ["epoch  1/10  cost 0.5  val_cost 0.75  (50% of the next)  5 rows/s  1:01"]
+    shown.close(history, 61.0)
+    assert stream.shown == ["epoch  1/10  cost 0.5  val_cost 0.75  5 rows/s  1:01"]
+
+
+def test_a_fit_that_ends_early_leaves_its_last_epoch(stream_of):
+    stream = stream_of(True)
+    history = fit(epochs=500, callbacks=lambda model, epoch, logs: epoch == 6)
+    assert stream.shown[-1].startswith(f"epoch   7/500  cost {history.cost[6]:.4g}  ")
+
+
+def test_a_line_is_no_longer_than_the_terminal_is_wide(stream_of, monkeypatch):
+    stream = stream_of(True)
+    monkeypatch.setenv("COLUMNS", "30")
+    fit(epochs=3)
+    assert max(map(len, stream.shown)) == 29
 
 
 def test_an_interrupted_line_is_ended(stream_of, monkeypatch):

@@ -158,13 +158,14 @@ def test_l1_of_a_layer_overrides_the_models():
         ({"sample_weight": [1, 1, -1, 1, 1, 1]}, ValueError, r"1 negative value; the first is sample_weight\[2\] = -1"),
         ({"sample_weight": [1, 1, np.nan, 1, 1, 1]}, ValueError, "sample_weight has 1 non-finite value"),
         ({"sample_weight": np.zeros(6)}, ValueError, "sample_weight is zero for every example"),
+        ({"sample_weight": np.full(6, 1e-44)}, ValueError, "sample_weight has 6 values below 1.2e-38"),
         ({"sample_weight": ["a"] * 6}, TypeError, "sample_weight must hold real numbers, but holds text"),
         ({"class_weight": "equal"}, TypeError, "class_weight must be a dictionary of weights by class, 'balanced' or"),
-        ({"class_weight": {2: 1.0}}, ValueError, "class_weight has a class 2, but y holds classes from 0 to 1"),
+        ({"class_weight": {2: 1.0}}, ValueError, "class_weight has a class 2, but the classes are 0 to 1"),
         ({"class_weight": {"1": 1.0}}, ValueError, "class_weight has a class '1'"),
         ({"class_weight": {0: -1.0}}, ValueError, r"class_weight\[0\] must be a finite number of at least 0, not -1.0"),
         ({"class_weight": {0: 0, 1: 0}}, ValueError, "class_weight makes weights that are all zero"),
-        ({"y": np.full(6, 0.5), "class_weight": {0: 2}}, ValueError, "but y holds probabilities other than 0 and 1"),
+        ({"y": np.full(6, 0.5), "class_weight": {0: 2}}, ValueError, "class_weight needs targets of one class each"),
     ],
 )
 def test_wrong_weights_are_refused_and_nothing_changes(settings, error, message):
@@ -187,7 +188,7 @@ def test_a_split_holds_out_a_share_of_every_class(share):
     X, _ = random_data(100, 2)
     y = np.repeat([0, 1, 2], [70, 20, 10])
     data = make_model((2, 3), ("softmax",))._data(X, y, np.arange(1, 101))
-    kept, held_out = split(data, share, "softmax", key=3)
+    kept, held_out = (data.take(indices) for indices in split(data, share, "softmax", key=3))
     assert len(held_out.X) == round(share * 100)
     assert sorted([*kept.weights, *held_out.weights]) == list(range(1, 101))
     for part in (kept, held_out):
@@ -196,22 +197,41 @@ def test_a_split_holds_out_a_share_of_every_class(share):
         np.testing.assert_array_equal(part.y[:, 0], y[rows])
     counts = np.bincount(held_out.y[:, 0].astype(int), minlength=3)
     assert np.abs(counts - share * np.array([70, 20, 10])).max() <= 1
-    again = split(data, share, "softmax", key=3)[1]
-    np.testing.assert_array_equal(again.X, held_out.X)
-    assert share == 0.99 or not np.array_equal(split(data, share, "softmax", key=4)[1].X, held_out.X)
+    first, again, other = (split(data, share, "softmax", key)[1] for key in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert share == 0.99 or not np.array_equal(first, other)
 
 
 def test_a_split_of_values_is_random_and_one_of_a_single_example_refused():
     X, y = random_data(65, 2)
     model = make_model((2, 1), ("linear",))
     kept, held_out = split(model._data(X, y + 0.5), 0.3, "linear", key=0)
-    assert (len(kept.X), len(held_out.X)) == (45, 20)
-    with pytest.raises(ValueError, match="validation_split needs at least 2 examples"):
-        split(model._data(X[:1], y[:1]), 0.3, "linear", key=0)
+    assert (len(kept), len(held_out)) == (45, 20)
+    for settings in ({}, {"sample_weight": [0, 3]}):
+        model = Model([Dense(1)], seed=0)
+        n = 1 + len(settings)
+        with pytest.raises(ValueError, match="validation_split needs at least 2 examples with a weight greater than 0"):
+            model.fit(X[:n], y[:n], validation_split=0.5, **settings)
+        assert model._network is None
+
+
+def test_both_parts_of_a_split_have_weight():
+    X, y = random_data(10, 2)
+    for weights in (np.arange(10) < 2, np.arange(10) >= 8):
+        history = make_model((2, 1), ("sigmoid",)).fit(X, y, epochs=2, validation_split=0.3, sample_weight=weights)
+        assert np.isfinite(history.cost + history.val_cost).all()
+
+
+def test_a_class_may_be_weighed_that_is_not_there():
+    X, _ = random_data(10, 2)
+    y = np.arange(10) // 3 % 3
+    model, same = (make_model((2, 4), ("softmax",)) for _ in range(2))
+    settings = {"epochs": 2, "validation_split": 0.5}
+    assert model.fit(X, y, class_weight={3: 5.0}, **settings).cost == same.fit(X, y, **settings).cost
 
 
 def test_weights_beyond_the_range_are_refused():
     X, y = random_data(6, 4)
     data = make_model((4, 1), ("sigmoid",), dtype="float32")._data(X, y)
     with pytest.raises(ValueError, match="beyond the range of float32"):
-        with_class_weights(data, {0: 1e300, 1: 1e300}, "sigmoid")
+        with_class_weights(data, {0: 1e300, 1: 1e300}, "sigmoid", 1)

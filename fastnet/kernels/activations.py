@@ -2,8 +2,8 @@
 
 Where the derivative is a function of the value, as sigmoid's a (1 - a), A is all it needs, and Z is never kept: such an
 activation is a function a = g(z, setting) and one that gives da g'(z) from (da, a, setting), a pair in `FROM_VALUE`.
-Others are one function that gives both a and the slope g'(z), an entry of `FROM_Z`: their slopes are kept on the way
-forward. Slopes may be kept of any activation; the values have the same bits then as without.
+Others are one function that gives both a and the slope g'(z), an entry of `WITH_SLOPE`: their slopes are kept on the
+way forward. Slopes may be kept of any activation; the values have the same bits then as without.
 """
 
 from collections.abc import Callable
@@ -215,7 +215,7 @@ FROM_VALUE: dict[int, tuple[Function, Function]] = {
     SELU: (selu, back_through_selu),
     SOFTPLUS: (softplus, back_through_softplus),
 }
-FROM_Z: dict[int, Function] = {GELU: gelu, SILU: silu, MISH: mish}
+WITH_SLOPE: dict[int, Function] = {GELU: gelu, SILU: silu, MISH: mish}
 
 
 def value_of(g: Function) -> Function:
@@ -240,10 +240,10 @@ def with_slope(g: Function, back_through: Function) -> Function:
 
 
 value = chosen_from(
-    {code: g for code, (g, _) in FROM_VALUE.items()} | {code: value_of(g) for code, g in FROM_Z.items()}
+    {code: g for code, (g, _) in FROM_VALUE.items()} | {code: value_of(g) for code, g in WITH_SLOPE.items()}
 )
 back_through = chosen_from({code: derivative for code, (_, derivative) in FROM_VALUE.items()})
-value_and_slope = chosen_from({code: with_slope(*pair) for code, pair in FROM_VALUE.items()} | FROM_Z)
+value_and_slope = chosen_from({code: with_slope(*pair) for code, pair in FROM_VALUE.items()} | WITH_SLOPE)
 
 
 def make_activation(source_digest: str, code: int) -> Callable[..., None]:

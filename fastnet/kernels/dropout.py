@@ -37,8 +37,9 @@ def make_dropout(source_digest: str) -> Callable[..., None]:
             first = (r << EXAMPLE_BITS) + example
             for e in range(columns):
                 kept = random_bits(stream, first + e) >= dropped
-                A[e] = scale * A[e] if kept else T(0)
-                slope[e] = scale * slope[e] if kept else T(0)
+                scaled, scaled_slope = scale * A[e], scale * slope[e]  # before the choice: all of a register at once
+                A[e] = scaled if kept else T(0)
+                slope[e] = scaled_slope if kept else T(0)
 
     drop.signature = dropout_signature  # type: ignore[attr-defined]
     return drop
