@@ -159,7 +159,7 @@ class Run:
     cores : int or None
         So many at most, of those that a run around this one has reserved; None: those that none has.
     with_outputs : bool, default False
-        Keep A_L of every example in `outputs`, as it was when the example was last propagated.
+        Keep A_L of every example, as it was when the example was last propagated, for `results`.
     """
 
     def __init__(
@@ -201,7 +201,7 @@ class Run:
         self.batch_size = self.m if batch_size is None else min(batch_size, self.m)
         self.penalties = np.array([(0.0, *network.l2), (0.0, *network.l1)])
         self.weights = np.empty(0, network.dtype) if weights is None else weights
-        self.outputs = np.empty((self.m * with_outputs, network.units[-1]), network.dtype)
+        self.outputs = np.empty((network.units[-1], self.m * with_outputs), network.dtype)
         self.order = np.arange(self.m)
         self.costs = np.zeros(epochs)
         self.gradient = aligned_zeros(len(parameters), network.dtype)
@@ -320,6 +320,11 @@ class Run:
             self.partials, self.state.moments, self.state.powers, self.scratch, member, self.team.threads,
             self.team.by_chunks, self.meeting,
         )  # fmt: skip
+
+    @property
+    def results(self) -> tuple[np.ndarray, np.ndarray]:
+        """A_L (m, n_L) of the epoch finished last, and the targets, in the same order; needs `with_outputs`."""
+        return self.outputs.T, self.y[self.order] if self.shuffle else self.y
 
     def cost(self) -> float:
         """Go through the data once, from the start, and return J; with codes.GRADIENT, `gradient` is then set too."""

@@ -389,7 +389,7 @@ class Model(Architecture):
         self._built()
         data = self._data(X, y, sample_weight)
         with self._run(data, mode=codes.COST, with_outputs=bool(names)) as run:
-            return {"cost": run.cost(), **compute(names, run.outputs, run.y, activation)}
+            return {"cost": run.cost(), **compute(names, *run.results, activation)}
 
     def diagnose(self, X: Any, y: Any = None) -> Diagnosis:
         """Return what each layer does with X (m, n_x): a report that prints, of dead and of saturated units.

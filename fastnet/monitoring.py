@@ -79,11 +79,11 @@ class Watch:
     def after_epoch(self) -> str:
         """Record the epoch just finished, and call the callbacks; return why the fit should end, or ""."""
         run, epoch = self.run, self.run.finished_epochs - 1
-        logs = {"cost": float(run.costs[epoch]), **compute(self.metrics, run.outputs, run.y, self.activation)}
+        logs = {"cost": float(run.costs[epoch]), **compute(self.metrics, *run.results, self.activation)}
         self.history.record(logs)
         if self.held_out:
             cost = self.held_out.cost()
-            found = compute(self.metrics, self.held_out.outputs, self.held_out.y, self.activation)
+            found = compute(self.metrics, *self.held_out.results, self.activation)
             of_held_out = {"val_cost": cost, **{f"val_{name}": value for name, value in found.items()}}
             self.history.record(of_held_out)
             logs |= of_held_out

@@ -314,9 +314,7 @@ def test_what_is_refused_leaves_a_model_unbuilt_and_callbacks_as_they_were():
     stopping.best = 0.5
     model = Model([Dense(1, "sigmoid")], optimizer=SGD(lambda epoch: 0.1 if epoch < 2 else -1.0))
     for settings in ({}, {"validation_data": (X_VAL[:, :2], Y_VAL)}):
-        with pytest.raises(
-            ValueError, match=r"learning_rate\(2\) must|X has 2 features, but the X"
-        ):
+        with pytest.raises(ValueError, match=r"learning_rate\(2\) must|X has 2 features, but the X"):
             model.fit(X, Y, epochs=3, callbacks=stopping, **settings)
     assert (model._network, model.history, stopping.best) == (None, None, 0.5)
 

@@ -80,8 +80,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
         update, weighted by the size of the batch. `penalties` (2, L + 1) hold the strengths of L2 and of L1.
 
         With `weights` (m,), the cost is a weighted mean: what is said of the size of a batch goes for the sum of its
-        weights. A batch of no weight changes nothing. `outputs` (m, n_L) receives A_L of every example as it is
-        propagated. Either has a length of 0 where it is not wanted.
+        weights. A batch of no weight changes nothing. `outputs` (n_L, m) receives A_L of every example as it is
+        propagated, in the epoch's order. Either has no m where it is not wanted.
 
         All `members` of a team call this, each with its number; member 0 returns after `chunks` chunks, the others
         wait for it to come again until the team is stopped. S holds a scratch vector in its first row or, if each
@@ -139,8 +139,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
                         call_backward(plan[0, BACKWARD], plan, here, there, parameters, scratch, head)
                     if in_passing:
                         weight_gradient_in_passing(plan, here, min(there, m_mine), scratch)
-                if outputs.shape[0] > 0:
-                    store_outputs(plan, order, mine, first, min(last, m_mine), scratch, outputs)
+                if outputs.shape[1] > 0:
+                    store_outputs(plan, mine, first, min(last, m_mine), scratch, outputs)
                 if by_chunks:
                     totals[TOTALS + member] = sum_of_costs(plan, m_mine, scratch)
             if member == 0 and ends_batch:

@@ -51,14 +51,19 @@ def load_weights(plan: Any, weights: Any, order: Any, chunk: int, first: int, la
 
 
 @spliced_kernel
-def store_outputs(plan: Any, order: Any, chunk: int, first: int, last: int, S: Any, outputs: Any) -> None:
-    """Copy A of the last layer, of examples first to last of the chunk, to their rows in outputs (m, n_L)."""
+def store_outputs(plan: Any, chunk: int, first: int, last: int, S: Any, outputs: Any) -> None:
+    """Copy A of the last layer, of examples first to last of the chunk, to outputs (n_L, m), in the epoch's order."""
     output = plan.shape[0] - 1
-    n, ld, rows, a = plan[output, UNITS], plan[output, LD], plan[output, ROWS], plan[output, A]
-    for i in range(first, last):
-        column = a + i // ld * rows * ld + i % ld
-        for r in range(n):
-            outputs[order[chunk + i], r] = S[column + r * ld]
+    ld, rows, start = plan[output, LD], plan[output, ROWS], first
+    while start < last:
+        q, j = start // ld, start % ld
+        columns = min(last - start, ld - j)
+        for r in range(plan[output, UNITS]):
+            at = plan[output, A] + (q * rows + r) * ld + j
+            source, target = S[at : at + columns], outputs[r, chunk + start : chunk + start + columns]
+            for e in range(columns):
+                target[e] = source[e]
+        start += columns
 
 
 @kernel
