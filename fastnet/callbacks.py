@@ -97,7 +97,8 @@ class EarlyStopping(Monitor):
     Parameters
     ----------
     monitor : str, default "val_cost"
-        "cost", "val_cost" or a metric of the fit, such as "val_accuracy"; metrics of which more is better must rise.
+        "cost", "val_cost" or a metric of the fit, such as "val_accuracy"; metrics of which more is better must rise. Of
+        all but "log_loss", the same epoch is best on every machine.
     patience : int, default 10
         Stop after so many epochs in a row without improvement, at least 1.
     min_delta : float, default 0.0

@@ -130,7 +130,8 @@ def log_loss(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
     """Return the mean over examples of -log of the probability given to the true class; base e.
 
     A is clipped to eps and 1 - eps, where eps is that of A's dtype (1.2e-7 in float32, 2.2e-16 in float64), as
-    `sklearn.metrics.log_loss` does; the cost is not. Of several sigmoid units, the mean of each one's.
+    `sklearn.metrics.log_loss` does; the cost is not. Of several sigmoid units, the mean of each one's. The logarithm is
+    NumPy's, whose last bit may differ between CPUs: what decides about training should rather be the cost.
     """
     eps = float(np.finfo(A.dtype).eps)
     if softmax and y.shape[1] == 1:
