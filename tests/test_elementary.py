@@ -81,7 +81,9 @@ def member_of_pair(function, member):
 
 def activation(name):
     """Return the function of x that gives (a, slope)."""
-    table = activations.WITH_SLOPE | {code: activations.with_slope(*pair) for code, pair in activations.FROM_VALUE.items()}
+    table = activations.WITH_SLOPE | {
+        code: activations.with_slope(*pair) for code, pair in activations.FROM_VALUE.items()
+    }
     g = table[getattr(codes, name.upper())]
 
     @kernel
