@@ -55,8 +55,8 @@ class History:
             return metrics[name]
         message = f"This History has no {name!r}."
         if not name.startswith("_"):
-            recorded = ", ".join(map(repr, metrics)) or "none"
-            message += f" Its metrics: {recorded}; fit(metrics=[...]) says which to record."
+            recorded = ", ".join(map(repr, ("cost", "val_cost", *metrics)))
+            message += f" It has {recorded}; fit(metrics=[...]) says which metrics to record."
         raise AttributeError(message, name=name, obj=self)
 
     def plot(self, ax: Axes | None = None) -> Axes:

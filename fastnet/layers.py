@@ -123,7 +123,7 @@ class Dropout(FixedSettings):
     Raises
     ------
     ValueError, TypeError
-        If the rate is none.
+        If the rate is not such a number.
     """
 
     fixed = ("rate",)
@@ -153,12 +153,13 @@ def checked_layers(layers: Sequence[Dense | Dropout]) -> tuple[Dense | Dropout, 
     if not layers:
         raise ValueError("layers must hold at least one layer, such as [Dense(1, 'sigmoid')], but is empty.")
     for index, layer in enumerate(layers):
+        if isinstance(layer, Dropout) and (index in (0, len(layers) - 1) or isinstance(layers[index - 1], Dropout)):
+            raise ValueError(
+                f"layers[{index}] is {layer!r}, which must stand after a hidden Dense layer and before another. "
+                "Leave it out, or move it."
+            )
+    for index, layer in enumerate(layers):
         if isinstance(layer, Dropout):
-            if index in (0, len(layers) - 1) or isinstance(layers[index - 1], Dropout):
-                raise ValueError(
-                    f"layers[{index}] is {layer!r}, which must stand after a hidden Dense layer and before another. "
-                    "Leave it out, or move it."
-                )
             continue
         if not isinstance(layer, Dense):
             raise TypeError(f"layers must hold Dense and Dropout layers, but layers[{index}] is {layer!r}.")

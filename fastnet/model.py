@@ -167,8 +167,8 @@ class Model(Architecture):
     def check_gradients(self, X: Any, y: Any, sample_weight: Any = None) -> GradientReport:
         """Compare back propagation with central differences in float64, parameter by parameter; builds if needed.
 
-        Returns a report that prints, with `max_relative_error` and `ok`. Takes four costs or more per parameter:
-        meant for small networks and some tens of examples.
+        Returns a report that prints, with `max_relative_error` and `ok`. Nothing is dropped out. Takes four costs or
+        more per parameter: meant for small networks and some tens of examples.
         """
         self._build_for(self._data(X, y, sample_weight))
         double = np.dtype(np.float64)
@@ -375,7 +375,8 @@ class Model(Architecture):
     ) -> dict[str, float]:
         """Return a dict of "cost" and the metrics, on X (m, n_x) and y; see `fit` for both.
 
-        By default the metric is "accuracy", for a sigmoid or softmax output; the cost alone for any other.
+        By default the metric is "accuracy", for a sigmoid or softmax output; the cost alone for any other. Weights go
+        into the cost alone: examples count alike in the metrics.
 
         Raises
         ------
@@ -394,7 +395,8 @@ class Model(Architecture):
     def diagnose(self, X: Any, y: Any = None) -> Diagnosis:
         """Return what each layer does with X (m, n_x): a report that prints, of dead and of saturated units.
 
-        And of mean and spread of its activations; with y, of its gradients too.
+        And of mean and spread of its activations; with y, of the gradients of `cost` too. Nothing is dropped out. A
+        ReLU unit that is dead for all of a large X no longer learns; many saturated units learn slowly.
         """
         network = self._built()
         X = self._examples(X)

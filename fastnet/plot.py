@@ -26,7 +26,7 @@ MARKERS = "o^sDvPX"
 MARGIN = 0.08
 """What is shown around the examples, as a share of their extent."""
 
-LEGEND_COLUMNS = 4
+LEGEND_COLUMNS = 3
 LEGEND_ROW = 0.09
 """The height kept free for a row of the legend, as a share of the axes: 8 mm of an ordinary figure's 94."""
 

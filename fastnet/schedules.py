@@ -214,4 +214,10 @@ def between(start: float, end: float, part: float) -> float:
 
 def learning_rate_of(schedule: Callable[[int], float], epoch: int) -> float:
     """Return the rate of an epoch; TypeError or ValueError unless it is a positive, finite number."""
-    return positive_number(schedule(epoch), f"learning_rate({epoch})")
+    try:
+        return positive_number(schedule(epoch), f"learning_rate({epoch})")
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Epochs count on from fit to fit: for one more, give the model another optimizer, as in "
+            "model.optimizer = SGD(0.01)."
+        ) from None

@@ -16,9 +16,9 @@ REFUSED_KINDS = {
     "c": ("complex", "pass real numbers, such as X.real and X.imag side by side"),
     "M": ("dates", "pass numbers, such as days since a first date"),
     "m": ("time differences", "pass numbers, such as seconds"),
-    "U": ("text", "encode it as numbers first"),
-    "S": ("text", "encode it as numbers first"),
-    "T": ("text", "encode it as numbers first"),
+    "U": ("text", "encode it as numbers first, labels by np.unique(y, return_inverse=True)[1]"),
+    "S": ("text", "encode it as numbers first, labels by np.unique(y, return_inverse=True)[1]"),
+    "T": ("text", "encode it as numbers first, labels by np.unique(y, return_inverse=True)[1]"),
     "V": ("records", "pass a plain 2-D array of numbers"),
 }
 
@@ -201,7 +201,8 @@ def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, l
             (checked < 0) | (checked > 1),
             "y",
             "{} outside [0, 1]",
-            "binary_crossentropy takes labels 0 and 1, or probabilities; for -1 and 1 pass (y + 1) / 2.",
+            "binary_crossentropy takes labels 0 and 1, or probabilities; for -1 and 1 pass (y + 1) / 2. For more than "
+            "two classes, let the last layer be a 'softmax' with a unit for each.",
         )
     elif loss == "poisson":
         refuse(

@@ -154,12 +154,13 @@ def test_metrics_are_attributes():
     assert history.accuracy is history.metrics["accuracy"]
     assert history.val_accuracy is history.metrics["val_accuracy"]
     message = (
-        "This History has no 'auc'. Its metrics: 'accuracy', 'val_accuracy'; fit(metrics=[...]) says which to record."
+        "This History has no 'auc'. It has 'cost', 'val_cost', 'accuracy', 'val_accuracy'; fit(metrics=[...]) "
+        "says which metrics to record."
     )
     with pytest.raises(AttributeError) as caught:
         history.auc
     assert str(caught.value) == message
-    with pytest.raises(AttributeError, match=r"no 'accuracy'\. Its metrics: none; fit"):
+    with pytest.raises(AttributeError, match=r"no 'accuracy'\. It has 'cost', 'val_cost'; fit"):
         History().accuracy
     assert not hasattr(history, "__array__")
 

@@ -83,12 +83,14 @@ BAD_X = [
     (
         X.astype(str).astype("U3"),
         TypeError,
-        "X must hold real numbers, but holds text (dtype <U3): encode it as numbers first.",
+        "X must hold real numbers, but holds text (dtype <U3): encode it as numbers first, labels by np.unique(y, "
+        "return_inverse=True)[1].",
     ),
     (
         np.zeros((6, 4), "S2"),
         TypeError,
-        "X must hold real numbers, but holds text (dtype |S2): encode it as numbers first.",
+        "X must hold real numbers, but holds text (dtype |S2): encode it as numbers first, labels by np.unique(y, "
+        "return_inverse=True)[1].",
     ),
     (
         changed(X.astype(object), (2, 1), "red"),
@@ -179,7 +181,8 @@ BAD_Y = [
         [0, 1, 2, 1, 0, -1],
         ValueError,
         "y has 2 values outside [0, 1]; the first is y[2] = 2.0. binary_crossentropy takes labels 0 and 1, or "
-        "probabilities; for -1 and 1 pass (y + 1) / 2.",
+        "probabilities; for -1 and 1 pass (y + 1) / 2. For more than two classes, let the last layer be a 'softmax' "
+        "with a unit for each.",
     ),
     (
         changed(Y, (4, 0), np.nan),
@@ -189,7 +192,8 @@ BAD_Y = [
     (
         ["yes", "no"] * 3,
         TypeError,
-        "y must hold real numbers, but holds text (dtype <U3): encode it as numbers first.",
+        "y must hold real numbers, but holds text (dtype <U3): encode it as numbers first, labels by np.unique(y, "
+        "return_inverse=True)[1].",
     ),
 ]
 
