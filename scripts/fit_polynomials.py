@@ -42,6 +42,14 @@ def tail_argument(x: str) -> mpf:
     return (mpf(x) - 4) / (mpf(x) + 4)
 
 
+def value_at(x: mpf, coefficients: list[mpf]) -> mpf:
+    """Return the value of a polynomial, lowest power first, by Horner's scheme."""
+    value = mpf(0)
+    for c in reversed(coefficients):
+        value = value * x + c
+    return value
+
+
 def remez(function: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
     """Return the minimax polynomial of `degree` on [low, high], lowest power first."""
     points = degree + 2
@@ -60,7 +68,7 @@ def remez(function: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
             right[i] = function(x)
         solution = lu_solve(system, right)
         coefficients = [solution[j] for j in range(degree + 1)]
-        errors = [mp.polyval(coefficients[::-1], x) - v for x, v in zip(grid, values, strict=True)]
+        errors = [value_at(x, coefficients) - v for x, v in zip(grid, values, strict=True)]
         extrema = alternating_extrema(grid, errors)
         if len(extrema) != points:
             break

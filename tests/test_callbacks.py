@@ -107,6 +107,7 @@ def test_early_stopping_ends_the_fit_and_brings_the_best_parameters_back():
     np.testing.assert_array_equal(model.parameters, twin.parameters)
 
 
+@pytest.mark.jit
 def test_the_best_parameters_come_back_however_the_fit_ends_but_not_unasked():
     for restore in (True, False):
         model = classifier(learning_rate=3.0)

@@ -119,7 +119,7 @@ def test_a_rate_of_zero_changes_not_a_bit():
 @pytest.mark.parametrize(
     ("units", "m", "batch_size"), [((4, 65, 33, 1), 209, 50), ((3, 17, 1), 3000, None), ((3, 9, 1), 8192, 8192)]
 )
-@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("threads", [2, pytest.param(3, marks=pytest.mark.jit)])
 def test_the_same_bits_on_any_number_of_threads(units, m, batch_size, threads):
     """Also where a batch has several chunks, and where each thread takes chunks of its own."""
     X, y = random_data(m, units[0])
@@ -167,6 +167,7 @@ def test_so_many_are_dropped_and_independently(rate):
     assert abs(shifted) < 4 / np.sqrt(rows.size)
 
 
+@pytest.mark.jit
 def test_it_keeps_a_network_from_learning_by_heart():
     rng = np.random.default_rng(0)
     X, X_new = rng.standard_normal((2, 100, 20))

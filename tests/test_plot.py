@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.collections import PathCollection  # noqa: E402
 from matplotlib.contour import QuadContourSet  # noqa: E402
 
+pytestmark = pytest.mark.jit  # a picture takes 40,000 predictions
 X, Y = random_data(40, 2)
 
 
