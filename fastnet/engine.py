@@ -15,6 +15,7 @@ from fastnet.compilation import Training, compiled_train
 from fastnet.kernels import codes
 from fastnet.kernels.plan import DROPOUT, LD, ROWS, SETTING, UNITS, A, Plan, W, chunk_size, make_plan
 from fastnet.optimizers import Optimizer
+from fastnet.sparse import SparseRows, rows_at_once
 from fastnet.threads import Helpers, get_num_threads, reserved_cores
 
 CALL_SECONDS = 0.05
@@ -139,7 +140,7 @@ class Run:
     parameters : numpy.ndarray, (n_parameters,)
         Read; and written, if there is an optimizer.
     X, y : numpy.ndarray, (m, n_x) and (m, n_L)
-        As `fastnet.validation` makes them.
+        As `fastnet.validation` makes them. X may be SparseRows, unless the kernel shuffles: `order` must be known.
     mode : int or Optimizer
         codes.COST or codes.GRADIENT; or what to train with.
     state : OptimizerState, optional
@@ -166,7 +167,7 @@ class Run:
         self,
         network: Network,
         parameters: np.ndarray,
-        X: np.ndarray,
+        X: np.ndarray | SparseRows,
         y: np.ndarray,
         *,
         mode: int | Optimizer,
@@ -186,7 +187,7 @@ class Run:
 
         self.kernels, self.team_entries = kernels, team
         self.network = network if isinstance(mode, Optimizer) else network.without_dropout
-        self.parameters, self.X, self.y = parameters, X, y
+        self.parameters, self.y = parameters, y
         self.settings, self.rates = np.zeros(codes.SETTINGS), np.zeros(epochs)
         self.position = np.zeros(kernels.POSITION, dtype=np.int64)
         self.key, self.shuffle, self.first_epoch = key, shuffle, first_epoch
@@ -206,6 +207,7 @@ class Run:
         self.costs = np.zeros(epochs)
         self.gradient = aligned_zeros(len(parameters), network.dtype)
         self.chunk = chunk_size(network.units)
+        self._take(X)
         self.examples_per_second = FIRST_GUESS / network.operations
         self.helpers: Helpers | None = None
         wanted = team_for(network, self.m, self.batch_size, epochs, threads)
@@ -214,6 +216,32 @@ class Run:
             granted = granted or resources.enter_context(reserved_cores(wanted.threads))
             self._make_team(Team(granted, wanted.by_chunks and granted > 1))
             self.resources = resources.pop_all()
+
+    def _take(self, X: np.ndarray | SparseRows) -> None:
+        """Take the examples; or make room for those sparse ones that a call will come to."""
+        self.sparse: SparseRows | None = None
+        if isinstance(X, np.ndarray):
+            self.X, self.rows = X, self.order
+            return
+        self.sparse, self.rows = X, np.zeros_like(self.order)
+        longest = min(self.chunk, self.batch_size)
+        self.dense_chunks = max(1, rows_at_once(X.shape[1], X.dtype) // longest)
+        self.dense = np.empty((min(self.m, self.dense_chunks * longest), X.shape[1]), X.dtype)
+        self.X = self.dense.view()
+        self.X.flags.writeable = False
+
+    def _fill(self, chunks: int) -> int:
+        """Make the sparse examples of the next `chunks` chunks dense, or of as many as there is room for, in the epoch.
+
+        Returns how many.
+        """
+        assert self.sparse is not None
+        start = self.finished_examples
+        chunks = min(chunks, self.dense_chunks, self.chunks_before(1, 0) - self.chunks_before(0, start))
+        stop = min(self.m, start + chunks * min(self.chunk, self.batch_size))
+        self.sparse.fill(self.order[start:stop], self.dense[: stop - start])
+        self.rows[start:stop] = np.arange(stop - start)
+        return chunks
 
     def _make_team(self, team: Team) -> None:
         """Make the memory that a team of that size works in."""
@@ -301,6 +329,8 @@ class Run:
 
     def work(self, chunks: int) -> None:
         """Work through up to that many chunks; raise what another thread raised, if one did."""
+        if self.sparse is not None:
+            chunks = self._fill(chunks)
         if self.team.threads > 1 and self.helpers is None:
             # Known before they start, so that __exit__ ends them whenever Ctrl-C comes.
             self.helpers = Helpers(self.team.threads, lambda member: self._call(member, 1), self._stop)
@@ -315,9 +345,9 @@ class Run:
     def _call(self, member: int, chunks: int) -> None:
         self.train(
             self.plan.rows, self.mode, *self.updates, self.batch_size, self.shuffle, self.key,
-            self.first_epoch, chunks, self.settings, self.rates, self.penalties, self.X, self.y, self.weights,
-            self.outputs, self.order, self.position, self.totals, self.costs, self.parameters, self.gradient,
-            self.partials, self.state.moments, self.state.powers, self.scratch, member, self.team.threads,
+            self.first_epoch, chunks, self.settings, self.rates, self.penalties, self.X, self.rows, self.y,
+            self.weights, self.outputs, self.order, self.position, self.totals, self.costs, self.parameters,
+            self.gradient, self.partials, self.state.moments, self.state.powers, self.scratch, member, self.team.threads,
             self.team.by_chunks, self.meeting,
         )  # fmt: skip
 
@@ -328,10 +358,19 @@ class Run:
 
     def cost(self) -> float:
         """Go through the data once, from the start, and return J; with codes.GRADIENT, `gradient` is then set too."""
-        self.position[: self.kernels.LOADED] = 0
+        self.rewind()
         while not self.done:
             self.advance()
         return float(self.costs[0])
+
+    def rewind(self) -> None:
+        """Go back to the start: the next call begins epoch 0 anew."""
+        self.position[: self.kernels.LOADED] = 0
+
+    @property
+    def penalty(self) -> float:
+        """What penalties added to the cost of the epoch finished last, on the average of its batches."""
+        return float(self.totals[self.kernels.EPOCH_PENALTY] / self.totals[self.kernels.EPOCH_WEIGHT])
 
     def chunks_before(self, epoch: int, example: int) -> int:
         """Return how many chunks precede an example at which one starts."""

@@ -62,7 +62,7 @@ class Optimizer:
         numbers = self.numbers
         beta1 = numbers.get("beta1", numbers.get("momentum", 0.0))
         beta2 = numbers.get("beta2", numbers.get("rho", 0.0))
-        rest = (numbers.get(name, 0.0) for name in ("epsilon", "weight_decay", "clip_norm"))
+        rest = (numbers.get(name, 0.0) for name in ("epsilon", "epsilon_hat", "weight_decay", "clip_norm"))
         return (self.learning_rates(0, 1)[0], beta1, beta2, *rest)
 
     def slowed_down(self, factor: float, least: float) -> "Optimizer":
@@ -264,3 +264,18 @@ class AdamW(Adam):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set(weight_decay=non_negative_number(self.weight_decay, "weight_decay"))
+
+
+@dataclass(frozen=True, repr=False)
+class EpsilonHatAdam(Adam):
+    """Adam in the form that Kingma and Ba give before section 2.1, as Keras and scikit-learn have it.
+
+    p <- p - alpha_t m / (sqrt(v) + epsilon), alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t); m and v as Adam's. It
+    differs from Adam by its epsilon alone, which they call epsilon hat: it counts for more in the first steps.
+    """
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        """The numbers that the kernels read, in the order of `kernels.codes`."""
+        rate, beta1, beta2, epsilon, _, *rest = super().settings
+        return (rate, beta1, beta2, 0.0, epsilon, *rest)

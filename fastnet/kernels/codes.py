@@ -42,7 +42,7 @@ RMSPROP = 6
 ADAGRAD = 7
 UPDATES = (GRADIENT, SGD, ADAM, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD)
 
-LEARNING_RATE, BETA1, BETA2, EPSILON, WEIGHT_DECAY, CLIP_NORM, OF_LOSS, SETTINGS = range(8)
+LEARNING_RATE, BETA1, BETA2, EPSILON, EPSILON_HAT, WEIGHT_DECAY, CLIP_NORM, OF_LOSS, SETTINGS = range(9)
 """Entries of the settings, and their number: an optimizer's, and that of the loss (Huber's delta)."""
 
 L2, L1 = range(2)

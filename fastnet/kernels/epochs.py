@@ -44,9 +44,10 @@ EPOCH, EXAMPLE, LOADED, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = ra
 whether the scratch vector already holds the only chunk there is; RUNNING or why training stopped, and if so, which row
 of the scratch memory holds the chunk where it did; and two that the team talks by."""
 
-BATCH_COST, EPOCH_COST, PENALTY, BATCH_WEIGHT, EPOCH_WEIGHT, TOTALS = range(6)
+BATCH_COST, EPOCH_COST, PENALTY, EPOCH_PENALTY, BATCH_WEIGHT, EPOCH_WEIGHT, TOTALS = range(7)
 """Entries of `totals`: the cost summed over the examples of the batch, and over the epoch, so far; what penalties add
-to that sum; the weight of the batch, and of the epoch so far; then the cost of each member's chunk."""
+to that sum, in the batch and in the epoch so far; the weight of the batch, and of the epoch so far; then the cost of
+each member's chunk."""
 
 
 @kernel
@@ -65,8 +66,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
 
     def train(
         plan: Any, mode: int, update: int, finish: int, batch_size: int, shuffled: bool, key: int, first_epoch: int,
-        chunks: int, settings: Any, rates: Any, penalties: Any, X: Any, targets: Any, weights: Any, outputs: Any,
-        order: Any, position: Any, totals: Any, costs: Any, parameters: Any, gradient: Any, partials: Any, moments: Any,
+        chunks: int, settings: Any, rates: Any, penalties: Any, X: Any, rows: Any, targets: Any, weights: Any,
+        outputs: Any, order: Any, position: Any, totals: Any, costs: Any, parameters: Any, gradient: Any, partials: Any, moments: Any,
         powers: Any, S: Any, member: int, members: int, by_chunks: bool, team: Any,
     ) -> None:  # fmt: skip
         """Work through up to `chunks` chunks of examples, in len(costs) epochs over X (m, n_x) and targets (m, n_L).
@@ -83,6 +84,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
         weights. A batch of no weight changes nothing. `outputs` (n_L, m) receives A_L of every example as it is
         propagated, in the epoch's order. Either has no m where it is not wanted.
 
+        Example i of the order is row rows[i] of X. That is `order` itself; or, where X holds only those examples that
+        the call will come to, where they are.
+
         All `members` of a team call this, each with its number; member 0 returns after `chunks` chunks, the others
         wait for it to come again until the team is stopped. S holds a scratch vector in its first row or, if each
         has chunks of its own (`by_chunks`), one in a row for every member, as `partials` then holds their gradients.
@@ -91,7 +95,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
         parameter non-finite. Allocates nothing. `plan.py` describes plan, parameters, gradient and S.
         """
         _ = source_digest  # a closure cell, and so a part of the cache's key
-        m, chunk = X.shape[0], plan[0, CHUNK]
+        m, chunk = order.shape[0], plan[0, CHUNK]
         only_chunk = m <= min(batch_size, chunk) and not shuffled
         if by_chunks:
             scratch, target, head, part, parts, at_once = S[member], partials[member], 0, 0, 1, members
@@ -125,7 +129,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
             if works:
                 first, last = share_of_examples(m_mine, part, parts)
                 if not (only_chunk and position[LOADED] == 1):
-                    load_examples(plan, X, order, mine, first, min(last, m_mine), scratch)
+                    load_examples(plan, X, rows, mine, first, min(last, m_mine), scratch)
                     load_targets(plan, targets, order, mine, first, min(last, m_mine), scratch)
                     if weights.shape[0] > 0:
                         load_weights(plan, weights, order, mine, first, min(last, m_mine), scratch)
@@ -211,8 +215,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
                 position[EXAMPLE], position[LOADED] = stop, 1
                 if ends_batch:
                     if batch_start == 0:
-                        totals[EPOCH_COST], totals[EPOCH_WEIGHT] = 0.0, 0.0
+                        totals[EPOCH_COST], totals[EPOCH_PENALTY], totals[EPOCH_WEIGHT] = 0.0, 0.0, 0.0
                     totals[EPOCH_COST] += total
+                    totals[EPOCH_PENALTY] += totals[PENALTY]
                     totals[EPOCH_WEIGHT] += totals[BATCH_WEIGHT]
                     if mode >= SGD and totals[BATCH_WEIGHT] > 0.0:
                         powers[0], powers[1] = power1, power2
@@ -230,7 +235,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
         plan = types.Array(i, 2, "C")
         return (
             plan, i, i, i, i, yes, i, i, i,
-            floats, floats, types.Array(types.float64, 2, "C"), matrix, matrix, weights, rows,
+            floats, floats, types.Array(types.float64, 2, "C"), matrix, integers, matrix, weights, rows,
             integers, integers, floats, floats, vector, vector, rows, vector,
             floats, rows, i, i, yes, integers,
         )  # fmt: skip

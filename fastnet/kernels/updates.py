@@ -17,6 +17,7 @@ from fastnet.kernels.codes import (
     BETA1,
     BETA2,
     EPSILON,
+    EPSILON_HAT,
     GRADIENT,
     L1,
     L2,
@@ -158,14 +159,16 @@ def adam(
     """M <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; p <- p - alpha m' / (sqrt(v') + epsilon).
 
     m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Kingma and Ba, Adam: a method for stochastic optimization, 2015.
+    Their epsilon hat, if that is given, is what epsilon * sqrt(1 - beta2^t) would be.
     Where there is a weight decay, p is first multiplied by 1 - alpha * decay: Loshchilov and Hutter, Decoupled weight
     decay regularization, 2019. Returns whether p and v stayed finite.
     """
     T = p.dtype.type
-    beta1, beta2, epsilon = T(settings[BETA1]), T(settings[BETA2]), T(settings[EPSILON])
+    beta1, beta2 = T(settings[BETA1]), T(settings[BETA2])
     rest1, rest2 = T(1.0 - settings[BETA1]), T(1.0 - settings[BETA2])
     alpha = T(settings[LEARNING_RATE] / (1.0 - power1))
     scale = T(1.0 / np.sqrt(1.0 - power2))
+    epsilon = T(settings[EPSILON] + settings[EPSILON_HAT] / np.sqrt(1.0 - power2))
     kept = T(1.0 - settings[LEARNING_RATE] * settings[WEIGHT_DECAY])
     bad = False
     for i in range(p.shape[0]):

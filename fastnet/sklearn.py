@@ -1,0 +1,787 @@
+"""scikit-learn's MLPClassifier and MLPRegressor, on fastnet's engine.
+
+Change the import line, and a program that uses scikit-learn's classes goes on: same arguments, methods, attributes,
+initial weights, shuffles, batches, stopping rules and warnings. From the same `random_state` comes the same network, but
+for rounding. Needs scikit-learn: pip install "fastnet[sklearn]".
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from fastnet import mlp, validation
+from fastnet.activations import LeakyReLU
+from fastnet.callbacks import AnyCallback, checked_callbacks
+from fastnet.data import sample_weights
+from fastnet.engine import OptimizerState, Run
+from fastnet.kernels import codes
+from fastnet.lbfgs import minimize
+from fastnet.losses import Huber, name_of
+from fastnet.mlp_training import Examples, train
+from fastnet.model import Model
+from fastnet.optimizers import EpsilonHatAdam, Optimizer
+
+try:
+    from sklearn import neural_network
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, is_classifier
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import check_scoring, r2_score
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import LabelBinarizer
+    from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
+    from sklearn.utils._param_validation import Interval, Options, StrOptions
+    from sklearn.utils.class_weight import compute_sample_weight
+    from sklearn.utils.metaestimators import available_if
+    from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+    from sklearn.utils.optimize import _check_optimize_result
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError('fastnet.sklearn needs scikit-learn 1.6 or later: pip install "fastnet[sklearn]".') from error
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # before scikit-learn 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """What scikit-learn had before: nothing."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Do nothing, as there are no callbacks."""
+        return method
+
+
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
+
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+
+FITTED = (
+    "classes_", "loss_", "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_", "n_iter_",
+    "n_layers_", "n_outputs_", "out_activation_", "t_", "n_features_in_", "feature_names_in_", "_label_binarizer",
+    "_no_improvement_count",
+)  # fmt: skip
+"""The attributes that a fitted estimator has in both libraries, but for the parameters."""
+
+
+OF_TRAINING = {"class_weight", "dropout", "clip_norm", "scoring"}
+"""The arguments that scikit-learn's classes do not have, and that decide what a fit gives."""
+
+
+class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+    """What classifier and regressor have in common."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(mlp.HIDDEN_ACTIVATIONS), LeakyReLU, "array-like"],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"}), Optimizer],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "scoring": [None, str, callable],
+        "callbacks": [None, callable, "array-like"],
+        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
+        "dtype": [None, StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
+    }
+
+    _epochs_finished = 0
+    _dropout_key = 0
+
+    def _keep(self, parameters: dict[str, Any]) -> None:
+        """Keep the arguments of a constructor, which are its only variables."""
+        for name, value in parameters.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # ------------------------------------------------------------------------------------------------------ parameters
+
+    @property
+    def model_(self) -> Model:
+        """The fitted network as a `fastnet.Model`; its parameters are those of the estimator."""
+        check_is_fitted(self)
+        return self._bound()
+
+    def _bound(self) -> Model:
+        """Return the model, whose parameters `coefs_` and `intercepts_` view, after copying in what has replaced one."""
+        arrays = (*self.coefs_, *self.intercepts_)
+        views = self.__dict__.get("_views", ())
+        if len(arrays) != len(views) or any(array is not view for array, view in zip(arrays, views, strict=True)):
+            units = (len(self.coefs_[0]), *(np.shape(coef)[1] for coef in self.coefs_))
+            if not views or self._design.units != units:
+                dtype = self._design.dtype if views else np.result_type(*self.coefs_)
+                self._design = self._design_of(units, validation.float_dtype(dtype))
+                self._model = self._design.model()
+            mlp.set_parameters(self._model, self.coefs_, self.intercepts_)
+            self._make_views()
+        return self._model  # type: ignore[no-any-return]
+
+    def _make_views(self) -> None:
+        """Make `coefs_` and `intercepts_` views of the parameters of the model."""
+        layers = mlp.dense(self._model)
+        self.coefs_ = [layer.W.T for layer in layers]
+        self.intercepts_ = [layer.b[:, 0] for layer in layers if layer.b is not None]
+        self._views = (*self.coefs_, *self.intercepts_)
+
+    def _design_of(self, units: tuple[int, ...], dtype: np.dtype) -> mlp.Design:
+        """Return what a network of these units is made of, by the arguments of the constructor."""
+        n_hidden = len(units) - 2
+        return mlp.Design(
+            units=units,
+            activations=mlp.hidden_activations(self.activation, n_hidden),
+            dropout=mlp.dropout_rates(self.dropout, n_hidden),
+            out_activation=self.out_activation_,
+            loss=self._loss(),
+            alpha=float(self.alpha),
+            dtype=dtype,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the views to the model, of which copies have one of their own."""
+        state = dict(super().__getstate__())
+        if "_views" in state:
+            state["_model"] = copy.copy(self._bound())
+            for name in ("coefs_", "intercepts_", "_views"):
+                del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_model" in state:
+            self._make_views()
+
+    # -------------------------------------------------------------------------------------------------------- training
+
+    @with_callbacks
+    def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any = None, incremental: bool = False) -> Self:
+        hidden = mlp.hidden_units(self.hidden_layer_sizes)
+        callbacks = checked_callbacks(() if self.callbacks is None else self.callbacks)
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        given = X, y
+        X, y = self._validated(X, y, first_pass)
+        self._learn_targets(y, incremental)
+        encoded = self._encoded(y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        self._random_state = check_random_state(self.random_state)
+        units = (X.shape[1], *hidden, self.n_outputs_)
+        self._prepare(units, np.dtype(self.dtype or X.dtype), first_pass)
+        examples = self._examples(X, encoded, self._with_class_weight(sample_weight, y))
+        if self.solver != "lbfgs" and self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        held_out = scored = None
+        if eval_set is not None:
+            held_out, scored = self._from_eval_set(eval_set)
+        elif self.early_stopping and self.solver != "lbfgs":
+            examples, held_out, scored = self._split(examples, encoded, given)
+        hooks = _Hooks(self, *given, sample_weight)
+        if self.solver == "lbfgs":
+            self._fit_lbfgs(examples, hooks)
+        else:
+            self._fit_stochastic(examples, held_out, scored, callbacks, hooks, incremental)
+        hooks.end_fit()
+        if not np.isfinite(self._model.parameters).all():
+            raise ValueError(NOT_FINITE)
+        return self
+
+    def _validated(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        """Check X and y as scikit-learn does; return X as floats, perhaps sparse, and y, (m,) or (m, outputs)."""
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=(np.float64, np.float32), reset=reset,
+            y_numeric=not is_classifier(self),
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _with_class_weight(self, sample_weight: Any, y: Any) -> Any:
+        """Return the weights of the examples, multiplied by those of their classes."""
+        return sample_weight
+
+    def _prepare(self, units: tuple[int, ...], dtype: np.dtype, first_pass: bool) -> None:
+        """Make a new network, or go on with the one there is, under settings that may have changed."""
+        if first_pass:
+            self._design = self._design_of(units, dtype)
+            self._model = self._design.model()
+            mlp.initialise(self._model, self._design, self.activation, self._random_state)
+            self.n_layers_ = len(units)
+            self.n_iter_ = self.t_ = self._epochs_finished = 0
+            self._dropout_key = self._random_state.randint(2**31) if any(self._design.dropout) else 0
+            if self.solver != "lbfgs":
+                self.loss_curve_, self._no_improvement_count = [], 0
+                self.validation_scores_ = self.best_validation_score_ = None
+                self.best_loss_ = None if self.early_stopping else np.inf
+            self.__dict__.pop("_optimizer", None)
+        else:
+            model = self._bound()
+            if units != self._design.units:
+                raise ValueError(
+                    f"The network that training would go on with has layers of {self._design.units} units, but "
+                    f"hidden_layer_sizes and the data make {units}. Use warm_start=False, or a new estimator."
+                )
+            design = self._design_of(units, self._design.dtype)
+            if design != self._design:
+                self._design, self._model = design, design.model()
+                self._model.parameters[:] = model.parameters
+        self._make_views()
+
+    def _examples(self, X: Any, targets: np.ndarray, sample_weight: Any) -> Examples:
+        """Return examples as the kernels take them, in the dtype of the network."""
+        network, dtype = self._model._built(), self._design.dtype
+        y = validation.targets(targets, dtype, X.shape, network.units[-1], name_of(self._model.loss))
+        return Examples(mlp.rows_of(X, dtype), y, sample_weights(sample_weight, len(y), dtype))
+
+    def _split(self, examples: Examples, targets: np.ndarray, given: tuple[Any, Any]) -> tuple[Examples, Examples, Any]:
+        """Hold a part of the examples out; return those to train with, those to validate with, and these as given."""
+        binary = is_classifier(self) and self.n_outputs_ == 1
+        kept, taken = train_test_split(
+            np.arange(len(targets)),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=targets.astype(bool).reshape(-1, 1) if binary else None,
+        )
+        if len(taken) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        scored = None
+        if self.scoring not in (None, "loss"):
+            scored = tuple(_safe_indexing(array, taken) for array in given)
+        return examples.take(kept), examples.take(taken), scored
+
+    def _from_eval_set(self, eval_set: Any) -> tuple[Examples, Any]:
+        """Return the examples to validate with that were given to `fit`."""
+        if isinstance(eval_set, list) and len(eval_set) == 1:
+            eval_set = eval_set[0]
+        if not isinstance(eval_set, (tuple, list)) or len(eval_set) not in (2, 3):
+            raise ValueError(
+                "eval_set must be (X, y) or (X, y, sample_weight), or a list of one such tuple, not "
+                f"{type(eval_set).__name__} of {len(eval_set) if hasattr(eval_set, '__len__') else 'no length'}."
+            )
+        given, weights = tuple(eval_set[:2]), (*eval_set, None)[2]
+        X, y = self._validated(*given, reset=False)
+        if weights is not None:
+            weights = _check_sample_weight(weights, X)
+        return self._examples(X, self._encoded(y), weights), given
+
+    def _fit_stochastic(
+        self,
+        examples: Examples,
+        held_out: Examples | None,
+        scored: Any,
+        callbacks: tuple[AnyCallback, ...],
+        hooks: "_Hooks",
+        incremental: bool,
+    ) -> None:
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = self._make_optimizer()
+            self._moments = OptimizerState.fresh(self._optimizer, len(self._model.parameters), self._design.dtype)
+        if held_out is not None and getattr(self, "validation_scores_", None) is None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+        if self.early_stopping and getattr(self, "best_validation_score_", None) is None:
+            self.best_validation_score_ = -np.inf
+            self._best_parameters = self._model.parameters.copy()
+        m = len(examples.y)
+        batch_size = min(200, m) if self.batch_size == "auto" else self.batch_size
+        if batch_size > m:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+            )
+        reason = train(
+            self,
+            examples,
+            held_out,
+            score=None if held_out is None else self._score_function(held_out, scored),
+            batch_size=min(batch_size, m),
+            callbacks=callbacks,
+            begin_epoch=hooks.begin_epoch,
+            end_epoch=hooks.end_epoch,
+            only_one=incremental,
+        )
+        if reason == "interrupted":
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        elif reason == "diverged" and not self.early_stopping:
+            raise ValueError(f"{NOT_FINITE} It was in iteration {self.n_iter_}; `coefs_` are finite, from before that.")
+        elif reason == "diverged":
+            warnings.warn(
+                f"Training diverged in iteration {self.n_iter_}: the best parameters so far are kept.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        elif reason == "max_iter":
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _make_optimizer(self) -> Optimizer:
+        """Return fastnet's optimizer for the solver."""
+        clip_norm = None if self.clip_norm is None else float(self.clip_norm)
+        if isinstance(self.solver, Optimizer):
+            return self.solver if clip_norm is None else replace(self.solver, clip_norm=clip_norm)
+        rate = float(self.learning_rate_init)
+        if self.solver == "sgd":
+            nesterov = bool(self.nesterovs_momentum and self.momentum > 0)
+            return mlp.UndampedSGD(rate, float(self.momentum), nesterov, clip_norm=clip_norm)
+        return EpsilonHatAdam(rate, float(self.beta_1), float(self.beta_2), float(self.epsilon), clip_norm=clip_norm)
+
+    def _score_function(self, held_out: Examples, scored: Any) -> Callable[[np.ndarray], float] | None:
+        """Return what makes a score of A of the examples held out, or None for the loss."""
+        if self.scoring == "loss":
+            return None
+        if self.scoring is None:
+            return lambda A: self._score_of(held_out, A)
+        scorer = check_scoring(self, scoring=self.scoring)
+        return lambda A: scorer(self, *scored)
+
+    def _fit_lbfgs(self, examples: Examples, hooks: "_Hooks") -> None:
+        network = self._model._built()._replace(dtype=np.dtype(np.float64)).without_dropout
+        examples = examples.astype(network.dtype)
+        scale = mlp.LossScale.of(self._loss(), examples.y, examples.weights)
+        stopped = False
+
+        def after_iteration(iteration: int, cost: float) -> bool:
+            nonlocal stopped
+            if self.verbose:
+                print(f"Iteration {iteration}, loss = {cost:.8f}")
+            hooks.begin_epoch()
+            stopped = hooks.end_epoch()
+            return stopped
+
+        start = self._model.parameters.astype(network.dtype)
+        with Run(
+            network, start, examples.X, examples.y, mode=codes.GRADIENT, weights=examples.weights,
+            threads=self.n_threads,
+        ) as run:  # fmt: skip
+            result = minimize(
+                run, self._model.parameters, tol=self.tol, max_iter=self.max_iter, max_fun=self.max_fun,
+                after_iteration=after_iteration,
+            )  # fmt: skip
+            run.parameters[:] = result.x
+            run.cost()
+            self.loss_ = scale(run)
+        if stopped:
+            self.n_iter_ = result.nit
+        else:
+            self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+
+    def _check_solver(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    # ------------------------------------------------------------------------------------------------------ prediction
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Return A of the last layer, (m, n_outputs)."""
+        # Checks take longer than a prediction of one row: an array that is right is left to the kernel, which finds
+        # values that are not finite.
+        design = self.__dict__.get("_design")
+        if (
+            design is not None
+            and type(X) is np.ndarray
+            and X.dtype == design.dtype
+            and X.ndim == 2
+            and X.shape[0] > 0
+            and X.shape[1] == design.units[0]
+            and not hasattr(self, "feature_names_in_")
+        ):
+            with suppress(ValueError):  # said again, as scikit-learn would, below
+                return self._bound().forward(X)
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        model = self._bound()
+        rows = mlp.rows_of(X, model.dtype)
+        if isinstance(rows, np.ndarray):
+            return model.forward(rows)
+        A = np.empty((len(rows), self.n_outputs_), model.dtype)
+        for block, dense in rows.blocks():
+            model.forward(dense, out=A[block])
+        return A
+
+    def to_sklearn(self) -> Any:
+        """Return scikit-learn's estimator with the same arguments and, if this one is fitted, the same network.
+
+        The predictions are equal but for rounding. What the solver remembers of its steps stays behind.
+
+        Raises
+        ------
+        ValueError
+            If an argument has a value that scikit-learn's class does not know.
+        """
+        made = self._counterpart()
+        arguments, without = self.get_params(deep=False), type(self)().get_params()
+        for name in OF_TRAINING & set(arguments):
+            if arguments[name] != without[name]:
+                raise ValueError(f"scikit-learn's {type(made).__name__} has no {name}, which is {arguments[name]!r}.")
+        made.set_params(**{name: value for name, value in arguments.items() if name in made.get_params()})
+        made._validate_params()
+        _copy_fitted(self, made)
+        return made
+
+
+class _Hooks:
+    """Tells the callbacks of scikit-learn, if an estimator has any, of its fit and of the epochs."""
+
+    def __init__(self, estimator: _MLP, X: Any, y: Any, sample_weight: Any) -> None:
+        self.estimator, self.fit = estimator, None
+        if hasattr(estimator, "_skl_callbacks"):
+            self.told = {"estimator": estimator, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+            self.fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
+            self.fit.call_on_fit_task_begin(**self.told)
+
+    def begin_epoch(self) -> None:
+        """Say that an epoch begins."""
+        if self.fit is not None:
+            self.epoch = self.fit.subcontext(task_name="epoch")
+            self.epoch.call_on_fit_task_begin(**self.told)
+
+    def end_epoch(self) -> bool:
+        """Say that it has ended; return whether to stop. Callbacks may ask for a copy of the estimator as it is."""
+        if self.fit is None:
+            return False
+        return bool(self.epoch.call_on_fit_task_end(**self.told, reconstruction_attributes={}))
+
+    def end_fit(self) -> None:
+        """Say that the fit has ended."""
+        if self.fit is not None:
+            self.fit.call_on_fit_task_end(**self.told, reconstruction_attributes={})
+
+
+class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
+    """scikit-learn's MLPClassifier, and more.
+
+    Every argument of `sklearn.neural_network.MLPClassifier` 1.9, and every attribute of the fitted estimator, is there
+    and means the same, with these additions.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter,
+    shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction,
+    beta_1, beta_2, epsilon, n_iter_no_change, max_fun
+        As scikit-learn has them. `activation` may also be any of fastnet's, such as "gelu" or `LeakyReLU(0.1)`, or a
+        list with one for each hidden layer; `solver` one of fastnet's optimizers, such as `AdamW(0.001)`, whose
+        numbers then count instead of those here.
+    class_weight : dict, "balanced" or None
+        How much the examples of each class count, as in scikit-learn's other classifiers.
+    dropout : float or list of floats, default 0.0
+        The rate of dropout after each hidden layer.
+    clip_norm : float or None
+        Scale gradients down to this length.
+    scoring : str, callable or None
+        What early stopping goes by: a scorer as in `sklearn.model_selection`, "loss", or None for the accuracy.
+    callbacks : callable, list of callables or None
+        Called after each epoch as f(model, epoch, logs): `fastnet.ReduceOnPlateau` or any function. `logs` holds "cost",
+        scikit-learn's loss, and "val_cost" and "val_score", if examples are held out. True ends the fit.
+    n_threads : int or None
+        None: as many as the work is worth. The result does not depend on it.
+    dtype : "float32", "float64" or None
+        Of the network; None: that of X.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray, (n_in, n_out) and (n_out,)
+        Views of the parameters: to change them is to change the network.
+    validation_loss_curve_ : list of float
+        The loss of the examples held out, after each epoch; if there are any.
+    model_ : fastnet.Model
+        The fitted network, for what else fastnet does: gradients, diagnosis. It has the parameters in common.
+
+    Notes
+    -----
+    Unlike scikit-learn's, results are the same to the bit on every machine and any number of threads, but for
+    solver="lbfgs", which is SciPy's. Sparse rows are made dense some at a time.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **_MLP._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        class_weight: Any = None,
+        dropout: Any = 0.0,
+        clip_norm: float | None = None,
+        scoring: Any = None,
+        callbacks: Any = None,
+        n_threads: int | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self._keep(locals())
+
+    def _loss(self) -> None:
+        """Return None: the output decides."""
+
+    def _counterpart(self) -> Any:
+        return neural_network.MLPClassifier()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+        """Fit the network to X (m, n_features), dense or sparse, and classes y (m,), or (m, n_labels) of zeros and ones.
+
+        Parameters
+        ----------
+        X, y : array_like
+            X may be sparse.
+        sample_weight : array_like, (m,), optional
+            How much each example counts; not negative.
+        eval_set : (X, y) or (X, y, sample_weight), optional
+            Examples to validate with after each epoch; early stopping then goes by them.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If an argument is not as scikit-learn requires, or training diverges.
+        """
+        return self._fit(X, y, sample_weight, eval_set)
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Go through X and y once more; `classes`, all there are, must be given the first time."""
+        if _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def _learn_targets(self, y: Any, incremental: bool) -> None:
+        """Find the classes in y; or check that it has those known."""
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        elif self.warm_start and set(unique_labels(y)) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
+                f"got {self.classes_}, `y` has {unique_labels(y)}"
+            )
+        kind = self._label_binarizer.y_type_
+        self.out_activation_ = "softmax" if kind == "multiclass" else "logistic"
+        self.n_outputs_ = 1 if kind == "binary" else len(self.classes_)
+
+    def _encoded(self, y: Any) -> np.ndarray:
+        """Return the number of the class of each example (m,), or (m, n_labels)."""
+        classes = unique_labels(y)
+        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return self._label_binarizer.transform(y)  # type: ignore[no-any-return]
+        return np.searchsorted(self.classes_, y)
+
+    def _with_class_weight(self, sample_weight: Any, y: Any) -> Any:
+        """Return the weights of the examples, multiplied by those of their classes."""
+        if self.class_weight is None:
+            return sample_weight
+        by_class = compute_sample_weight(self.class_weight, y)
+        return by_class if sample_weight is None else by_class * sample_weight
+
+    def _score_of(self, held_out: Examples, A: np.ndarray) -> float:
+        """Return the accuracy: the share of examples of which all is right."""
+        found = np.argmax(A, axis=1)[:, np.newaxis] if self.out_activation_ == "softmax" else A > 0.5
+        return float(np.average((found == held_out.y).all(axis=1), weights=held_out.weights))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the class of each row of X, (m,), or its labels, (m, n_labels)."""
+        A = self._outputs(X)
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return self._label_binarizer.inverse_transform(A)  # type: ignore[no-any-return]
+        found = A.argmax(axis=1) if self.n_outputs_ > 1 else (A[:, 0] > 0.5).astype(np.intp)
+        classes: np.ndarray = self.classes_.take(found, mode="clip")  # there may be but one
+        return classes
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, (m, n_classes), in the order of `classes_`; or of each label."""
+        A = self._outputs(X)
+        return np.hstack([1 - A, A]) if self.n_outputs_ == 1 else A
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of `predict_proba`."""
+        probabilities = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            return np.log(probabilities, out=probabilities)
+
+
+class MLPRegressor(RegressorMixin, _MLP):  # type: ignore[misc]
+    """scikit-learn's MLPRegressor, and more.
+
+    Every argument of `sklearn.neural_network.MLPRegressor` 1.9, and every attribute of the fitted estimator, is there
+    and means the same, with the additions that `MLPClassifier` has (but for class_weight), and this one.
+
+    Parameters
+    ----------
+    loss : str or Huber, default "squared_error"
+        "squared_error" or "poisson", as scikit-learn has them; "absolute_error", "huber" or `fastnet.Huber(delta)`. Of
+        several outputs errors are averaged, but for "poisson"; their gradient is that of their sum, in either library.
+    scoring : str, callable or None
+        What early stopping goes by: a scorer as in `sklearn.model_selection`, "loss", or None for R2.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **_MLP._parameter_constraints,
+        "loss": [StrOptions(set(mlp.REGRESSION_LOSSES)), Huber],
+    }
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: Any = 0.0,
+        clip_norm: float | None = None,
+        scoring: Any = None,
+        callbacks: Any = None,
+        n_threads: int | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self._keep(locals())
+
+    def _loss(self) -> str | Huber:
+        """Return fastnet's loss."""
+        return mlp.REGRESSION_LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
+
+    def _counterpart(self) -> Any:
+        return neural_network.MLPRegressor()
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+        """Fit the network to X (m, n_features), dense or sparse, and y (m,) or (m, n_outputs); as `MLPClassifier.fit`."""
+        return self._fit(X, y, sample_weight, eval_set)
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Go through X and y once more."""
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def _learn_targets(self, y: Any, incremental: bool) -> None:
+        self.n_outputs_ = y.shape[1] if y.ndim == 2 else 1
+        self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
+
+    def _encoded(self, y: Any) -> np.ndarray:
+        """Return y (m, n_outputs)."""
+        return np.reshape(y, (len(y), -1))
+
+    def _score_of(self, held_out: Examples, A: np.ndarray) -> float:
+        """Return R2."""
+        return float(r2_score(held_out.y, A, sample_weight=held_out.weights))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the predicted values, (m,), or (m, n_outputs) of several outputs."""
+        A = self._outputs(X)
+        return A[:, 0] if A.shape[1] == 1 else A
+
+
+def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
+    """Return fastnet's estimator for one of scikit-learn's, fitted or not; see `to_sklearn`, which goes back.
+
+    Raises
+    ------
+    TypeError
+        If it is neither scikit-learn's MLPClassifier nor its MLPRegressor.
+    """
+    kinds = {neural_network.MLPClassifier: MLPClassifier, neural_network.MLPRegressor: MLPRegressor}
+    for theirs, ours in kinds.items():
+        if isinstance(estimator, theirs):
+            made = ours(**estimator.get_params(deep=False))
+            _copy_fitted(estimator, made)
+            return made  # type: ignore[no-any-return]
+    raise TypeError(f"estimator must be scikit-learn's MLPClassifier or MLPRegressor, not {estimator!r}.")
+
+
+def _copy_fitted(source: Any, target: Any) -> None:
+    """Copy what a fit has left, if there was one."""
+    if not hasattr(source, "coefs_"):
+        return
+    for name in FITTED:
+        if hasattr(source, name):
+            setattr(target, name, copy.deepcopy(getattr(source, name)))
+    target.coefs_ = [np.array(coef, order="C") for coef in source.coefs_]
+    target.intercepts_ = [np.array(intercept) for intercept in source.intercepts_]

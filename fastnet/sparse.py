@@ -1,0 +1,52 @@
+"""Rows of a sparse matrix, made dense some at a time: the whole might not fit in memory."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+DENSE_BYTES = 2**23
+
+
+def rows_at_once(n_features: int, dtype: np.dtype) -> int:
+    """Return how many dense rows fit in DENSE_BYTES; at least one."""
+    return max(1, DENSE_BYTES // (n_features * dtype.itemsize))
+
+
+class SparseRows:
+    """The rows of a SciPy CSR matrix or array, in the dtype of a network, as a `Run` takes them in place of an array.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse matrix or array in CSR format, (m, n_x)
+        Its values finite.
+    dtype : numpy.dtype
+        float32 or float64.
+    """
+
+    def __init__(self, matrix: Any, dtype: np.dtype) -> None:
+        self.matrix = matrix.astype(dtype, copy=False)
+        self.dtype = dtype
+        self.shape: tuple[int, int] = matrix.shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: np.ndarray) -> "SparseRows":
+        """Return some of the rows, sparse still."""
+        return SparseRows(self.matrix[indices], self.dtype)
+
+    def astype(self, dtype: np.dtype) -> "SparseRows":
+        """Return the rows in another dtype."""
+        return SparseRows(self.matrix, dtype)
+
+    def fill(self, indices: np.ndarray, dense: np.ndarray) -> None:
+        """Write the rows of those indices to `dense` (len(indices), n_x)."""
+        self.matrix[indices].toarray(out=dense)
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield all rows in order, some at a time: which, and their dense values."""
+        n = rows_at_once(self.shape[1], self.dtype)
+        for start in range(0, len(self), n):
+            rows = slice(start, min(len(self), start + n))
+            yield rows, self.matrix[rows].toarray(order="C")
