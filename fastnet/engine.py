@@ -347,8 +347,8 @@ class Run:
             self.plan.rows, self.mode, *self.updates, self.batch_size, self.shuffle, self.key,
             self.first_epoch, chunks, self.settings, self.rates, self.penalties, self.X, self.rows, self.y,
             self.weights, self.outputs, self.order, self.position, self.totals, self.costs, self.parameters,
-            self.gradient, self.partials, self.state.moments, self.state.powers, self.scratch, member, self.team.threads,
-            self.team.by_chunks, self.meeting,
+            self.gradient, self.partials, self.state.moments, self.state.powers, self.scratch, member,
+            self.team.threads, self.team.by_chunks, self.meeting,
         )  # fmt: skip
 
     @property

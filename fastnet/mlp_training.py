@@ -44,6 +44,34 @@ def frozen(array: np.ndarray | SparseRows) -> np.ndarray | SparseRows:
     return read_only(array) if isinstance(array, np.ndarray) else array
 
 
+class Hooks:
+    """Tells the callbacks of scikit-learn, if an estimator has any, of its fit and of the epochs."""
+
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
+        self.estimator, self.fit = estimator, None
+        if hasattr(estimator, "_skl_callbacks"):
+            self.told = {"estimator": estimator, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+            self.fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
+            self.fit.call_on_fit_task_begin(**self.told)
+
+    def begin_epoch(self) -> None:
+        """Say that an epoch begins."""
+        if self.fit is not None:
+            self.epoch = self.fit.subcontext(task_name="epoch")
+            self.epoch.call_on_fit_task_begin(**self.told)
+
+    def end_epoch(self) -> bool:
+        """Say that it has ended; return whether to stop. Callbacks may ask for a copy of the estimator as it is."""
+        if self.fit is None:
+            return False
+        return bool(self.epoch.call_on_fit_task_end(**self.told, reconstruction_attributes={}))
+
+    def end_fit(self) -> None:
+        """Say that the fit has ended."""
+        if self.fit is not None:
+            self.fit.call_on_fit_task_end(**self.told, reconstruction_attributes={})
+
+
 class Judge:
     """Looks at examples that are not trained with, after each epoch.
 
@@ -90,8 +118,7 @@ def train(
     score: Callable[[np.ndarray], float] | None,
     batch_size: int,
     callbacks: tuple[AnyCallback, ...],
-    begin_epoch: Callable[[], None],
-    end_epoch: Callable[[], bool],
+    hooks: Hooks,
     only_one: bool,
 ) -> str:
     """Train the model of an estimator of `fastnet.sklearn`, and fill its attributes, however it ends.
@@ -109,8 +136,8 @@ def train(
     batch_size : int
     callbacks : tuple of callables
         fastnet's.
-    begin_epoch, end_epoch : callable
-        Called before and after each epoch; the second returns whether to stop.
+    hooks : Hooks
+        Told of each epoch.
     only_one : bool
         Whether one epoch is all there is to be.
 
@@ -124,7 +151,7 @@ def train(
         training = Training(estimator, examples, held_out, score, batch_size, callbacks, ends)
         model.optimizer, model._is_training = estimator._optimizer, True
         ends.callback(setattr, model, "_is_training", False)
-        return training.run_epochs(begin_epoch, end_epoch, only_one)
+        return training.run_epochs(hooks, only_one)
 
 
 class Training:
@@ -153,6 +180,7 @@ class Training:
                 first_epoch=estimator._epochs_finished,
             )
         )  # fmt: skip
+        self.used = estimator._optimizer
         self.scale = LossScale.of(estimator._loss(), examples.y, examples.weights)
         self.judge: Judge | None = None
         if held_out is not None:
@@ -163,7 +191,7 @@ class Training:
             if isinstance(callback, Callback):
                 callback.check(names)
 
-    def run_epochs(self, begin_epoch: Callable[[], None], end_epoch: Callable[[], bool], only_one: bool) -> str:
+    def run_epochs(self, hooks: Hooks, only_one: bool) -> str:
         """Train; return why it ended."""
         estimator, reason = self.estimator, "max_iter"
         parameters = self.model.parameters
@@ -174,14 +202,14 @@ class Training:
         estimator.n_iter_ = 0
         try:
             while estimator.n_iter_ < estimator.max_iter:
-                begin_epoch()
+                hooks.begin_epoch()
                 before[:] = parameters
                 logs = self.epoch()
                 if self.run.status:
                     reason = "diverged"
                     break
                 stop = self.tell_callbacks(logs)
-                stop |= end_epoch()
+                stop |= hooks.end_epoch()
                 if self.is_patience_over():
                     reason = "converged"
                     break
@@ -206,7 +234,9 @@ class Training:
             run.order[:] = run.order[estimator._random_state.permutation(self.m)]
         run.rewind()
         run.first_epoch = estimator._epochs_finished
-        run.use(estimator._optimizer)
+        if estimator._optimizer is not self.used or callable(estimator._optimizer.learning_rate):
+            run.use(estimator._optimizer)
+            self.used = estimator._optimizer
         while not run.done and not run.status:
             run.advance()
         loss = math.nan if run.status else self.scale(run)

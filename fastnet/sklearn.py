@@ -1,31 +1,30 @@
 """scikit-learn's MLPClassifier and MLPRegressor, on fastnet's engine.
 
 Change the import line, and a program that uses scikit-learn's classes goes on: same arguments, methods, attributes,
-initial weights, shuffles, batches, stopping rules and warnings. From the same `random_state` comes the same network, but
-for rounding. Needs scikit-learn: pip install "fastnet[sklearn]".
+initial weights, shuffles, batches, stopping rules and warnings. From the same `random_state` comes the same network,
+but for rounding. Needs scikit-learn: pip install "fastnet[sklearn]".
 """
 
 import copy
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from fastnet import mlp, validation
+from fastnet import mlp
 from fastnet.activations import LeakyReLU
 from fastnet.callbacks import AnyCallback, checked_callbacks
-from fastnet.data import sample_weights
 from fastnet.engine import OptimizerState, Run
 from fastnet.kernels import codes
 from fastnet.lbfgs import minimize
-from fastnet.losses import Huber, name_of
-from fastnet.mlp_training import Examples, train
+from fastnet.losses import Huber
+from fastnet.mlp_network import MLPNetwork
+from fastnet.mlp_training import Examples, Hooks, train
 from fastnet.model import Model
-from fastnet.optimizers import EpsilonHatAdam, Optimizer
+from fastnet.optimizers import Optimizer
 
 try:
     from sklearn import neural_network
@@ -69,11 +68,14 @@ FITTED = (
 """The attributes that a fitted estimator has in both libraries, but for the parameters."""
 
 
+USER = 6
+"""The level of the stack, above `_fit_stochastic`, at which warnings are to point: the line that calls `fit`."""
+
 OF_TRAINING = {"class_weight", "dropout", "clip_norm", "scoring"}
 """The arguments that scikit-learn's classes do not have, and that decide what a fit gives."""
 
 
-class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
     """What classifier and regressor have in common."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -108,9 +110,6 @@ class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         "dtype": [None, StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
     }
 
-    _epochs_finished = 0
-    _dropout_key = 0
-
     def _keep(self, parameters: dict[str, Any]) -> None:
         """Keep the arguments of a constructor, which are its only variables."""
         for name, value in parameters.items():
@@ -130,54 +129,6 @@ class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self._bound()
 
-    def _bound(self) -> Model:
-        """Return the model, whose parameters `coefs_` and `intercepts_` view, after copying in what has replaced one."""
-        arrays = (*self.coefs_, *self.intercepts_)
-        views = self.__dict__.get("_views", ())
-        if len(arrays) != len(views) or any(array is not view for array, view in zip(arrays, views, strict=True)):
-            units = (len(self.coefs_[0]), *(np.shape(coef)[1] for coef in self.coefs_))
-            if not views or self._design.units != units:
-                dtype = self._design.dtype if views else np.result_type(*self.coefs_)
-                self._design = self._design_of(units, validation.float_dtype(dtype))
-                self._model = self._design.model()
-            mlp.set_parameters(self._model, self.coefs_, self.intercepts_)
-            self._make_views()
-        return self._model  # type: ignore[no-any-return]
-
-    def _make_views(self) -> None:
-        """Make `coefs_` and `intercepts_` views of the parameters of the model."""
-        layers = mlp.dense(self._model)
-        self.coefs_ = [layer.W.T for layer in layers]
-        self.intercepts_ = [layer.b[:, 0] for layer in layers if layer.b is not None]
-        self._views = (*self.coefs_, *self.intercepts_)
-
-    def _design_of(self, units: tuple[int, ...], dtype: np.dtype) -> mlp.Design:
-        """Return what a network of these units is made of, by the arguments of the constructor."""
-        n_hidden = len(units) - 2
-        return mlp.Design(
-            units=units,
-            activations=mlp.hidden_activations(self.activation, n_hidden),
-            dropout=mlp.dropout_rates(self.dropout, n_hidden),
-            out_activation=self.out_activation_,
-            loss=self._loss(),
-            alpha=float(self.alpha),
-            dtype=dtype,
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the views to the model, of which copies have one of their own."""
-        state = dict(super().__getstate__())
-        if "_views" in state:
-            state["_model"] = copy.copy(self._bound())
-            for name in ("coefs_", "intercepts_", "_views"):
-                del state[name]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "_model" in state:
-            self._make_views()
-
     # -------------------------------------------------------------------------------------------------------- training
 
     @with_callbacks
@@ -192,17 +143,23 @@ class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         self._random_state = check_random_state(self.random_state)
-        units = (X.shape[1], *hidden, self.n_outputs_)
-        self._prepare(units, np.dtype(self.dtype or X.dtype), first_pass)
-        examples = self._examples(X, encoded, self._with_class_weight(sample_weight, y))
+        dtype = np.dtype(self.dtype or X.dtype) if first_pass else self._bound().dtype
+        examples = self._examples(X, encoded, self._with_class_weight(sample_weight, y), dtype)
         if self.solver != "lbfgs" and self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
+        units = (X.shape[1], *hidden, self.n_outputs_)
+        if first_pass:
+            self._make_network(units, dtype)
+            self.n_layers_ = len(units)
+            self._forget()
+        else:
+            self._go_on_with_network(units)
         held_out = scored = None
         if eval_set is not None:
             held_out, scored = self._from_eval_set(eval_set)
         elif self.early_stopping and self.solver != "lbfgs":
             examples, held_out, scored = self._split(examples, encoded, given)
-        hooks = _Hooks(self, *given, sample_weight)
+        hooks = Hooks(self, *given, sample_weight)
         if self.solver == "lbfgs":
             self._fit_lbfgs(examples, hooks)
         else:
@@ -226,38 +183,16 @@ class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """Return the weights of the examples, multiplied by those of their classes."""
         return sample_weight
 
-    def _prepare(self, units: tuple[int, ...], dtype: np.dtype, first_pass: bool) -> None:
-        """Make a new network, or go on with the one there is, under settings that may have changed."""
-        if first_pass:
-            self._design = self._design_of(units, dtype)
-            self._model = self._design.model()
-            mlp.initialise(self._model, self._design, self.activation, self._random_state)
-            self.n_layers_ = len(units)
-            self.n_iter_ = self.t_ = self._epochs_finished = 0
-            self._dropout_key = self._random_state.randint(2**31) if any(self._design.dropout) else 0
-            if self.solver != "lbfgs":
-                self.loss_curve_, self._no_improvement_count = [], 0
-                self.validation_scores_ = self.best_validation_score_ = None
-                self.best_loss_ = None if self.early_stopping else np.inf
-            self.__dict__.pop("_optimizer", None)
-        else:
-            model = self._bound()
-            if units != self._design.units:
-                raise ValueError(
-                    f"The network that training would go on with has layers of {self._design.units} units, but "
-                    f"hidden_layer_sizes and the data make {units}. Use warm_start=False, or a new estimator."
-                )
-            design = self._design_of(units, self._design.dtype)
-            if design != self._design:
-                self._design, self._model = design, design.model()
-                self._model.parameters[:] = model.parameters
-        self._make_views()
-
-    def _examples(self, X: Any, targets: np.ndarray, sample_weight: Any) -> Examples:
-        """Return examples as the kernels take them, in the dtype of the network."""
-        network, dtype = self._model._built(), self._design.dtype
-        y = validation.targets(targets, dtype, X.shape, network.units[-1], name_of(self._model.loss))
-        return Examples(mlp.rows_of(X, dtype), y, sample_weights(sample_weight, len(y), dtype))
+    def _forget(self) -> None:
+        """Begin the record of a new network."""
+        self.n_iter_ = self.t_ = 0
+        if self.solver != "lbfgs":
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            self.validation_scores_: list[float] | None = None
+            self.best_validation_score_: float | None = None
+            self.best_loss_ = None if self.early_stopping else np.inf
+        self.__dict__.pop("_optimizer", None)
 
     def _split(self, examples: Examples, targets: np.ndarray, given: tuple[Any, Any]) -> tuple[Examples, Examples, Any]:
         """Hold a part of the examples out; return those to train with, those to validate with, and these as given."""
@@ -281,16 +216,16 @@ class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """Return the examples to validate with that were given to `fit`."""
         if isinstance(eval_set, list) and len(eval_set) == 1:
             eval_set = eval_set[0]
-        if not isinstance(eval_set, (tuple, list)) or len(eval_set) not in (2, 3):
+        if not isinstance(eval_set, tuple) or len(eval_set) not in (2, 3):
             raise ValueError(
-                "eval_set must be (X, y) or (X, y, sample_weight), or a list of one such tuple, not "
-                f"{type(eval_set).__name__} of {len(eval_set) if hasattr(eval_set, '__len__') else 'no length'}."
+                "eval_set must be (X, y) or (X, y, sample_weight), or a list of one such tuple, not a "
+                f"{type(eval_set).__name__}" + (f" of {len(eval_set)}." if hasattr(eval_set, "__len__") else ".")
             )
-        given, weights = tuple(eval_set[:2]), (*eval_set, None)[2]
-        X, y = self._validated(*given, reset=False)
+        X_given, y_given, weights = (*eval_set, None)[:3]
+        X, y = self._validated(X_given, y_given, reset=False)
         if weights is not None:
             weights = _check_sample_weight(weights, X)
-        return self._examples(X, self._encoded(y), weights), given
+        return self._examples(X, self._encoded(y), weights, self._design.dtype), (X_given, y_given)
 
     def _fit_stochastic(
         self,
@@ -298,14 +233,15 @@ class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         held_out: Examples | None,
         scored: Any,
         callbacks: tuple[AnyCallback, ...],
-        hooks: "_Hooks",
+        hooks: Hooks,
         incremental: bool,
     ) -> None:
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = self._make_optimizer()
             self._moments = OptimizerState.fresh(self._optimizer, len(self._model.parameters), self._design.dtype)
         if held_out is not None and getattr(self, "validation_scores_", None) is None:
-            self.validation_scores_, self.validation_loss_curve_ = [], []
+            self.validation_scores_ = []
+            self.validation_loss_curve_: list[float] = []
         if self.early_stopping and getattr(self, "best_validation_score_", None) is None:
             self.best_validation_score_ = -np.inf
             self._best_parameters = self._model.parameters.copy()
@@ -313,7 +249,7 @@ class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         batch_size = min(200, m) if self.batch_size == "auto" else self.batch_size
         if batch_size > m:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=USER
             )
         reason = train(
             self,
@@ -322,38 +258,26 @@ class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             score=None if held_out is None else self._score_function(held_out, scored),
             batch_size=min(batch_size, m),
             callbacks=callbacks,
-            begin_epoch=hooks.begin_epoch,
-            end_epoch=hooks.end_epoch,
+            hooks=hooks,
             only_one=incremental,
         )
         if reason == "interrupted":
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=USER)
         elif reason == "diverged" and not self.early_stopping:
             raise ValueError(f"{NOT_FINITE} It was in iteration {self.n_iter_}; `coefs_` are finite, from before that.")
         elif reason == "diverged":
             warnings.warn(
                 f"Training diverged in iteration {self.n_iter_}: the best parameters so far are kept.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=USER,
             )
         elif reason == "max_iter":
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=USER,
             )
-
-    def _make_optimizer(self) -> Optimizer:
-        """Return fastnet's optimizer for the solver."""
-        clip_norm = None if self.clip_norm is None else float(self.clip_norm)
-        if isinstance(self.solver, Optimizer):
-            return self.solver if clip_norm is None else replace(self.solver, clip_norm=clip_norm)
-        rate = float(self.learning_rate_init)
-        if self.solver == "sgd":
-            nesterov = bool(self.nesterovs_momentum and self.momentum > 0)
-            return mlp.UndampedSGD(rate, float(self.momentum), nesterov, clip_norm=clip_norm)
-        return EpsilonHatAdam(rate, float(self.beta_1), float(self.beta_2), float(self.epsilon), clip_norm=clip_norm)
 
     def _score_function(self, held_out: Examples, scored: Any) -> Callable[[np.ndarray], float] | None:
         """Return what makes a score of A of the examples held out, or None for the loss."""
@@ -364,7 +288,7 @@ class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         scorer = check_scoring(self, scoring=self.scoring)
         return lambda A: scorer(self, *scored)
 
-    def _fit_lbfgs(self, examples: Examples, hooks: "_Hooks") -> None:
+    def _fit_lbfgs(self, examples: Examples, hooks: Hooks) -> None:
         network = self._model._built()._replace(dtype=np.dtype(np.float64)).without_dropout
         examples = examples.astype(network.dtype)
         scale = mlp.LossScale.of(self._loss(), examples.y, examples.weights)
@@ -452,35 +376,7 @@ class _MLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return made
 
 
-class _Hooks:
-    """Tells the callbacks of scikit-learn, if an estimator has any, of its fit and of the epochs."""
-
-    def __init__(self, estimator: _MLP, X: Any, y: Any, sample_weight: Any) -> None:
-        self.estimator, self.fit = estimator, None
-        if hasattr(estimator, "_skl_callbacks"):
-            self.told = {"estimator": estimator, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-            self.fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
-            self.fit.call_on_fit_task_begin(**self.told)
-
-    def begin_epoch(self) -> None:
-        """Say that an epoch begins."""
-        if self.fit is not None:
-            self.epoch = self.fit.subcontext(task_name="epoch")
-            self.epoch.call_on_fit_task_begin(**self.told)
-
-    def end_epoch(self) -> bool:
-        """Say that it has ended; return whether to stop. Callbacks may ask for a copy of the estimator as it is."""
-        if self.fit is None:
-            return False
-        return bool(self.epoch.call_on_fit_task_end(**self.told, reconstruction_attributes={}))
-
-    def end_fit(self) -> None:
-        """Say that the fit has ended."""
-        if self.fit is not None:
-            self.fit.call_on_fit_task_end(**self.told, reconstruction_attributes={})
-
-
-class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, _MLP):
     """scikit-learn's MLPClassifier, and more.
 
     Every argument of `sklearn.neural_network.MLPClassifier` 1.9, and every attribute of the fitted estimator, is there
@@ -503,8 +399,8 @@ class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
     scoring : str, callable or None
         What early stopping goes by: a scorer as in `sklearn.model_selection`, "loss", or None for the accuracy.
     callbacks : callable, list of callables or None
-        Called after each epoch as f(model, epoch, logs): `fastnet.ReduceOnPlateau` or any function. `logs` holds "cost",
-        scikit-learn's loss, and "val_cost" and "val_score", if examples are held out. True ends the fit.
+        Called after each epoch as f(model, epoch, logs): `fastnet.ReduceOnPlateau` or any function. `logs` holds
+        "cost", scikit-learn's loss, and "val_cost" and "val_score", if examples are held out. True ends the fit.
     n_threads : int or None
         None: as many as the work is worth. The result does not depend on it.
     dtype : "float32", "float64" or None
@@ -579,7 +475,7 @@ class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
-        """Fit the network to X (m, n_features), dense or sparse, and classes y (m,), or (m, n_labels) of zeros and ones.
+        """Fit the network to X (m, n_features) and classes y (m,), or labels (m, n_labels), zeros and ones.
 
         Parameters
         ----------
@@ -631,7 +527,7 @@ class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            return self._label_binarizer.transform(y)  # type: ignore[no-any-return]
+            return self._label_binarizer.transform(y)
         return np.searchsorted(self.classes_, y)
 
     def _with_class_weight(self, sample_weight: Any, y: Any) -> Any:
@@ -650,7 +546,7 @@ class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
         """Return the class of each row of X, (m,), or its labels, (m, n_labels)."""
         A = self._outputs(X)
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            return self._label_binarizer.inverse_transform(A)  # type: ignore[no-any-return]
+            return self._label_binarizer.inverse_transform(A)
         found = A.argmax(axis=1) if self.n_outputs_ > 1 else (A[:, 0] > 0.5).astype(np.intp)
         classes: np.ndarray = self.classes_.take(found, mode="clip")  # there may be but one
         return classes
@@ -667,7 +563,7 @@ class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
             return np.log(probabilities, out=probabilities)
 
 
-class MLPRegressor(RegressorMixin, _MLP):  # type: ignore[misc]
+class MLPRegressor(RegressorMixin, _MLP):
     """scikit-learn's MLPRegressor, and more.
 
     Every argument of `sklearn.neural_network.MLPRegressor` 1.9, and every attribute of the fitted estimator, is there
@@ -732,7 +628,7 @@ class MLPRegressor(RegressorMixin, _MLP):  # type: ignore[misc]
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
-        """Fit the network to X (m, n_features), dense or sparse, and y (m,) or (m, n_outputs); as `MLPClassifier.fit`."""
+        """Fit the network to X (m, n_features) and y (m,) or (m, n_outputs); see `MLPClassifier.fit`."""
         return self._fit(X, y, sample_weight, eval_set)
 
     @available_if(lambda self: self._check_solver())
@@ -772,7 +668,7 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
         if isinstance(estimator, theirs):
             made = ours(**estimator.get_params(deep=False))
             _copy_fitted(estimator, made)
-            return made  # type: ignore[no-any-return]
+            return made
     raise TypeError(f"estimator must be scikit-learn's MLPClassifier or MLPRegressor, not {estimator!r}.")
 
 

@@ -343,6 +343,20 @@ class Adam:
             p -= self.learning_rate * m_unbiased / (np.sqrt(v_unbiased) + self.epsilon)
 
 
+class EpsilonHatAdam(Adam):
+    """Adam in the form that Kingma and Ba give before section 2.1, with their epsilon hat."""
+
+    def update(self, parameters: Parameters, gradients: Parameters) -> None:
+        """Take one step, in place."""
+        self.t += 1
+        for name, p in parameters.items():
+            g = gradients[f"d{name}"]
+            self.m[name] = self.beta1 * self.m.get(name, 0) + (1 - self.beta1) * g
+            self.v[name] = self.beta2 * self.v.get(name, 0) + (1 - self.beta2) * g**2
+            alpha_t = self.learning_rate * np.sqrt(1 - self.beta2**self.t) / (1 - self.beta1**self.t)
+            p -= alpha_t * self.m[name] / (np.sqrt(self.v[name]) + self.epsilon)
+
+
 class AdamW(Adam):
     """Adam after p <- (1 - alpha decay) p. Loshchilov and Hutter, Decoupled weight decay regularization, 2019."""
 

@@ -12,6 +12,7 @@ from compiled import make_model, random_data, reference_optimizer, reference_par
 from conftest import JIT_DISABLED
 
 from fastnet import SGD, Adagrad, Adam, AdamW, Dense, Model, RMSprop, TrainingDivergedError
+from fastnet.optimizers import EpsilonHatAdam
 
 X, Y = random_data(65, 4)
 UNITS, ACTIVATIONS = (4, 7, 1), ("tanh", "sigmoid")
@@ -44,7 +45,7 @@ def assert_equal_parameters(model, parameters, rtol=1e-9):
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.1, 1e6])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, EpsilonHatAdam(0.01), EpsilonHatAdam(0.02, 0.5, 0.9, 1e-2)])
 def test_many_steps_equal_the_reference(optimizer, clip_norm):
     optimizer = replace(optimizer, clip_norm=clip_norm)
     steps = 20 if JIT_DISABLED else 200 if clip_norm is None else 50  # a clipped run multiplies rounding errors
