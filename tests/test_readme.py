@@ -16,9 +16,9 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.jit
 def test_the_examples_print_what_stands_below_them():
-    """One goes on from the other."""
+    """The second goes on from the first."""
     examples = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     code, printed = ("".join(parts) for parts in zip(*examples, strict=True))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == printed
