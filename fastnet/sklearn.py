@@ -67,7 +67,6 @@ FITTED = (
 )  # fmt: skip
 """The attributes that a fitted estimator has in both libraries, but for the parameters."""
 
-
 USER = 6
 """The level of the stack, above `_fit_stochastic`, at which warnings are to point: the line that calls `fit`."""
 
@@ -521,14 +520,15 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
     def _encoded(self, y: Any) -> np.ndarray:
         """Return the number of the class of each example (m,), or (m, n_labels)."""
-        classes = unique_labels(y)
-        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
-            )
         if self._label_binarizer.y_type_.startswith("multilabel"):
             return self._label_binarizer.transform(y)
-        return np.searchsorted(self.classes_, y)
+        numbers = np.searchsorted(self.classes_, y)
+        if np.any(self.classes_.take(numbers, mode="clip") != y):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has "
+                f"{unique_labels(y)}."
+            )
+        return numbers
 
     def _with_class_weight(self, sample_weight: Any, y: Any) -> Any:
         """Return the weights of the examples, multiplied by those of their classes."""

@@ -94,19 +94,41 @@ def poisson(Z: Any, Y: Any, dZ: Any, terms: Any, settings: Any) -> None:
 def categorical_crossentropy(n: int, columns: int, S: Any, z: int, y: int, dz: int, terms: int, ld: int) -> None:
     """Z <- A = softmax(Z); dZ <- A - Y; terms <- -sum over the classes of Y log A, for Y that sum to 1.
 
-    Z, Y and dZ are blocks (n, columns) with row stride ld in S, terms is one row. With d the largest logit minus z,
-    the loss is the sum of Y d, plus the logarithm of the sum of e^-d.
+    Z, Y and dZ are blocks (n, columns) with row stride ld in S; so are the terms, of which the first row remains, and
+    three more are used. With d the largest logit minus z, the loss is the sum of Y d, plus the logarithm of the sum of
+    e^-d. All in rows, examples side by side, but in the order in which `softmax` takes the units of each.
     """
     T = S.dtype.type
+    cost, largest = S[terms : terms + columns], S[terms + ld : terms + ld + columns]
+    first, rest = S[terms + 2 * ld : terms + 2 * ld + columns], S[terms + 3 * ld : terms + 3 * ld + columns]
+    Z = S[z : z + columns]
     for e in range(columns):
-        largest = S[z + first_largest(n, S, z + e, ld) * ld + e]
-        cost = T(0)
-        for at in range(e, e + n * ld, ld):
-            if S[y + at] > T(0):  # or it is zero, and d may be infinite
-                cost += S[y + at] * (largest - S[z + at])
-        S[terms + e] = cost + log1p_of_sum(softmax(n, S, z + e, ld))
-        for at in range(e, e + n * ld, ld):
-            S[dz + at] = S[z + at] - S[y + at]
+        largest[e], first[e], cost[e], rest[e] = Z[e], T(0), T(0), T(0)
+    for r in range(1, n):
+        Z = S[z + r * ld : z + r * ld + columns]
+        number = T(r)
+        for e in range(columns):
+            larger = Z[e] > largest[e]
+            largest[e] = Z[e] if larger else largest[e]
+            first[e] = number if larger else first[e]
+    for r in range(n):
+        Z, Y = S[z + r * ld : z + r * ld + columns], S[y + r * ld : y + r * ld + columns]
+        number = T(r)
+        for e in range(columns):
+            d = largest[e] - Z[e]
+            cost[e] += Y[e] * d if Y[e] > T(0) else T(0)  # where Y is zero, d may be infinite
+            a = exp(-d)
+            rest[e] += a if first[e] != number else T(0)
+            Z[e] = a
+    for e in range(columns):
+        cost[e] += log1p_of_sum(rest[e])
+    for r in range(n):
+        Z, Y = S[z + r * ld : z + r * ld + columns], S[y + r * ld : y + r * ld + columns]
+        dZ = S[dz + r * ld : dz + r * ld + columns]
+        for e in range(columns):
+            a = Z[e] / (T(1) + rest[e])
+            Z[e] = a
+            dZ[e] = a - Y[e]
 
 
 @kernel
