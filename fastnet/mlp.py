@@ -116,7 +116,12 @@ def dense(model: Model) -> list[Dense]:
 
 def set_parameters(model: Model, coefs: Iterable[Any], intercepts: Iterable[Any]) -> None:
     """Copy W of each layer from (n_in, n_out), and b from (n_out,)."""
-    for layer, coef, intercept in zip(dense(model), coefs, intercepts, strict=True):
+    for index, (layer, coef, intercept) in enumerate(zip(dense(model), coefs, intercepts, strict=True)):
+        for name, value, shape in (("coefs_", coef, layer.W.T.shape), ("intercepts_", intercept, layer.W.shape[:1])):
+            if np.shape(value) != shape:
+                raise ValueError(
+                    f"{name}[{index}] must have shape {shape}, as the others have it, not {np.shape(value)}."
+                )
         layer.W = np.asarray(coef).T
         layer.b = np.reshape(intercept, (-1, 1))
 
@@ -134,7 +139,12 @@ class UndampedSGD(SGD):
 
 def inverse_scaling(learning_rate: float, t: int, power: float) -> float:
     """Return learning_rate / (t + 1)^power, with a power that is the same on every machine, as a libm's is not."""
-    return learning_rate / float(Context(prec=40).power(Decimal(t + 1), Decimal(power)))
+    return float(Decimal(learning_rate) / Context(prec=40).power(Decimal(t + 1), Decimal(power)))
+
+
+def lowest_rate(dtype: np.dtype) -> float:
+    """Return a learning rate so low that no step shows, and that a velocity can still be divided by."""
+    return 1e-28 if dtype == np.float32 else 1e-230
 
 
 def rows_of(X: Any, dtype: np.dtype) -> np.ndarray | SparseRows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,12 @@ from fastnet.mlp_training import Examples
 from fastnet.optimizers import EpsilonHatAdam, Optimizer
 
 if TYPE_CHECKING:
+    from fastnet.engine import OptimizerState
     from fastnet.losses import Huber
     from fastnet.model import Model
+
+
+BINDING = threading.Lock()
 
 
 class MLPNetwork:
@@ -29,6 +34,7 @@ class MLPNetwork:
     _epochs_finished = 0
     _dropout_key = 0
     _model: Model
+    _moments: OptimizerState
     _design: mlp.Design
 
     def _loss(self) -> str | Huber | None:
@@ -36,25 +42,39 @@ class MLPNetwork:
         raise NotImplementedError
 
     def _bound(self: Any) -> Model:
-        """Return the model, after copying in what has replaced a view of its parameters."""
-        arrays = (*self.coefs_, *self.intercepts_)
-        views = self.__dict__.get("_views", ())
-        if len(arrays) != len(views) or any(array is not view for array, view in zip(arrays, views, strict=True)):
-            units = (len(self.coefs_[0]), *(np.shape(coef)[1] for coef in self.coefs_))
-            if not views or self._design.units != units:
-                dtype = self._design.dtype if views else np.result_type(*self.coefs_)
-                self._design = self._design_of(units, validation.float_dtype(dtype))
-                self._model = self._design.model()
-            mlp.set_parameters(self._model, self.coefs_, self.intercepts_)
-            self._make_views()
-        return self._model
+        """Return the model, after copying in what has replaced a view of its parameters.
 
-    def _make_views(self) -> None:
-        """Make `coefs_` and `intercepts_` views of the parameters of the model."""
-        layers = mlp.dense(self._model)
-        self.coefs_ = [layer.W.T for layer in layers]
-        self.intercepts_ = [layer.b[:, 0] for layer in layers if layer.b is not None]
-        self._views = (*self.coefs_, *self.intercepts_)
+        Several threads may predict at once: what they see is a whole network, before or after.
+        """
+        if not self._has_its_views():
+            with BINDING:
+                if not self._has_its_views():
+                    self._bind()
+        return self._model  # type: ignore[no-any-return]
+
+    def _has_its_views(self: Any) -> bool:
+        """Return whether `coefs_` and `intercepts_` are views of the parameters, and not what a user put there."""
+        views = self.__dict__.get("_views", ())
+        arrays = (*self.coefs_, *self.intercepts_)
+        return len(arrays) == len(views) and all(array is view for array, view in zip(arrays, views, strict=True))
+
+    def _bind(self: Any) -> None:
+        """Make a model of `coefs_` and `intercepts_`, of which they become views."""
+        units = (len(self.coefs_[0]), *(np.shape(coef)[1] for coef in self.coefs_))
+        known = self.__dict__.get("_design")
+        dtype = np.dtype(np.float32 if np.result_type(*self.coefs_).itemsize < 8 else np.float64)
+        design = known if known and known.units == units else self._design_of(units, known.dtype if known else dtype)
+        model = design.model()
+        mlp.set_parameters(model, self.coefs_, self.intercepts_)
+        self._take(design, model)
+
+    def _take(self, design: mlp.Design, model: Model) -> None:
+        """Make a model that of the estimator, and `coefs_` and `intercepts_` views of its parameters."""
+        layers = mlp.dense(model)
+        coefs = [layer.W.T for layer in layers]
+        intercepts = [layer.b[:, 0] for layer in layers if layer.b is not None]
+        self._design, self._model, self._views = design, model, (*coefs, *intercepts)
+        self.coefs_, self.intercepts_ = coefs, intercepts
 
     def _design_of(self: Any, units: tuple[int, ...], dtype: np.dtype) -> mlp.Design:
         """Return what a network of these units is made of, by the arguments of the constructor."""
@@ -71,12 +91,17 @@ class MLPNetwork:
 
     def _make_network(self: Any, units: tuple[int, ...], dtype: np.dtype) -> None:
         """Make a new network, and draw its parameters."""
-        self._design = self._design_of(units, dtype)
-        self._model = self._design.model()
-        mlp.initialise(self._model, self._design, self.activation, self._random_state)
-        self._dropout_key = self._random_state.randint(2**31) if any(self._design.dropout) else 0
-        self._epochs_finished = 0
-        self._make_views()
+        design = self._design_of(units, dtype)
+        model = design.model()
+        mlp.initialise(model, design, self.activation, self._random_state)
+        self._epochs_finished = self._dropout_key = 0
+        self._draw_dropout_key(design)
+        self._take(design, model)
+
+    def _draw_dropout_key(self: Any, design: mlp.Design) -> None:
+        """Draw what decides which outputs are dropped, where some are: no other draw differs from scikit-learn's."""
+        if any(design.dropout) and not self._dropout_key:
+            self._dropout_key = 1 + self._random_state.randint(2**31 - 1)
 
     def _go_on_with_network(self: Any, units: tuple[int, ...]) -> None:
         """Take what settings of the constructor have changed; ValueError if the units have."""
@@ -87,10 +112,11 @@ class MLPNetwork:
                 f"hidden_layer_sizes and the data make {units}. Use warm_start=False, or a new estimator."
             )
         design = self._design_of(units, self._design.dtype)
+        self._draw_dropout_key(design)
         if design != self._design:
-            self._design, self._model = design, design.model()
-            self._model.parameters[:] = model.parameters
-            self._make_views()
+            changed = design.model()
+            changed.parameters[:] = model.parameters
+            self._take(design, changed)
 
     def _examples(self: Any, X: Any, targets: np.ndarray, sample_weight: Any, dtype: np.dtype) -> Examples:
         """Return examples as the kernels take them; `targets` are (m, n_outputs), or (m,) numbers of classes."""
@@ -100,7 +126,9 @@ class MLPNetwork:
         return Examples(mlp.rows_of(X, dtype), y, sample_weights(sample_weight, len(y), dtype))
 
     def _make_optimizer(self: Any) -> Optimizer:
-        """Return fastnet's optimizer for the solver."""
+        """Return fastnet's optimizer for the solver; its schedule goes with it, whatever arguments change later."""
+        policy = self.learning_rate if self.solver == "sgd" else "constant"
+        self._schedule = policy, float(self.learning_rate_init), float(self.power_t)
         clip_norm = None if self.clip_norm is None else float(self.clip_norm)
         if isinstance(self.solver, Optimizer):
             return self.solver if clip_norm is None else replace(self.solver, clip_norm=clip_norm)
@@ -115,6 +143,8 @@ class MLPNetwork:
         state = dict(super().__getstate__())  # type: ignore[call-overload]
         if "_views" in state:
             state["_model"] = copy.copy(self._bound())
+            if "_moments" in state:
+                state["_moments"] = copy.deepcopy(self._moments)
             for name in ("coefs_", "intercepts_", "_views"):
                 del state[name]
         return state
@@ -122,4 +152,4 @@ class MLPNetwork:
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
         if "_model" in state:
-            self._make_views()
+            self._take(self._design, self._model)

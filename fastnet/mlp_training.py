@@ -14,7 +14,7 @@ from fastnet.callbacks import AnyCallback, Callback
 from fastnet.data import read_only
 from fastnet.engine import Run, team_for
 from fastnet.kernels import codes
-from fastnet.mlp import LossScale, inverse_scaling
+from fastnet.mlp import LossScale, inverse_scaling, lowest_rate
 from fastnet.sparse import SparseRows
 
 MOST_EPOCHS_OF_WORK = 10**6
@@ -189,7 +189,13 @@ class Training:
         names = ("cost", "val_cost", "val_score") if self.judge else ("cost",)
         for callback in self.callbacks:
             if isinstance(callback, Callback):
-                callback.check(names)
+                try:
+                    callback.check(names)
+                except ValueError as error:
+                    remedy = "Pass validation_data or validation_split to fit"  # of a Model
+                    raise ValueError(
+                        str(error).replace(remedy, "Pass eval_set to fit, or early_stopping=True")
+                    ) from None
 
     def run_epochs(self, hooks: Hooks, only_one: bool) -> str:
         """Train; return why it ended."""
@@ -256,8 +262,9 @@ class Training:
             if estimator.verbose:
                 print(f"Validation score: {score:f}")
         self.count_improvement()
-        if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
-            self.set_rate(inverse_scaling(float(estimator.learning_rate_init), estimator.t_, float(estimator.power_t)))
+        policy, first_rate, power = estimator._schedule
+        if policy == "invscaling":
+            self.set_rate(inverse_scaling(first_rate, estimator.t_, power))
         return logs
 
     def count_improvement(self) -> None:
@@ -286,7 +293,7 @@ class Training:
             "epochs."
         )
         rate = estimator._optimizer.learning_rate
-        adaptive = estimator.solver == "sgd" and estimator.learning_rate == "adaptive"
+        adaptive = estimator._schedule[0] == "adaptive"
         if adaptive and rate > LOWEST_ADAPTIVE_RATE:
             self.set_rate(rate / 5)
             estimator._no_improvement_count = 0
@@ -299,6 +306,7 @@ class Training:
 
     def set_rate(self, rate: float) -> None:
         """Take another learning rate, for which the velocity is scikit-learn's: a step, and not a sum of gradients."""
+        rate = max(rate, lowest_rate(self.model.dtype))
         self.run.state.moments[:] *= self.estimator._optimizer.learning_rate / rate
         self.estimator._optimizer = self.model.optimizer = replace(self.estimator._optimizer, learning_rate=rate)
 

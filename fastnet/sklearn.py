@@ -17,6 +17,7 @@ import numpy as np
 from fastnet import mlp
 from fastnet.activations import LeakyReLU
 from fastnet.callbacks import AnyCallback, checked_callbacks
+from fastnet.data import sample_weights
 from fastnet.engine import OptimizerState, Run
 from fastnet.kernels import codes
 from fastnet.lbfgs import minimize
@@ -25,6 +26,7 @@ from fastnet.mlp_network import MLPNetwork
 from fastnet.mlp_training import Examples, Hooks, train
 from fastnet.model import Model
 from fastnet.optimizers import Optimizer
+from fastnet.validation import float_dtype
 
 try:
     from sklearn import neural_network
@@ -50,8 +52,8 @@ except ImportError:  # before scikit-learn 1.9
         """What scikit-learn had before: nothing."""
 
     def with_callbacks(method: Any) -> Any:
-        """Do nothing, as there are no callbacks."""
-        return method
+        """Add nothing but a level to the stack, so that USER is right."""
+        return lambda *args, **kwargs: method(*args, **kwargs)
 
 
 __all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
@@ -106,7 +108,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         "scoring": [None, str, callable],
         "callbacks": [None, callable, "array-like"],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-        "dtype": [None, StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
+        "dtype": [None, StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64}), np.dtype],
     }
 
     def _keep(self, parameters: dict[str, Any]) -> None:
@@ -124,7 +126,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
 
     @property
     def model_(self) -> Model:
-        """The fitted network as a `fastnet.Model`; its parameters are those of the estimator."""
+        """The fitted network as a `fastnet.Model`; until the next fit, its parameters are those of the estimator."""
         check_is_fitted(self)
         return self._bound()
 
@@ -133,6 +135,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
     @with_callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any = None, incremental: bool = False) -> Self:
         hidden = mlp.hidden_units(self.hidden_layer_sizes)
+        self._refuse_what_lbfgs_does_not_do(eval_set)
         callbacks = checked_callbacks(() if self.callbacks is None else self.callbacks)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given = X, y
@@ -142,8 +145,9 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         self._random_state = check_random_state(self.random_state)
-        dtype = np.dtype(self.dtype or X.dtype) if first_pass else self._bound().dtype
-        examples = self._examples(X, encoded, self._with_class_weight(sample_weight, y), dtype)
+        dtype = float_dtype(self.dtype or X.dtype) if first_pass else self._bound().dtype
+        examples = self._examples(X, encoded, sample_weight, dtype)
+        class_weighted = self._with_class_weight(examples, y)
         if self.solver != "lbfgs" and self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         units = (X.shape[1], *hidden, self.n_outputs_)
@@ -157,12 +161,12 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         if eval_set is not None:
             held_out, scored = self._from_eval_set(eval_set)
         elif self.early_stopping and self.solver != "lbfgs":
-            examples, held_out, scored = self._split(examples, encoded, given)
+            class_weighted, held_out, scored = self._split(class_weighted, examples, encoded, given)
         hooks = Hooks(self, *given, sample_weight)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(examples, hooks)
+            self._fit_lbfgs(class_weighted, hooks)
         else:
-            self._fit_stochastic(examples, held_out, scored, callbacks, hooks, incremental)
+            self._fit_stochastic(class_weighted, held_out, scored, callbacks, hooks, incremental)
         hooks.end_fit()
         if not np.isfinite(self._model.parameters).all():
             raise ValueError(NOT_FINITE)
@@ -178,9 +182,16 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
             y = column_or_1d(y, warn=True)
         return X, y
 
-    def _with_class_weight(self, sample_weight: Any, y: Any) -> Any:
-        """Return the weights of the examples, multiplied by those of their classes."""
-        return sample_weight
+    def _refuse_what_lbfgs_does_not_do(self, eval_set: Any) -> None:
+        given = {"eval_set": eval_set is not None, "callbacks": self.callbacks is not None}
+        given |= {"dropout": bool(np.any(np.asarray(self.dropout) != 0)), "clip_norm": self.clip_norm is not None}
+        for name, is_given in given.items():
+            if self.solver == "lbfgs" and is_given:
+                raise ValueError(f"{name} is only for stochastic solvers. Use solver='sgd' or 'adam', or leave it out.")
+
+    def _with_class_weight(self, examples: Examples, y: Any) -> Examples:
+        """Return the examples, their weights multiplied by those of their classes."""
+        return examples
 
     def _forget(self) -> None:
         """Begin the record of a new network."""
@@ -191,10 +202,16 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
             self.validation_scores_: list[float] | None = None
             self.best_validation_score_: float | None = None
             self.best_loss_ = None if self.early_stopping else np.inf
-        self.__dict__.pop("_optimizer", None)
+        for name in ("_optimizer", "validation_loss_curve_", "_best_parameters"):
+            self.__dict__.pop(name, None)
 
-    def _split(self, examples: Examples, targets: np.ndarray, given: tuple[Any, Any]) -> tuple[Examples, Examples, Any]:
-        """Hold a part of the examples out; return those to train with, those to validate with, and these as given."""
+    def _split(
+        self, to_train: Examples, to_validate: Examples, targets: np.ndarray, given: tuple[Any, Any]
+    ) -> tuple[Examples, Examples, Any]:
+        """Hold a part of the examples out; return those to train with, those to validate with, and these as given.
+
+        `to_train` and `to_validate` are all of them, with the weights that they have for either.
+        """
         binary = is_classifier(self) and self.n_outputs_ == 1
         kept, taken = train_test_split(
             np.arange(len(targets)),
@@ -208,8 +225,9 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
             )
         scored = None
         if self.scoring not in (None, "loss"):
-            scored = tuple(_safe_indexing(array, taken) for array in given)
-        return examples.take(kept), examples.take(taken), scored
+            rows = (array.tocsr() if hasattr(array, "tocsr") else array for array in given)
+            scored = tuple(_safe_indexing(array, taken) for array in rows)
+        return to_train.take(kept), to_validate.take(taken), scored
 
     def _from_eval_set(self, eval_set: Any) -> tuple[Examples, Any]:
         """Return the examples to validate with that were given to `fit`."""
@@ -238,12 +256,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = self._make_optimizer()
             self._moments = OptimizerState.fresh(self._optimizer, len(self._model.parameters), self._design.dtype)
-        if held_out is not None and getattr(self, "validation_scores_", None) is None:
-            self.validation_scores_ = []
-            self.validation_loss_curve_: list[float] = []
-        if self.early_stopping and getattr(self, "best_validation_score_", None) is None:
-            self.best_validation_score_ = -np.inf
-            self._best_parameters = self._model.parameters.copy()
+        self._complete_record(is_validated=held_out is not None)
         m = len(examples.y)
         batch_size = min(200, m) if self.batch_size == "auto" else self.batch_size
         if batch_size > m:
@@ -263,7 +276,10 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         if reason == "interrupted":
             warnings.warn("Training interrupted by user.", stacklevel=USER)
         elif reason == "diverged" and not self.early_stopping:
-            raise ValueError(f"{NOT_FINITE} It was in iteration {self.n_iter_}; `coefs_` are finite, from before that.")
+            raise ValueError(
+                f"{NOT_FINITE} Loss or parameters were not finite in iteration {self.n_iter_}; `coefs_` are those from "
+                "before."
+            )
         elif reason == "diverged":
             warnings.warn(
                 f"Training diverged in iteration {self.n_iter_}: the best parameters so far are kept.",
@@ -278,6 +294,22 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
                 stacklevel=USER,
             )
 
+    def _complete_record(self, is_validated: bool) -> None:
+        """Add what this fit records, and an earlier one, under other settings, did not."""
+        record = self.__dict__
+        record.setdefault("loss_curve_", [])
+        record.setdefault("_no_improvement_count", 0)
+        if record.get("best_loss_") is None and not self.early_stopping:
+            self.best_loss_ = np.inf
+        if is_validated and record.get("validation_scores_") is None:
+            self.validation_scores_ = []
+        if is_validated:
+            record.setdefault("validation_loss_curve_", [])
+        if self.early_stopping and record.get("best_validation_score_") is None:
+            self.best_validation_score_ = -np.inf
+        if self.early_stopping and "_best_parameters" not in record:
+            self._best_parameters = self._model.parameters.copy()
+
     def _score_function(self, held_out: Examples, scored: Any) -> Callable[[np.ndarray], float] | None:
         """Return what makes a score of A of the examples held out, or None for the loss."""
         if self.scoring == "loss":
@@ -285,7 +317,8 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         if self.scoring is None:
             return lambda A: self._score_of(held_out, A)
         scorer = check_scoring(self, scoring=self.scoring)
-        return lambda A: scorer(self, *scored)
+        weights = {} if held_out.weights is None else {"sample_weight": held_out.weights}
+        return lambda A: scorer(self, *scored, **weights)
 
     def _fit_lbfgs(self, examples: Examples, hooks: Hooks) -> None:
         network = self._model._built()._replace(dtype=np.dtype(np.float64)).without_dropout
@@ -296,7 +329,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         def after_iteration(iteration: int, cost: float) -> bool:
             nonlocal stopped
             if self.verbose:
-                print(f"Iteration {iteration}, loss = {cost:.8f}")
+                print(f"Iteration {iteration}, loss = {scale(run):.8f}")
             hooks.begin_epoch()
             stopped = hooks.end_epoch()
             return stopped
@@ -362,13 +395,17 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If an argument has a value that scikit-learn's class does not know.
+            If an argument has a value that scikit-learn's class does not know; `set_params` can change it, and the
+        predictions stay.
         """
         made = self._counterpart()
-        arguments, without = self.get_params(deep=False), type(self)().get_params()
+        arguments = self.get_params(deep=False)
         for name in OF_TRAINING & set(arguments):
-            if arguments[name] != without[name]:
-                raise ValueError(f"scikit-learn's {type(made).__name__} has no {name}, which is {arguments[name]!r}.")
+            if arguments[name] is not None and np.any(np.asarray(arguments[name]) != 0):
+                raise ValueError(
+                    f"scikit-learn's {type(made).__name__} has no {name}, which is {arguments[name]!r}. If only "
+                    f"predictions matter, call set_params({name}={'0.0' if name == 'dropout' else None}) first."
+                )
         made.set_params(**{name: value for name, value in arguments.items() if name in made.get_params()})
         made._validate_params()
         _copy_fitted(self, made)
@@ -388,22 +425,24 @@ class MLPClassifier(ClassifierMixin, _MLP):
     beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As scikit-learn has them. `activation` may also be any of fastnet's, such as "gelu" or `LeakyReLU(0.1)`, or a
         list with one for each hidden layer; `solver` one of fastnet's optimizers, such as `AdamW(0.001)`, whose
-        numbers then count instead of those here.
-    class_weight : dict, "balanced" or None
-        How much the examples of each class count, as in scikit-learn's other classifiers.
+        numbers then count instead of `learning_rate`, `learning_rate_init`, `momentum`, `beta_1` and so on.
+    class_weight : dict, "balanced", list of dicts or None
+        How much the examples of each class count in training, as in scikit-learn's other classifiers; a list has a dict
+        for each label.
     dropout : float or list of floats, default 0.0
         The rate of dropout after each hidden layer.
     clip_norm : float or None
         Scale gradients down to this length.
     scoring : str, callable or None
-        What early stopping goes by: a scorer as in `sklearn.model_selection`, "loss", or None for the accuracy.
+        What early stopping goes by, and what `validation_scores_` holds: a scorer as in `sklearn.model_selection`,
+        "loss" (minus that), or None for the accuracy. Without early stopping or `eval_set` there is nothing to score.
     callbacks : callable, list of callables or None
         Called after each epoch as f(model, epoch, logs): `fastnet.ReduceOnPlateau` or any function. `logs` holds
         "cost", scikit-learn's loss, and "val_cost" and "val_score", if examples are held out. True ends the fit.
     n_threads : int or None
         None: as many as the work is worth. The result does not depend on it.
     dtype : "float32", "float64" or None
-        Of the network; None: that of X.
+        Of a new network; None: that of X.
 
     Attributes
     ----------
@@ -416,13 +455,14 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
     Notes
     -----
-    Unlike scikit-learn's, results are the same to the bit on every machine and any number of threads, but for
-    solver="lbfgs", which is SciPy's. Sparse rows are made dense some at a time.
+    Unlike scikit-learn's, networks are the same to the bit on every machine and any number of threads, but for
+    solver="lbfgs", which is SciPy's (and Poisson's loss, and scores, whose last digit is NumPy's: stopping goes by
+    them). Sparse rows are made dense some at a time: that saves memory, not time.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **_MLP._parameter_constraints,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
     def __init__(
@@ -483,7 +523,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
         sample_weight : array_like, (m,), optional
             How much each example counts; not negative.
         eval_set : (X, y) or (X, y, sample_weight), optional
-            Examples to validate with after each epoch; early stopping then goes by them.
+            Examples to validate with after each epoch. With early_stopping=True, which holds out none then, it goes by
+            them. Not for solver="lbfgs".
 
         Returns
         -------
@@ -500,6 +541,11 @@ class MLPClassifier(ClassifierMixin, _MLP):
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Go through X and y once more; `classes`, all there are, must be given the first time."""
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' is not for partial_fit, which does not see all examples. Pass a dictionary, "
+                "such as sklearn.utils.class_weight.compute_class_weight makes it."
+            )
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight, incremental=True)
@@ -522,6 +568,10 @@ class MLPClassifier(ClassifierMixin, _MLP):
         """Return the number of the class of each example (m,), or (m, n_labels)."""
         if self._label_binarizer.y_type_.startswith("multilabel"):
             return self._label_binarizer.transform(y)
+        if y.ndim > 1:
+            raise ValueError(
+                f"y must hold one of the classes {self.classes_} for each example, but has shape {y.shape}."
+            )
         numbers = np.searchsorted(self.classes_, y)
         if np.any(self.classes_.take(numbers, mode="clip") != y):
             raise ValueError(
@@ -530,12 +580,16 @@ class MLPClassifier(ClassifierMixin, _MLP):
             )
         return numbers
 
-    def _with_class_weight(self, sample_weight: Any, y: Any) -> Any:
-        """Return the weights of the examples, multiplied by those of their classes."""
+    def _with_class_weight(self, examples: Examples, y: Any) -> Examples:
+        """Return the examples, their weights multiplied by those of their classes."""
         if self.class_weight is None:
-            return sample_weight
-        by_class = compute_sample_weight(self.class_weight, y)
-        return by_class if sample_weight is None else by_class * sample_weight
+            return examples
+        weights = compute_sample_weight(self.class_weight, y)
+        if not np.isfinite(weights).all() or (weights < 0).any():
+            raise ValueError(f"class_weight must hold finite numbers of at least 0, not {self.class_weight!r}.")
+        if examples.weights is not None:
+            weights = weights * examples.weights
+        return examples._replace(weights=sample_weights(weights, len(weights), examples.y.dtype))
 
     def _score_of(self, held_out: Examples, A: np.ndarray) -> float:
         """Return the accuracy: the share of examples of which all is right."""
@@ -666,7 +720,8 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
     kinds = {neural_network.MLPClassifier: MLPClassifier, neural_network.MLPRegressor: MLPRegressor}
     for theirs, ours in kinds.items():
         if isinstance(estimator, theirs):
-            made = ours(**estimator.get_params(deep=False))
+            known = set(ours().get_params())
+            made = ours(**{name: value for name, value in estimator.get_params(deep=False).items() if name in known})
             _copy_fitted(estimator, made)
             return made
     raise TypeError(f"estimator must be scikit-learn's MLPClassifier or MLPRegressor, not {estimator!r}.")
@@ -681,3 +736,8 @@ def _copy_fitted(source: Any, target: Any) -> None:
             setattr(target, name, copy.deepcopy(getattr(source, name)))
     target.coefs_ = [np.array(coef, order="C") for coef in source.coefs_]
     target.intercepts_ = [np.array(intercept) for intercept in source.intercepts_]
+    if isinstance(target, _MLP):
+        target._bound()
+    else:  # what a warm start with early stopping goes on from
+        target._best_coefs = [coef.copy() for coef in target.coefs_]
+        target._best_intercepts = [intercept.copy() for intercept in target.intercepts_]

@@ -16,9 +16,9 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.jit
 def test_the_examples_print_what_stands_below_them():
-    """The second goes on from the first."""
+    """The second goes on from the first, the fourth from the third."""
     examples = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     code, printed = ("".join(parts) for parts in zip(*examples, strict=True))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == printed
