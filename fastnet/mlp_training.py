@@ -110,23 +110,13 @@ class Judge:
         self.run.__exit__(*error)
 
 
-def train(
-    estimator: Any,
-    examples: Examples,
-    held_out: Examples | None,
-    *,
-    score: Callable[[np.ndarray], float] | None,
-    batch_size: int,
-    callbacks: tuple[AnyCallback, ...],
-    hooks: Hooks,
-    only_one: bool,
-) -> str:
-    """Train the model of an estimator of `fastnet.sklearn`, and fill its attributes, however it ends.
+class Training:
+    """The epochs of a fit; a context manager, as its threads must end.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        With parameters to start from, `_optimizer` and `_moments`.
+        With parameters to start from, `_optimizer` and `_moments`. Its attributes are filled, however it ends.
     examples : Examples
         To train with.
     held_out : Examples or None
@@ -134,28 +124,10 @@ def train(
     score : callable or None
         Of A (m, n_L) of those held out; None: minus their loss.
     batch_size : int
+        At most the number of examples.
     callbacks : tuple of callables
         fastnet's.
-    hooks : Hooks
-        Told of each epoch.
-    only_one : bool
-        Whether one epoch is all there is to be.
-
-    Returns
-    -------
-    str
-        Why it ended: "converged", "max_iter", "callback", "one", "interrupted" or "diverged".
     """
-    model = estimator._model
-    with ExitStack() as ends:
-        training = Training(estimator, examples, held_out, score, batch_size, callbacks, ends)
-        model.optimizer, model._is_training = estimator._optimizer, True
-        ends.callback(setattr, model, "_is_training", False)
-        return training.run_epochs(hooks, only_one)
-
-
-class Training:
-    """What `train` does."""
 
     def __init__(
         self,
@@ -165,28 +137,40 @@ class Training:
         score: Callable[[np.ndarray], float] | None,
         batch_size: int,
         callbacks: tuple[AnyCallback, ...],
-        ends: ExitStack,
     ) -> None:
         model = estimator._model
         network = model._built()
         self.estimator, self.model, self.callbacks = estimator, model, callbacks
-        self.m = len(examples.y)
+        self.m, self.used = len(examples.y), estimator._optimizer
+        self.judge: Judge | None = None
+        names = ("cost",) if held_out is None else ("cost", "val_cost", "val_score")
+        self.check_callbacks(names)
         epochs = min(estimator.max_iter, MOST_EPOCHS_OF_WORK)
         team = team_for(network, self.m, batch_size, epochs, estimator.n_threads)
-        self.run = ends.enter_context(
-            Run(
-                network, model.parameters, examples.X, examples.y, mode=estimator._optimizer, state=estimator._moments,
-                batch_size=batch_size, weights=examples.weights, key=estimator._dropout_key, threads=team.threads,
-                first_epoch=estimator._epochs_finished,
-            )
-        )  # fmt: skip
-        self.used = estimator._optimizer
         self.scale = LossScale.of(estimator._loss(), examples.y, examples.weights)
-        self.judge: Judge | None = None
-        if held_out is not None:
-            scale = LossScale.of(estimator._loss(), held_out.y, held_out.weights)
-            self.judge = ends.enter_context(Judge(held_out, self.run, scale, score))
-        names = ("cost", "val_cost", "val_score") if self.judge else ("cost",)
+        with ExitStack() as ends:
+            self.run = ends.enter_context(
+                Run(
+                    network, model.parameters, examples.X, examples.y, mode=estimator._optimizer,
+                    state=estimator._moments, batch_size=batch_size, weights=examples.weights,
+                    key=estimator._dropout_key, threads=team.threads, first_epoch=estimator._epochs_finished,
+                )
+            )  # fmt: skip
+            if held_out is not None:
+                scale = LossScale.of(estimator._loss(), held_out.y, held_out.weights)
+                self.judge = ends.enter_context(Judge(held_out, self.run, scale, score))
+            model.optimizer, model._is_training = estimator._optimizer, True
+            ends.callback(setattr, model, "_is_training", False)
+            self.ends = ends.pop_all()
+
+    def __enter__(self) -> Training:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ends.close()
+
+    def check_callbacks(self, names: tuple[str, ...]) -> None:
+        """Raise ValueError if a callback cannot do with logs of those names."""
         for callback in self.callbacks:
             if isinstance(callback, Callback):
                 try:
@@ -198,7 +182,10 @@ class Training:
                     ) from None
 
     def run_epochs(self, hooks: Hooks, only_one: bool) -> str:
-        """Train; return why it ended."""
+        """Train, for `only_one` epoch or as many as the estimator wants; the hooks are told of each.
+
+        Returns why it ended: "converged", "max_iter", "callback", "one", "interrupted" or "diverged".
+        """
         estimator, reason = self.estimator, "max_iter"
         parameters = self.model.parameters
         before = parameters.copy()

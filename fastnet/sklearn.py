@@ -23,7 +23,7 @@ from fastnet.kernels import codes
 from fastnet.lbfgs import minimize
 from fastnet.losses import Huber
 from fastnet.mlp_network import MLPNetwork
-from fastnet.mlp_training import Examples, Hooks, train
+from fastnet.mlp_training import Examples, Hooks, Training
 from fastnet.model import Model
 from fastnet.optimizers import Optimizer
 from fastnet.validation import float_dtype
@@ -263,16 +263,9 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=USER
             )
-        reason = train(
-            self,
-            examples,
-            held_out,
-            score=None if held_out is None else self._score_function(held_out, scored),
-            batch_size=min(batch_size, m),
-            callbacks=callbacks,
-            hooks=hooks,
-            only_one=incremental,
-        )
+        score = None if held_out is None else self._score_function(held_out, scored)
+        with Training(self, examples, held_out, score, min(batch_size, m), callbacks) as training:
+            reason = training.run_epochs(hooks, only_one=incremental)
         if reason == "interrupted":
             warnings.warn("Training interrupted by user.", stacklevel=USER)
         elif reason == "diverged" and not self.early_stopping:
