@@ -380,6 +380,14 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
             model.forward(dense, out=A[block])
         return A
 
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> Self:
+        """Return the estimator of this class for one of scikit-learn's; as the function `from_sklearn`."""
+        made = from_sklearn(estimator)
+        if not isinstance(made, cls):
+            raise TypeError(f"estimator must be scikit-learn's {cls.__name__}, not {estimator!r}.")
+        return made
+
     def to_sklearn(self) -> Any:
         """Return scikit-learn's estimator with the same arguments and, if this one is fitted, the same network.
 

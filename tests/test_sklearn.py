@@ -256,7 +256,7 @@ def test_conversion_keeps_predictions(kind, dtype):
     for estimator in (mine(**SMALL, **loss).fit(X, y), ours.from_sklearn(other(**SMALL, **loss).fit(X, y))):
         converted = estimator.to_sklearn()
         assert type(converted) is other
-        assert type(ours.from_sklearn(converted)) is mine
+        assert type(ours.from_sklearn(converted)) is type(mine.from_sklearn(converted)) is mine
         method = "predict" if mine is ours.MLPRegressor else "predict_proba"
         expected = getattr(converted, method)(X)
         for each in (estimator, ours.from_sklearn(converted)):
@@ -275,6 +275,8 @@ def test_conversion_refuses_what_would_be_lost():
         ours.MLPClassifier(dropout=0.5).to_sklearn()
     with pytest.raises(ValueError, match="'activation' parameter of MLPClassifier must be"):
         ours.MLPClassifier(activation="gelu").to_sklearn()
+    with pytest.raises(TypeError, match="estimator must be scikit-learn's MLPClassifier, not MLPRegressor"):
+        ours.MLPClassifier.from_sklearn(theirs.MLPRegressor())
     with pytest.raises(TypeError, match="estimator must be scikit-learn's MLPClassifier or MLPRegressor, not"):
         ours.from_sklearn(StandardScaler())
 
