@@ -59,7 +59,7 @@ def compare(mine: Callable[[], Any], other: Callable[[], Any], rounds: int) -> t
     return (*(statistics.median(times) for times in zip(*pairs, strict=True)), statistics.median(ratios))
 
 
-def time_fits_and_predictions(rounds: int, dtypes: tuple[str, ...]) -> None:
+def show_fits_and_predictions(rounds: int, dtypes: tuple[str, ...]) -> None:
     """Print a line for each problem and dtype, and for predictions of 1 and of 100 rows."""
     for name, (X, y, arguments) in problems().items():
         for dtype in dtypes:
@@ -84,7 +84,7 @@ def show(title: str, unit: str, scale: float, found: tuple[float, float, float])
     print(f"{title:48} {scale * mine:9.3f} {unit} {scale * other:9.3f} {unit} {ratio:6.2f}", flush=True)
 
 
-def time_search() -> None:
+def show_search() -> None:
     """Print the time of a grid search: 24 candidates, 5 folds, 2 jobs."""
     X, y = load_breast_cancer(return_X_y=True)
     X = StandardScaler().fit_transform(X)
@@ -99,7 +99,7 @@ def time_search() -> None:
     assert searches[0].best_params_ == searches[1].best_params_
 
 
-def measure_memory() -> None:
+def show_memory() -> None:
     """Print the most memory of a fit beyond its input."""
     X = np.random.default_rng(0).standard_normal((200_000, 100))
     y = (X[:, 0] > 0).astype(int)
@@ -118,8 +118,8 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if options.search:
         os.environ["PYTHONWARNINGS"] = "ignore"  # of the other processes
-        sys.exit(time_search())
+        sys.exit(show_search())
     if options.memory:
-        sys.exit(measure_memory())
+        sys.exit(show_memory())
     print(f"{'':48} {'fastnet':>12} {'scikit-learn':>12}  ratio")
-    time_fits_and_predictions(1 if options.quick else 5, ("float64",) if options.quick else ("float64", "float32"))
+    show_fits_and_predictions(1 if options.quick else 5, ("float64",) if options.quick else ("float64", "float32"))
