@@ -19,6 +19,7 @@ import copy, hashlib, os, random, signal, sys, threading, time
 import numpy as np
 from fastnet import Adam, Dense, Model, SGD, TrainingDivergedError, threads
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes what it starts in the background ignore it
 rng = np.random.default_rng(0)
 X = rng.standard_normal((1000, 40)).astype(np.float32)
 y = (X[:, 0] * X[:, 1] > 0).astype(np.float32)
