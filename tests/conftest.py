@@ -27,18 +27,12 @@ def pytest_report_header() -> str:
     return f"fastnet: {mode}, numba cache {os.environ['NUMBA_CACHE_DIR']}"
 
 
-WHOLE_NETWORKS = ("test_threads", "test_gradient_check", "test_weights", "test_training", "test_softmax", "test_sparse")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what is about machine code, or takes minutes in plain Python, when the JIT is off."""
     if JIT_DISABLED:
         for item in items:
             if item.get_closest_marker("jit"):
                 item.add_marker(pytest.mark.skip(reason="needs the JIT"))
-            dtype = item.callspec.params.get("dtype") if hasattr(item, "callspec") else None
-            if dtype is not None and np.dtype(dtype) == np.float32 and item.path.stem in WHOLE_NETWORKS:
-                item.add_marker(pytest.mark.skip(reason="goes through the same lines of Python as float64"))
 
 
 @pytest.fixture(autouse=True)
