@@ -1,32 +1,42 @@
 """The examples of a fit: their weights, and those held out to validate with."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fastnet import validation
 from fastnet.activations import AnyActivation
+from fastnet.sparse import SparseRows
 
 
 class Data(NamedTuple):
-    """Examples as the kernels take them: X (m, n_x), y (m, n_L) or (m, 1), and weights (m,) or None."""
+    """Examples as a `Run` takes them: X (m, n_x), y (m, n_L) or (m, 1), and weights (m,) or None."""
 
-    X: np.ndarray
+    X: np.ndarray | SparseRows
     y: np.ndarray
     weights: np.ndarray | None
 
     def take(self, indices: np.ndarray) -> "Data":
         """Return the examples of those indices."""
-        X, y, weights = (None if array is None else read_only(array[indices]) for array in self)
-        assert X is not None
-        assert y is not None
-        return Data(X, y, weights)
+        return self._each(lambda array: array[indices])
+
+    def astype(self, dtype: np.dtype) -> "Data":
+        """Return the examples in another dtype, or themselves."""
+        return self if self.y.dtype == dtype else self._each(lambda array: array.astype(dtype))
+
+    def _each(self, changed: Callable[[Any], Any]) -> "Data":
+        weights = None if self.weights is None else read_only(changed(self.weights))
+        return Data(read_only(changed(self.X)), read_only(changed(self.y)), weights)
 
 
-def read_only(array: np.ndarray) -> np.ndarray:
-    """Mark an array read-only, as the kernels take it, and return it."""
-    array.flags.writeable = False
+Rows = TypeVar("Rows", np.ndarray, SparseRows)
+
+
+def read_only(array: Rows) -> Rows:
+    """Mark an array read-only, as the kernels take it, and return it; sparse rows are so already."""
+    if isinstance(array, np.ndarray):
+        array.flags.writeable = False
     return array
 
 

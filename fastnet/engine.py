@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnet.compilation import Training, compiled_train
+from fastnet.data import read_only
 from fastnet.kernels import codes
 from fastnet.kernels.plan import DROPOUT, LD, ROWS, SETTING, UNITS, A, Plan, W, chunk_size, make_plan
 from fastnet.optimizers import Optimizer
-from fastnet.sparse import SparseRows, rows_at_once
+from fastnet.sparse import DenseWindow, SparseRows
 from fastnet.threads import Helpers, get_num_threads, reserved_cores
 
 CALL_SECONDS = 0.05
@@ -207,7 +208,11 @@ class Run:
         self.costs = np.zeros(epochs)
         self.gradient = aligned_zeros(len(parameters), network.dtype)
         self.chunk = chunk_size(network.units)
-        self._take(X)
+        self.window = DenseWindow(X, min(self.chunk, self.batch_size)) if isinstance(X, SparseRows) else None
+        if self.window is None:
+            self.X, self.rows = X, self.order
+        else:
+            self.X, self.rows = read_only(self.window.dense.view()), self.window.rows
         self.examples_per_second = FIRST_GUESS / network.operations
         self.helpers: Helpers | None = None
         wanted = team_for(network, self.m, self.batch_size, epochs, threads)
@@ -216,32 +221,6 @@ class Run:
             granted = granted or resources.enter_context(reserved_cores(wanted.threads))
             self._make_team(Team(granted, wanted.by_chunks and granted > 1))
             self.resources = resources.pop_all()
-
-    def _take(self, X: np.ndarray | SparseRows) -> None:
-        """Take the examples; or make room for those sparse ones that a call will come to."""
-        self.sparse: SparseRows | None = None
-        if isinstance(X, np.ndarray):
-            self.X, self.rows = X, self.order
-            return
-        self.sparse, self.rows = X, np.zeros_like(self.order)
-        longest = min(self.chunk, self.batch_size)
-        self.dense_chunks = max(1, rows_at_once(X.shape[1], X.dtype) // longest)
-        self.dense = np.empty((min(self.m, self.dense_chunks * longest), X.shape[1]), X.dtype)
-        self.X = self.dense.view()
-        self.X.flags.writeable = False
-
-    def _fill(self, chunks: int) -> int:
-        """Make the sparse examples of the next `chunks` chunks dense, or of as many as there is room for, in the epoch.
-
-        Returns how many.
-        """
-        assert self.sparse is not None
-        start = self.finished_examples
-        chunks = min(chunks, self.dense_chunks, self.chunks_before(1, 0) - self.chunks_before(0, start))
-        stop = min(self.m, start + chunks * min(self.chunk, self.batch_size))
-        self.sparse.fill(self.order[start:stop], self.dense[: stop - start])
-        self.rows[start:stop] = np.arange(stop - start)
-        return chunks
 
     def _make_team(self, team: Team) -> None:
         """Make the memory that a team of that size works in."""
@@ -311,6 +290,11 @@ class Run:
         chunks = CALL_SECONDS * self.examples_per_second / min(self.chunk, self.batch_size)
         return min(max(1, int(chunks)), MOST_CHUNKS)
 
+    @property
+    def chunks_left_in_epoch(self) -> int:
+        """How many chunks of the running epoch are not done."""
+        return self.chunks_before(1, 0) - self.chunks_before(0, self.finished_examples)
+
     def advance(self, *, to_end_of_epoch: bool = False) -> None:
         """Work for about CALL_SECONDS, and perhaps not beyond the end of the epoch.
 
@@ -318,7 +302,7 @@ class Run:
         """
         chunks = self.chunks_in_a_call
         if to_end_of_epoch:
-            chunks = min(chunks, self.chunks_before(1, 0) - self.chunks_before(0, self.finished_examples))
+            chunks = min(chunks, self.chunks_left_in_epoch)
         before = self.finished_epochs * self.m + self.finished_examples
         start = time.perf_counter()
         self.work(chunks)
@@ -329,8 +313,9 @@ class Run:
 
     def work(self, chunks: int) -> None:
         """Work through up to that many chunks; raise what another thread raised, if one did."""
-        if self.sparse is not None:
-            chunks = self._fill(chunks)
+        if self.window is not None:
+            chunks = min(chunks, self.window.most_chunks, self.chunks_left_in_epoch)
+            self.window.fill(self.order, self.finished_examples, chunks)
         if self.team.threads > 1 and self.helpers is None:
             # Known before they start, so that __exit__ ends them whenever Ctrl-C comes.
             self.helpers = Helpers(self.team.threads, lambda member: self._call(member, 1), self._stop)

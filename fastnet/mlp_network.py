@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnet import mlp, validation
-from fastnet.data import sample_weights
+from fastnet.data import Data, sample_weights
 from fastnet.losses import DEFAULT_LOSSES, name_of
-from fastnet.mlp_training import Examples
 from fastnet.optimizers import EpsilonHatAdam, Optimizer
 
 if TYPE_CHECKING:
@@ -118,12 +117,12 @@ class MLPNetwork:
             changed.parameters[:] = model.parameters
             self._take(design, changed)
 
-    def _examples(self: Any, X: Any, targets: np.ndarray, sample_weight: Any, dtype: np.dtype) -> Examples:
+    def _examples(self: Any, X: Any, targets: np.ndarray, sample_weight: Any, dtype: np.dtype) -> Data:
         """Return examples as the kernels take them; `targets` are (m, n_outputs), or (m,) numbers of classes."""
         loss = self._loss()
         name = DEFAULT_LOSSES[mlp.OUTPUTS[self.out_activation_]] if loss is None else name_of(loss)
         y = validation.targets(targets, dtype, X.shape, self.n_outputs_, name)
-        return Examples(mlp.rows_of(X, dtype), y, sample_weights(sample_weight, len(y), dtype))
+        return Data(mlp.rows_of(X, dtype), y, sample_weights(sample_weight, len(y), dtype))
 
     def _make_optimizer(self: Any) -> Optimizer:
         """Return fastnet's optimizer for the solver; its schedule goes with it, whatever arguments change later."""

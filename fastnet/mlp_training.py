@@ -6,42 +6,18 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastnet.callbacks import AnyCallback, Callback
-from fastnet.data import read_only
+from fastnet.data import Data
 from fastnet.engine import Run, team_for
 from fastnet.kernels import codes
 from fastnet.mlp import LossScale, inverse_scaling, lowest_rate
-from fastnet.sparse import SparseRows
 
 MOST_EPOCHS_OF_WORK = 10**6
 LOWEST_ADAPTIVE_RATE = 1e-6
-
-
-class Examples(NamedTuple):
-    """Examples as a `Run` takes them: X (m, n_x), y (m, n_L) or (m, 1), and weights (m,) or None."""
-
-    X: np.ndarray | SparseRows
-    y: np.ndarray
-    weights: np.ndarray | None
-
-    def take(self, indices: np.ndarray) -> Examples:
-        """Return the examples of those indices."""
-        return Examples(*(None if array is None else frozen(array[indices]) for array in self))  # type: ignore[arg-type]
-
-    def astype(self, dtype: np.dtype) -> Examples:
-        """Return the examples in another dtype, or themselves."""
-        if self.y.dtype == dtype:
-            return self
-        return Examples(*(None if array is None else frozen(array.astype(dtype)) for array in self))  # type: ignore[arg-type]
-
-
-def frozen(array: np.ndarray | SparseRows) -> np.ndarray | SparseRows:
-    """Mark an array read-only, as the kernels take it, and return it."""
-    return read_only(array) if isinstance(array, np.ndarray) else array
 
 
 class Hooks:
@@ -77,7 +53,7 @@ class Judge:
 
     Parameters
     ----------
-    examples : Examples
+    examples : Data
     run : Run
         The run that trains.
     scale : LossScale
@@ -85,9 +61,7 @@ class Judge:
         Of A (m, n_L); None: minus the loss.
     """
 
-    def __init__(
-        self, examples: Examples, run: Run, scale: LossScale, score: Callable[[np.ndarray], float] | None
-    ) -> None:
+    def __init__(self, examples: Data, run: Run, scale: LossScale, score: Callable[[np.ndarray], float] | None) -> None:
         network = run.network.without_dropout._replace(l2=(0.0,) * len(run.network.l2))
         self.run = Run(
             network, run.parameters, examples.X, examples.y, mode=codes.COST, weights=examples.weights,
@@ -117,9 +91,9 @@ class Training:
     ----------
     estimator : MLPClassifier or MLPRegressor
         With parameters to start from, `_optimizer` and `_moments`. Its attributes are filled, however it ends.
-    examples : Examples
+    examples : Data
         To train with.
-    held_out : Examples or None
+    held_out : Data or None
         To validate with.
     score : callable or None
         Of A (m, n_L) of those held out; None: minus their loss.
@@ -132,8 +106,8 @@ class Training:
     def __init__(
         self,
         estimator: Any,
-        examples: Examples,
-        held_out: Examples | None,
+        examples: Data,
+        held_out: Data | None,
         score: Callable[[np.ndarray], float] | None,
         batch_size: int,
         callbacks: tuple[AnyCallback, ...],

@@ -17,13 +17,13 @@ import numpy as np
 from fastnet import mlp
 from fastnet.activations import LeakyReLU
 from fastnet.callbacks import AnyCallback, checked_callbacks
-from fastnet.data import sample_weights
+from fastnet.data import Data, sample_weights
 from fastnet.engine import OptimizerState, Run
 from fastnet.kernels import codes
 from fastnet.lbfgs import minimize
 from fastnet.losses import Huber
 from fastnet.mlp_network import MLPNetwork
-from fastnet.mlp_training import Examples, Hooks, Training
+from fastnet.mlp_training import Hooks, Training
 from fastnet.model import Model
 from fastnet.optimizers import Optimizer
 from fastnet.validation import float_dtype
@@ -189,7 +189,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
             if self.solver == "lbfgs" and is_given:
                 raise ValueError(f"{name} is only for stochastic solvers. Use solver='sgd' or 'adam', or leave it out.")
 
-    def _with_class_weight(self, examples: Examples, y: Any) -> Examples:
+    def _with_class_weight(self, examples: Data, y: Any) -> Data:
         """Return the examples, their weights multiplied by those of their classes."""
         return examples
 
@@ -206,8 +206,8 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
             self.__dict__.pop(name, None)
 
     def _split(
-        self, to_train: Examples, to_validate: Examples, targets: np.ndarray, given: tuple[Any, Any]
-    ) -> tuple[Examples, Examples, Any]:
+        self, to_train: Data, to_validate: Data, targets: np.ndarray, given: tuple[Any, Any]
+    ) -> tuple[Data, Data, Any]:
         """Hold a part of the examples out; return those to train with, those to validate with, and these as given.
 
         `to_train` and `to_validate` are all of them, with the weights that they have for either.
@@ -229,7 +229,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
             scored = tuple(_safe_indexing(array, taken) for array in rows)
         return to_train.take(kept), to_validate.take(taken), scored
 
-    def _from_eval_set(self, eval_set: Any) -> tuple[Examples, Any]:
+    def _from_eval_set(self, eval_set: Any) -> tuple[Data, Any]:
         """Return the examples to validate with that were given to `fit`."""
         if isinstance(eval_set, list) and len(eval_set) == 1:
             eval_set = eval_set[0]
@@ -246,8 +246,8 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
 
     def _fit_stochastic(
         self,
-        examples: Examples,
-        held_out: Examples | None,
+        examples: Data,
+        held_out: Data | None,
         scored: Any,
         callbacks: tuple[AnyCallback, ...],
         hooks: Hooks,
@@ -303,7 +303,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         if self.early_stopping and "_best_parameters" not in record:
             self._best_parameters = self._model.parameters.copy()
 
-    def _score_function(self, held_out: Examples, scored: Any) -> Callable[[np.ndarray], float] | None:
+    def _score_function(self, held_out: Data, scored: Any) -> Callable[[np.ndarray], float] | None:
         """Return what makes a score of A of the examples held out, or None for the loss."""
         if self.scoring == "loss":
             return None
@@ -313,7 +313,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         weights = {} if held_out.weights is None else {"sample_weight": held_out.weights}
         return lambda A: scorer(self, *scored, **weights)
 
-    def _fit_lbfgs(self, examples: Examples, hooks: Hooks) -> None:
+    def _fit_lbfgs(self, examples: Data, hooks: Hooks) -> None:
         network = self._model._built()._replace(dtype=np.dtype(np.float64)).without_dropout
         examples = examples.astype(network.dtype)
         scale = mlp.LossScale.of(self._loss(), examples.y, examples.weights)
@@ -581,7 +581,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
             )
         return numbers
 
-    def _with_class_weight(self, examples: Examples, y: Any) -> Examples:
+    def _with_class_weight(self, examples: Data, y: Any) -> Data:
         """Return the examples, their weights multiplied by those of their classes."""
         if self.class_weight is None:
             return examples
@@ -592,7 +592,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
             weights = weights * examples.weights
         return examples._replace(weights=sample_weights(weights, len(weights), examples.y.dtype))
 
-    def _score_of(self, held_out: Examples, A: np.ndarray) -> float:
+    def _score_of(self, held_out: Data, A: np.ndarray) -> float:
         """Return the accuracy: the share of examples of which all is right."""
         found = np.argmax(A, axis=1)[:, np.newaxis] if self.out_activation_ == "softmax" else A > 0.5
         return float(np.average((found == held_out.y).all(axis=1), weights=held_out.weights))
@@ -700,7 +700,7 @@ class MLPRegressor(RegressorMixin, _MLP):
         """Return y (m, n_outputs)."""
         return np.reshape(y, (len(y), -1))
 
-    def _score_of(self, held_out: Examples, A: np.ndarray) -> float:
+    def _score_of(self, held_out: Data, A: np.ndarray) -> float:
         """Return R2."""
         return float(r2_score(held_out.y, A, sample_weight=held_out.weights))
 

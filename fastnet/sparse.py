@@ -50,3 +50,27 @@ class SparseRows:
         for start in range(0, len(self), n):
             rows = slice(start, min(len(self), start + n))
             yield rows, self.matrix[rows].toarray(order="C")
+
+
+class DenseWindow:
+    """Dense rows, in place of sparse ones: of the examples alone that the next call of a kernel comes to.
+
+    Parameters
+    ----------
+    X : SparseRows
+    longest_chunk : int
+        Examples in a chunk, at most. So `most_chunks` of them have room, one at least.
+    """
+
+    def __init__(self, X: SparseRows, longest_chunk: int) -> None:
+        self.sparse, self.longest_chunk = X, longest_chunk
+        self.most_chunks = max(1, rows_at_once(X.shape[1], X.dtype) // longest_chunk)
+        self.dense = np.empty((min(len(X), self.most_chunks * longest_chunk), X.shape[1]), X.dtype)
+        self.rows = np.zeros(len(X), dtype=np.int64)
+        """Where the examples are in `dense`: those of `order` that `fill` was told of, at their places in that."""
+
+    def fill(self, order: np.ndarray, start: int, chunks: int) -> None:
+        """Make dense the examples of that many chunks, from order[start] on."""
+        stop = min(len(order), start + chunks * self.longest_chunk)
+        self.sparse.fill(order[start:stop], self.dense[: stop - start])
+        self.rows[start:stop] = np.arange(stop - start)
