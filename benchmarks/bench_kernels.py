@@ -55,7 +55,7 @@ def aligned_normal(n, dtype):
 
 
 def multiply(A, B, C, n):
-    repeated(dense.multiply)(n, M, N, C, 0, N, A, 0, K, 1, 1, B, 0, N, K, tiles.START_ZERO, C, 0)
+    repeated(dense.multiply)(n, M, N, C, 0, N, A, 0, K, 1, 1, B, 0, N, 0, K, tiles.START_ZERO, C, 0)
 
 
 def tile_rates(dtype="float32", rounds=31):

@@ -14,7 +14,7 @@ from fastnet.kernels.plan import K_PACKED, LANES, PADDING, PANEL, TEMPORARY, pad
 UNITS = (1, 7, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 16, 65) if JIT_DISABLED else TEN_BATCHES
 CHUNKS = tuple(m for m in BATCHES if m <= 512)
-BEYOND_A_K_BLOCK = 70 if JIT_DISABLED else dense.K_BLOCK + 3
+BEYOND_A_PASS = 70 if JIT_DISABLED else K_PACKED + 3
 
 
 def columns_in_block(m):
@@ -49,7 +49,7 @@ def from_blocks(flat, n, ld):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_prev", [*UNITS, BEYOND_A_K_BLOCK])
+@pytest.mark.parametrize("n_prev", [*UNITS, BEYOND_A_PASS])
 @pytest.mark.parametrize("n", UNITS)
 def test_matmul_plus_bias(n, n_prev, dtype):
     rng = np.random.default_rng(n)
@@ -137,7 +137,7 @@ def check_input_gradient(n, n_prev, m, first, last, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_prev", UNITS)
-@pytest.mark.parametrize("n", [*UNITS, BEYOND_A_K_BLOCK])
+@pytest.mark.parametrize("n", [*UNITS, BEYOND_A_PASS])
 def test_input_gradient(n, n_prev, dtype):
     for m in CHUNKS:
         last = padded(m)
@@ -147,7 +147,7 @@ def test_input_gradient(n, n_prev, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [5] if JIT_DISABLED else [1, 33, K_PACKED + 1, dense.K_BLOCK + 3])
+@pytest.mark.parametrize("n", [5] if JIT_DISABLED else [1, 33, K_PACKED + 3])
 def test_input_gradient_of_a_matrix_that_is_laid_out_anew(n, dtype):
     """From enough columns on, and only then; an example's result is the same bits either way."""
     n_prev, columns = dense.PACK_INPUTS + 5, dense.PACK_COLUMNS

@@ -20,8 +20,8 @@ TILES = {shape: getattr(dense, f"tile_{'tall' if shape[0] == dense.TALL else sha
 
 def make_call(tile):
     @kernel
-    def call(C, c, ldc, A, a, ra, ka, jump, B, b, kb, K, start, bias, o):
-        tile(C, c, ldc, A, a, ra, ka, jump, B, b, kb, K, start, bias, o)
+    def call(C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o):
+        tile(C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o)
 
     return call
 
@@ -45,7 +45,7 @@ def test_tile(rows, vectors, start, dtype):
         if start in (tiles.START_TARGET, tiles.ADD_TO_TARGET):
             window[:] = before
         call = from_python(CALLS[rows, vectors])
-        call(C.whole, C.offset, ldc, A.ravel(), 0, K, 1, 1, B.ravel(), 0, kb, K, start, bias, 0)
+        call(C.whole, C.offset, ldc, A.ravel(), 0, K, 1, 1, B.ravel(), 0, kb, 10**6, K, start, bias, 0)
         begin = {tiles.START_ZERO: np.zeros(1), tiles.START_BIAS: bias[:, None].astype(float)}.get(start, before)
         A, B = A.astype(float), B[:, :columns].astype(float)
         assert_within(window, begin + A @ B, np.abs(begin) + np.abs(A) @ np.abs(B), K + 1)
@@ -63,7 +63,7 @@ def test_tile_jumps_after_a_block_of_k(dtype):
     jump = rows * LANES - LANES + 1
     call = from_python(CALLS[2, 1])
     call(
-        C.whole, C.offset, columns, blocks.ravel(), 0, LANES, 1, jump, B.ravel(), 0, columns, K,
+        C.whole, C.offset, columns, blocks.ravel(), 0, LANES, 1, jump, B.ravel(), 0, columns, 0, K,
         tiles.START_ZERO, B.ravel(), 0,
     )  # fmt: skip
     A = blocks.transpose(1, 0, 2).reshape(rows, -1)[:, :K].astype(float)
@@ -83,7 +83,9 @@ def test_an_element_of_a_tile_does_not_depend_on_its_shape(dtype):
     for shape in SHAPES:
         C = np.full((dense.TALL, columns), np.nan, dtype)
         call = from_python(CALLS[shape])
-        call(C.ravel(), 0, columns, A.ravel(), 0, K, 1, 1, B.ravel(), 0, columns, K, tiles.START_ZERO, B.ravel(), 0)
+        call(
+            C.ravel(), 0, columns, A.ravel(), 0, K, 1, 1, B.ravel(), 0, columns, 0, K, tiles.START_ZERO, B.ravel(), 0
+        )  # fmt: skip
         results.append(C[0, : columns // 8].copy())
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
@@ -97,12 +99,12 @@ def test_no_tile_spills_in_its_k_loop(shape, dtype):
         pytest.skip("reads x86 code with vector fmas; without AVX, a tile is a row of calls")
     tile = TILES[shape]
 
-    def call(C, c, ldc, A, a, ra, ka, jump, B, b, kb, K, start, bias, o):
-        tile(C, c, ldc, A, a, ra, ka, jump, B, b, kb, K, start, bias, o)
+    def call(C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o):
+        tile(C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o)
 
     T = types.float32 if dtype == "float32" else types.float64
     flat, i = types.Array(T, 1, "C"), types.intp
-    dispatcher = njit((flat, i, i, flat, i, i, i, i, flat, i, i, i, i, flat, i), **OPTIONS)(call)
+    dispatcher = njit((flat, i, i, flat, i, i, i, i, flat, i, i, i, i, i, flat, i), **OPTIONS)(call)
     (assembly,) = dispatcher.inspect_asm().values()
     loops = inner_loops_with_fma(assembly)
     assert loops, "no loop with vector fmas was found in the machine code"

@@ -28,9 +28,6 @@ dot_rows_4, dot_rows_1 = make_dot_rows(4), make_dot_rows(1)
 tile_1_4 = make_tile(1, 4)
 """For a single row, which needs as many sums side by side as an fma takes cycles."""
 
-K_BLOCK = 1024
-"""Terms of a sum per pass: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache."""
-
 MANY_INPUTS = 1024
 """From so many inputs of a layer on, `wide_matmul_plus_bias` lays W out anew."""
 
@@ -46,11 +43,12 @@ def multiply(
     rows: int, columns: int,
     C: Any, c: int, ldc: int,
     A: Any, a: int, ra: int, ka: int, jump: int,
-    B: Any, b: int, kb: int,
+    B: Any, b: int, kb: int, b_next: int,
     K: int, start: int, bias: Any, o: int,
 ) -> None:  # fmt: skip
     """C (rows, columns) = start + A (rows, K) B (K, columns), tile by tile; arguments as in `tiles.make_tile`.
 
+    The tiles ask for the next strip of B ahead of time, and at the end for the B of the next product, at `b_next`.
     `columns` is a multiple of GRAIN, or of the register width; rows of C and B have room for the next multiple of
     PADDING, and what lies there in C may be overwritten.
     """
@@ -65,39 +63,40 @@ def multiply(
     done = 0
     if rows == 1:
         while columns - done >= 4 * lanes:
-            tile_1_4(C, c + done, ldc, A, a, ra, ka, jump, B, b + done, kb, K, start, bias, o)
+            tile_1_4(C, c + done, ldc, A, a, ra, ka, jump, B, b + done, kb, 4 * lanes, K, start, bias, o)
             done += 4 * lanes
     # Strips of B outside: a tile reads four times as much of B as of A, so B is what should stay near.
     j = done
     while j < columns:
         wide = columns - j > lanes
+        ahead = 2 * lanes if columns - j > 2 * lanes else b_next - b - j
         i = 0
         while i < rows:
             left = rows - i
             ci, ai, bj, oi = c + i * ldc + j, a + i * ra, b + j, o + i
             if left >= TALL:
                 if wide:
-                    tile_tall_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, K, start, bias, oi)
+                    tile_tall_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 else:
-                    tile_tall_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, K, start, bias, oi)
+                    tile_tall_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 i += TALL
             elif left >= 4:
                 if wide:
-                    tile_4_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, K, start, bias, oi)
+                    tile_4_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 else:
-                    tile_4_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, K, start, bias, oi)
+                    tile_4_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 i += 4
             elif left >= 2:
                 if wide:
-                    tile_2_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, K, start, bias, oi)
+                    tile_2_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 else:
-                    tile_2_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, K, start, bias, oi)
+                    tile_2_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 i += 2
             else:
                 if wide:
-                    tile_1_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, K, start, bias, oi)
+                    tile_1_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 else:
-                    tile_1_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, K, start, bias, oi)
+                    tile_1_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 i += 1
         j += 2 * lanes if wide else GRAIN if lanes > GRAIN else lanes
 
@@ -119,13 +118,9 @@ def matmul_plus_bias(
     at a_prev and z in S, with row stride ld, not overlapping; columns a multiple of GRAIN.
     """
     start = START_BIAS if b >= 0 else START_ZERO
-    for k in range(0, n_prev, K_BLOCK):
-        K = min(K_BLOCK, n_prev - k)
-        multiply(
-            n, columns, S, z, ld, parameters, w + k, n_prev, 1, 1, S, a_prev + k * ld, ld, K,
-            start, parameters, max(b, 0),
-        )  # fmt: skip
-        start = START_TARGET
+    multiply(
+        n, columns, S, z, ld, parameters, w, n_prev, 1, 1, S, a_prev, ld, a_prev, n_prev, start, parameters, max(b, 0)
+    )
 
 
 @spliced_kernel
@@ -148,9 +143,10 @@ def wide_matmul_plus_bias(
             for q in range(first // ld, (last - 1) // ld + 1):
                 j = max(first - q * ld, 0)
                 columns = min(last - q * ld, ld) - j
+                here = a_prev + q * block_prev + k * ld + j
                 multiply(
                     rows, columns, S, z + q * block + i * ld + j, ld, S, head, K_PACKED + PADDING, 1, 1,
-                    S, a_prev + q * block_prev + k * ld + j, ld, K, start, parameters, max(b, 0) + i,
+                    S, here, ld, here + block_prev, K, start, parameters, max(b, 0) + i,
                 )  # fmt: skip
 
 
@@ -189,25 +185,39 @@ def input_gradient(
     """dA_prev = W^T dZ for the columns first to last of a chunk, multiples of PADDING and of GRAIN.
 
     dZ (n, ld) in blocks `block` elements apart from dz, dA_prev (n_prev, ld) in blocks `block_prev` apart from
-    da_prev, both in S. W^T is laid out anew, PADDING of its rows at a time, at `head` in S where that is worth it.
+    da_prev, both in S. W^T is laid out anew at `head` in S where that is worth it.
     """
     pack = last - first >= PACK_COLUMNS and n_prev >= PACK_INPUTS
-    K_most, rows_most, ra, ka = (K_PACKED, PADDING, 1, PADDING) if pack else (K_BLOCK, n_prev, 1, n_prev)
-    for k in range(0, n, K_most):
-        K = min(K_most, n - k)
+    rows_most = PACKED_ROWS // TALL * TALL if pack else n_prev
+    for k in range(0, n, K_PACKED):
+        K = min(K_PACKED, n - k)
         start = START_ZERO if k == 0 else START_TARGET
         for i in range(0, n_prev, rows_most):
             rows = min(rows_most, n_prev - i)
-            source, a = parameters, w + k * n_prev + i
+            source, a, ka, height = parameters, w + k * n_prev + i, n_prev, rows
             if pack:
-                copy_rows(parameters, a, n_prev, S, head, PADDING, K, rows, False)
-                source, a = S, head
+                copy_panels(parameters, a, n_prev, S, head, K, rows)
+                source, a, ka, height = S, head, TALL, TALL
             for q in range(first // ld, (last - 1) // ld + 1):
                 start_column = max(first - q * ld, 0)
                 columns = min(last - q * ld, ld) - start_column
                 c = da_prev + q * block_prev + i * ld + start_column
                 b = dz + q * block + k * ld + start_column
-                multiply(rows, columns, S, c, ld, source, a, ra, ka, ka, S, b, ld, K, start, parameters, 0)
+                for r in range(0, rows, height):
+                    multiply(
+                        min(height, rows - r), columns, S, c + r * ld, ld, source, a + r * K, 1, ka, ka,
+                        S, b, ld, b, K, start, parameters, 0,
+                    )  # fmt: skip
+
+
+@kernel
+def copy_panels(W: Any, w: int, ldw: int, S: Any, target: int, K: int, rows: int) -> None:
+    """Lay W^T (rows, K) out in panels of TALL rows, k by k, each contiguous, at `target` in S; W[k] at w + k ldw."""
+    in_panels = rows // TALL * TALL
+    for k in range(K):
+        copy_rows(W, w + k * ldw, TALL, S, target + k * TALL, K * TALL, rows // TALL, TALL, False)
+    if rows > in_panels:
+        copy_rows(W, w + in_panels, ldw, S, target + in_panels * K, TALL, K, rows - in_panels, False)
 
 
 @spliced_kernel
@@ -230,12 +240,18 @@ def weight_gradient(
         width = min(PANEL, last_column - j)
         if width == PANEL:
             c, a = w + first_row * n_prev + j, dz + first_row * ld
-            multiply(last_row - first_row, PANEL, gradient, c, n_prev, S, a, ld, 1, jump, S, b, PANEL, m, start, S, 0)
+            multiply(
+                last_row - first_row, PANEL, gradient, c, n_prev, S, a, ld, 1, jump,
+                S, b, PANEL, b + panel, m, start, S, 0,
+            )  # fmt: skip
         else:
             columns = -(-width // GRAIN) * GRAIN
             for i in range(first_row, last_row, TALL):
                 rows = min(TALL, last_row - i)
-                multiply(rows, columns, S, head, PANEL, S, dz + i * ld, ld, 1, jump, S, b, PANEL, m, START_ZERO, S, 0)
+                multiply(
+                    rows, columns, S, head, PANEL, S, dz + i * ld, ld, 1, jump,
+                    S, b, PANEL, b + panel, m, START_ZERO, S, 0,
+                )  # fmt: skip
                 copy_rows(S, head, PANEL, gradient, w + i * n_prev + j, n_prev, rows, width, add)
 
 
@@ -253,7 +269,7 @@ def weight_gradient_by_rows(
     for e in range(first, last, PADDING):
         start, K = START_ZERO if e == 0 else START_TARGET, min(PADDING, last - e)
         c, a, b = dw + first_column, dz + e // ld * block + e % ld, a_prev + e * ldw + first_column
-        multiply(n, columns, S, c, ldw, S, a, ld, 1, 1, S, b, ldw, K, start, S, 0)
+        multiply(n, columns, S, c, ldw, S, a, ld, 1, 1, S, b, ldw, b, K, start, S, 0)
 
 
 @kernel

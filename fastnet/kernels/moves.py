@@ -18,6 +18,7 @@ from fastnet.kernels.simd import (
     masked_load,
     masked_store,
     pointer,
+    prefetch,
     store,
     transposed,
     with_twin,
@@ -102,6 +103,10 @@ def gather_square(typingctx, X, order, o, examples, n, column, columns, target, 
     return signature, generate
 
 
+LONG_ROW, ROWS_AHEAD = 64, (4, 24)
+"""`copy_rows` asks for the row that comes so many later: the first number where rows have more elements than that."""
+
+
 def _copy_rows_twin(
     source: np.ndarray, s: int, lds: int, target: np.ndarray, t: int, ldt: int, rows: int, columns: int, add: bool
 ) -> None:
@@ -115,7 +120,8 @@ def _copy_rows_twin(
 def copy_rows(typingctx, source, s, lds, target, t, ldt, rows, columns, add):  # type: ignore[no-untyped-def]
     """target[r, j] = source[r, j], or += it, for r < rows and j < columns, of any number; no overlap.
 
-    source[r, j] lies at source[s + r lds + j], flattened, target[r, j] at target[t + r ldt + j].
+    source[r, j] lies at source[s + r lds + j], flattened, target[r, j] at target[t + r ldt + j]. Rows to come are asked
+    for: the hardware foresees none that lie a page apart.
     """
     dtype = flat_float(source, target)
     lanes = lanes_of(dtype)
@@ -131,10 +137,14 @@ def copy_rows(typingctx, source, s, lds, target, t, ldt, rows, columns, add):  #
         rest = builder.sub(columns, whole)
         mask_rest = lanes_below(builder, rest, lanes)
         add = builder.icmp_unsigned("!=", add, add.type(0))
+        long_rows = builder.icmp_signed(">", columns, INT(LONG_ROW))
+        ahead = builder.mul(lds, builder.select(long_rows, *map(INT, ROWS_AHEAD)))
         with cgutils.for_range(builder, rows) as row:
             row_source = builder.gep(source, [builder.mul(lds, row.index)])
+            source_ahead = builder.gep(row_source, [ahead])
             row_target = builder.gep(target, [builder.mul(ldt, row.index)])
             with cgutils.for_range_slice(builder, INT(0), whole, INT(lanes)) as (j, _):
+                prefetch(builder, builder.gep(source_ahead, [j]))
                 new = load(builder, row_source, vector, j)
                 added = builder.fadd(load(builder, row_target, vector, j), new)
                 store(builder, builder.select(add, added, new), row_target, j)

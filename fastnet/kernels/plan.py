@@ -39,8 +39,8 @@ WIDE_INPUT, NARROW_LAYER = 2048, 4
 """An input of so many features, before a first layer of no more than so many units, is kept by rows: a step does little
 but read it."""
 
-K_PACKED, PACKED_ROWS = 512, 64
-"""Inputs and rows of W that the products lay out anew at a time; for the input gradient, rows and PADDING columns."""
+K_PACKED, PACKED_ROWS = 1024, 32
+"""Inputs and rows of W that the products lay out anew at a time; for the input gradient, rows and columns of it."""
 
 TEMPORARY = (K_PACKED + PADDING) * PACKED_ROWS
 """Elements, for each thread, at the head of the scratch vector: room for those, or for a tile that overhangs its

@@ -31,12 +31,6 @@ from fastnet.kernels.simd import (
 START_ZERO, START_BIAS, START_TARGET, ADD_TO_TARGET = 0, 1, 2, 3
 """What a tile begins from, and whether the target is added at the end."""
 
-PREFETCH_ROWS = 64
-FAR_APART = 16_384
-"""What a tile asks for ahead of time: the row of B that comes PREFETCH_ROWS later. Of 8, 24, 64 and 128, 64 was best
-for the layers of cats and wide (`scripts/bench --bench Share`). But where rows lie FAR_APART bytes apart, the hardware
-foresees none of them, and the same row of the next strip is asked for, while the tiles of this strip compute."""
-
 
 def make_tile(rows: int, vectors: int) -> Function:
     """Make the register tile of `rows` rows by `vectors` registers; `tile` below documents its arguments.
@@ -47,7 +41,7 @@ def make_tile(rows: int, vectors: int) -> Function:
 
     def twin(
         C: np.ndarray, c: int, ldc: int, A: np.ndarray, a: int, ra: int, ka: int, jump: int,
-        B: np.ndarray, b: int, kb: int, K: int, start: int, bias: np.ndarray, o: int,
+        B: np.ndarray, b: int, kb: int, ahead: int, K: int, start: int, bias: np.ndarray, o: int,
     ) -> None:  # fmt: skip
         columns = vectors * min(VECTOR_BYTES // C.itemsize, most_lanes)
         target = [slice(c + r * ldc, c + r * ldc + columns) for r in range(rows)]
@@ -64,22 +58,23 @@ def make_tile(rows: int, vectors: int) -> Function:
             C[row] = C[row] + total[r] if start == ADD_TO_TARGET else total[r]
 
     @with_twin(twin)
-    def tile(typingctx, C, c, ldc, A, a, ra, ka, jump, B, b, kb, K, start, bias, o):  # type: ignore[no-untyped-def]
+    def tile(typingctx, C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o):  # type: ignore[no-untyped-def]
         """C[r, j] = start + sum over k of A[r, k] B[k, j], one chain of fmas per element in the order of k.
 
         r < rows and j < vectors * lanes; C[r, j] lies at C[c + r ldc + j], B[k, j] at B[b + k kb + j] and A[r, k]
         at r ra past a pointer that moves on by ka after each k, but by `jump` after every LANES of them: so the sum
         over examples of the weight gradient crosses from block to block. K is at least 1. `start` is START_ZERO,
         START_BIAS (bias[o + r] in row r), START_TARGET (C itself) or ADD_TO_TARGET (zero; C is added at the end).
-        C may alias neither A nor B.
+        C may alias neither A nor B. For each k, the memory `ahead` elements past that row of B is asked for, to be
+        near when it is needed.
         """
         dtype = flat_float(C, A, B, bias)
         lanes = min(lanes_of(dtype), most_lanes)
         i = types.intp
-        signature = types.void(C, i, i, A, i, i, i, i, B, i, i, i, i, bias, i)
+        signature = types.void(C, i, i, A, i, i, i, i, B, i, i, i, i, i, bias, i)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            C, c, ldc, A, a, ra, ka, jump, B, b, kb, K, start, bias, o = arguments
+            C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o = arguments
             vector = ir.VectorType(context.get_value_type(dtype), lanes)
             fma = cgutils.get_or_insert_function(
                 builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
@@ -88,7 +83,7 @@ def make_tile(rows: int, vectors: int) -> Function:
             C = pointer(context, builder, types_of[0], C, c)
             A = pointer(context, builder, types_of[3], A, a)
             B = pointer(context, builder, types_of[8], B, b)
-            bias = pointer(context, builder, types_of[13], bias, o)
+            bias = pointer(context, builder, types_of[14], bias, o)
             C_rows = [builder.gep(C, [builder.mul(ldc, INT(r))]) for r in range(rows)]
             A_rows = [builder.mul(ra, INT(r)) for r in range(rows)]
             cells = [(r, v) for r in range(rows) for v in range(vectors)]
@@ -98,10 +93,6 @@ def make_tile(rows: int, vectors: int) -> Function:
 
             def load_target() -> list[Any]:
                 return [load(builder, C_rows[r], vector, INT(v * lanes)) for r, v in cells]
-
-            far_apart = builder.icmp_signed(">=", kb, INT(FAR_APART * 8 // dtype.bitwidth))
-            next_strip, later_row = INT(vectors * lanes), builder.mul(kb, INT(PREFETCH_ROWS))
-            prefetch_offset = builder.select(far_apart, next_strip, later_row)
 
             # What the accumulators begin with.
             entry = builder.block
@@ -137,9 +128,9 @@ def make_tile(rows: int, vectors: int) -> Function:
             A_k = loop_value(A.type, lambda _: A)
             B_k = loop_value(B.type, lambda _: B)
             sums = [loop_value(vector, initial_sum(n)) for n in range(len(cells))]
-            ahead = builder.gep(B_k, [prefetch_offset])
+            B_ahead = builder.gep(B_k, [ahead])
             for v in range(vectors):
-                prefetch(builder, builder.gep(ahead, [INT(v * lanes)]))
+                prefetch(builder, builder.gep(B_ahead, [INT(v * lanes)]))
             b_k = [load(builder, B_k, vector, INT(v * lanes)) for v in range(vectors)]
             a_k = [splat(builder, builder.load(builder.gep(A_k, [A_rows[r]])), vector) for r in range(rows)]
             next_sums = [builder.call(fma, [a_k[r], b_k[v], total]) for (r, v), total in zip(cells, sums, strict=True)]
