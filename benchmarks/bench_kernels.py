@@ -10,11 +10,11 @@ from benchmarks.timing import median_seconds
 from fastnet import Dense as DenseLayer
 from fastnet import Model
 from fastnet.activations import ACTIVATIONS
-from fastnet.engine import aligned_zeros
 from fastnet.kernels import activations, codes, dense, dropout, loading, losses, tiles, updates
 from fastnet.kernels.jit import OPTIONS
 from fastnet.kernels.plan import PANEL, TEMPORARY, make_plan
 from fastnet.kernels.sums import VALUES
+from fastnet.memory import aligned_zeros
 
 DTYPES = ["float32", "float64"]
 REPEATS = 200

@@ -15,6 +15,7 @@ from fastnet.compilation import Training, compiled_train
 from fastnet.data import read_only
 from fastnet.kernels import codes
 from fastnet.kernels.plan import DROPOUT, LD, ROWS, SETTING, UNITS, A, Plan, W, chunk_size, make_plan
+from fastnet.memory import aligned_zeros
 from fastnet.optimizers import Optimizer
 from fastnet.sparse import DenseWindow, SparseRows
 from fastnet.threads import Helpers, get_num_threads, reserved_cores
@@ -76,14 +77,6 @@ class Network(NamedTuple):
         """Floating-point operations to propagate an example forward and back, roughly."""
         products = sum(6 * n * n_prev for n_prev, n in pairwise(self.units))
         return products + 100 * sum(self.units)
-
-
-def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
-    """Return n zeros that begin at a multiple of 64 bytes, so that vector loads do not straddle cache lines."""
-    spare = 64 // dtype.itemsize
-    memory = np.zeros(n + spare, dtype)
-    skip = -memory.ctypes.data % 64 // dtype.itemsize
-    return memory[skip : skip + n]
 
 
 class OptimizerState(NamedTuple):
