@@ -87,13 +87,13 @@ def mask(lanes: list[int]) -> ir.Constant:
     return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
 
 
-def prefetch(builder: ir.IRBuilder, address: Any) -> None:
-    """Ask for the cache line of an address that will be read soon; harmless where there is no memory."""
+def prefetch(builder: ir.IRBuilder, address: Any, cache: int = 1) -> None:
+    """Ask for a line of memory that will be read soon, into the first or second cache; harmless where there is none."""
     byte = ir.IntType(8).as_pointer()
     i32 = ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [builder.bitcast(address, byte), i32(0), i32(3), i32(1)])
+    builder.call(function, [builder.bitcast(address, byte), i32(0), i32(4 - cache), i32(1)])
 
 
 def forbid_unrolling(module: ir.Module, branch: Any) -> None:
