@@ -61,7 +61,7 @@ def take_turns(tasks: dict[str, Callable[[int], object]]) -> dict[str, float]:
 
     repeats = {}
     for label, task in tasks.items():
-        task(1)
+        task(1)  # a slow first call would leave turns of a few repetitions
         n, seconds = 1, 0.0
         while True:
             start = time.perf_counter()

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnet.compilation import Training, compiled_train
-from fastnet.data import read_only
 from fastnet.kernels import codes
 from fastnet.kernels.plan import DROPOUT, LD, ROWS, SETTING, UNITS, A, Plan, W, chunk_size, make_plan
 from fastnet.memory import aligned_zeros
@@ -205,7 +204,7 @@ class Run:
         if self.window is None:
             self.X, self.rows = X, self.order
         else:
-            self.X, self.rows = read_only(self.window.dense.view()), self.window.rows
+            self.X, self.rows = self.window.X, self.window.rows
         self.examples_per_second = FIRST_GUESS / network.operations
         self.helpers: Helpers | None = None
         wanted = team_for(network, self.m, self.batch_size, epochs, threads)

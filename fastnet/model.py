@@ -278,7 +278,8 @@ class Model(Architecture):
         self.optimizer.learning_rates(self._epochs_finished, epochs)
         self._refuse_while_training("fit")
         if self._epochs_finished == 0:
-            warn_of_scales(np.asarray(data.X))
+            assert isinstance(data.X, np.ndarray)
+            warn_of_scales(data.X)
         # From here on, things change.
         self._build_for(data)
         if share:

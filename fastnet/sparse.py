@@ -67,7 +67,10 @@ class DenseWindow:
         self.most_chunks = max(1, rows_at_once(X.shape[1], X.dtype) // longest_chunk)
         self.dense = np.empty((min(len(X), self.most_chunks * longest_chunk), X.shape[1]), X.dtype)
         self.rows = np.zeros(len(X), dtype=np.int64)
-        """Where the examples are in `dense`: those of `order` that `fill` was told of, at their places in that."""
+        """rows[i] is the row of `dense` with example order[i], for the i that `fill` was told of last."""
+        self.X = self.dense.view()
+        """`dense` again, read-only."""
+        self.X.flags.writeable = False
 
     def fill(self, order: np.ndarray, start: int, chunks: int) -> None:
         """Make dense the examples of that many chunks, from order[start] on."""

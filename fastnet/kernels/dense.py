@@ -48,7 +48,8 @@ def multiply(
 ) -> None:  # fmt: skip
     """C (rows, columns) = start + A (rows, K) B (K, columns), tile by tile; arguments as in `tiles.make_tile`.
 
-    The tiles ask for the next strip of B ahead of time, and at the end for the B of the next product, at `b_next`.
+    While they compute, the tiles ask for the next strip of B, and at the end for that of the next product: its B
+    begins at `b_next`, which is b where nothing is known of it. (A single row asks for its own strips only.)
     `columns` is a multiple of GRAIN, or of the register width; rows of C and B have room for the next multiple of
     PADDING, and what lies there in C may be overwritten.
     """
@@ -115,7 +116,8 @@ def matmul_plus_bias(
     """Z = W A_prev + b for some columns of a block.
 
     W (n, n_prev) and b (n,) at w and b in `parameters` (b = -1: none); A_prev (n_prev, columns) and Z (n, columns)
-    at a_prev and z in S, with row stride ld, not overlapping; columns a multiple of GRAIN.
+    at a_prev and z in S, with row stride ld, not overlapping; columns a multiple of GRAIN. Meant for fewer inputs than
+    MANY_INPUTS: a strip of more would not stay in the second-level cache.
     """
     start = START_BIAS if b >= 0 else START_ZERO
     multiply(
@@ -146,7 +148,7 @@ def wide_matmul_plus_bias(
                 here = a_prev + q * block_prev + k * ld + j
                 multiply(
                     rows, columns, S, z + q * block + i * ld + j, ld, S, head, K_PACKED + PADDING, 1, 1,
-                    S, here, ld, here + block_prev, K, start, parameters, max(b, 0) + i,
+                    S, here, ld, here - j + block_prev, K, start, parameters, max(b, 0) + i,
                 )  # fmt: skip
 
 
@@ -212,7 +214,10 @@ def input_gradient(
 
 @kernel
 def copy_panels(W: Any, w: int, ldw: int, S: Any, target: int, K: int, rows: int) -> None:
-    """Lay W^T (rows, K) out in panels of TALL rows, k by k, each contiguous, at `target` in S; W[k] at w + k ldw."""
+    """Lay W^T (rows, K) out at `target` in S, in panels of TALL rows, as the tiles read it; W[k] lies at w + k ldw.
+
+    W^T[i, k] goes to i // TALL * TALL * K + k * TALL + i % TALL. A last panel of fewer rows has gaps, which none reads.
+    """
     in_panels = rows // TALL * TALL
     for k in range(K):
         copy_rows(W, w + k * ldw, TALL, S, target + k * TALL, K * TALL, rows // TALL, TALL, False)
@@ -250,7 +255,7 @@ def weight_gradient(
                 rows = min(TALL, last_row - i)
                 multiply(
                     rows, columns, S, head, PANEL, S, dz + i * ld, ld, 1, jump,
-                    S, b, PANEL, b + panel, m, START_ZERO, S, 0,
+                    S, b, PANEL, b, m, START_ZERO, S, 0,
                 )  # fmt: skip
                 copy_rows(S, head, PANEL, gradient, w + i * n_prev + j, n_prev, rows, width, add)
 
@@ -269,7 +274,7 @@ def weight_gradient_by_rows(
     for e in range(first, last, PADDING):
         start, K = START_ZERO if e == 0 else START_TARGET, min(PADDING, last - e)
         c, a, b = dw + first_column, dz + e // ld * block + e % ld, a_prev + e * ldw + first_column
-        multiply(n, columns, S, c, ldw, S, a, ld, 1, 1, S, b, ldw, b, K, start, S, 0)
+        multiply(n, columns, S, c, ldw, S, a, ld, 1, 1, S, b, ldw, b + PADDING * ldw, K, start, S, 0)
 
 
 @kernel

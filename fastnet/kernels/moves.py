@@ -103,8 +103,8 @@ def gather_square(typingctx, X, order, o, examples, n, column, columns, target, 
     return signature, generate
 
 
-LONG_ROW, ROWS_AHEAD = 64, (4, 24)
-"""`copy_rows` asks for the row that comes so many later: the first number where rows have more elements than that."""
+ROWS_AHEAD = 4
+"""`copy_rows` asks for the row that comes so many later: the hardware foresees none that lie a page apart."""
 
 
 def _copy_rows_twin(
@@ -120,8 +120,7 @@ def _copy_rows_twin(
 def copy_rows(typingctx, source, s, lds, target, t, ldt, rows, columns, add):  # type: ignore[no-untyped-def]
     """target[r, j] = source[r, j], or += it, for r < rows and j < columns, of any number; no overlap.
 
-    source[r, j] lies at source[s + r lds + j], flattened, target[r, j] at target[t + r ldt + j]. Rows to come are asked
-    for: the hardware foresees none that lie a page apart.
+    source[r, j] lies at source[s + r lds + j], flattened, target[r, j] at target[t + r ldt + j].
     """
     dtype = flat_float(source, target)
     lanes = lanes_of(dtype)
@@ -137,10 +136,10 @@ def copy_rows(typingctx, source, s, lds, target, t, ldt, rows, columns, add):  #
         rest = builder.sub(columns, whole)
         mask_rest = lanes_below(builder, rest, lanes)
         add = builder.icmp_unsigned("!=", add, add.type(0))
-        long_rows = builder.icmp_signed(">", columns, INT(LONG_ROW))
-        ahead = builder.mul(lds, builder.select(long_rows, *map(INT, ROWS_AHEAD)))
+        far, last = builder.mul(lds, INT(ROWS_AHEAD)), builder.sub(rows, INT(ROWS_AHEAD))
         with cgutils.for_range(builder, rows) as row:
             row_source = builder.gep(source, [builder.mul(lds, row.index)])
+            ahead = builder.select(builder.icmp_signed("<", row.index, last), far, INT(0))
             source_ahead = builder.gep(row_source, [ahead])
             row_target = builder.gep(target, [builder.mul(ldt, row.index)])
             with cgutils.for_range_slice(builder, INT(0), whole, INT(lanes)) as (j, _):

@@ -40,7 +40,9 @@ WIDE_INPUT, NARROW_LAYER = 2048, 4
 but read it."""
 
 K_PACKED, PACKED_ROWS = 1024, 32
-"""Inputs and rows of W that the products lay out anew at a time; for the input gradient, rows and columns of it."""
+"""Terms of a sum in a pass: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache. And the rows
+of W, or of W^T as many as make whole panels, that the products lay out anew at a time. With 512 and 64, `wide` was 0.97
+times as fast (`benchmarks/peers.py --only wide`)."""
 
 TEMPORARY = (K_PACKED + PADDING) * PACKED_ROWS
 """Elements, for each thread, at the head of the scratch vector: room for those, or for a tile that overhangs its

@@ -38,8 +38,9 @@ def make_tile(rows: int, vectors: int) -> Function:
     A single register holds no more than GRAIN numbers: half of the widest.
     """
     most_lanes = GRAIN if vectors == 1 else VECTOR_BYTES
-    # A strip of B serves several tiles, and those in between would drive it out of the first cache; that of a single
-    # row serves one. (Each the other way, cats is 0.88 times as fast, and logistic 0.96 times.)
+    # The tile of four registers is for single rows alone: what it asks for serves once, and soon. Other strips of B
+    # serve several tiles, and more would come into the first cache than it holds. Each the other way, cats is 0.88
+    # times as fast, and logistic 0.96 times (`benchmarks/peers.py --only cats logistic`).
     cache = 1 if vectors == 4 else 2
 
     def twin(
