@@ -8,19 +8,16 @@ does touches all alike. The process keeps itself to N cores (default: those it h
 """
 
 import argparse
-import datetime
 import os
-import platform
-import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
-BEGIN, END = "<!-- speed table: begin -->", "<!-- speed table: end -->"
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.readme import circumstances, write
+
 ROUNDS, ROUND_SECONDS = 9, 0.25
 CHECKED_EPOCHS = 3
 
@@ -184,37 +181,6 @@ def show(seconds: float) -> str:
     return f"{seconds * 1e6:,.1f} us" if seconds < 1e-4 else f"{seconds * 1e6:,.0f} us"
 
 
-def cpu_name() -> str:
-    """Return the CPU's name as the system gives it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor()
-    found = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.+)$", text, re.MULTILINE))
-    return f"{found['model name']} (family {found['cpu family']}, model {found['model']})"
-
-
-def versions() -> str:
-    """Return the versions of all that took part."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    names = {
-        "NumPy": "numpy",
-        "Numba": "numba",
-        "scikit-learn": "scikit-learn",
-        "PyTorch": "torch",
-        "JAX": "jax",
-        "ONNX Runtime": "onnxruntime",
-    }
-    found = [f"Python {platform.python_version()}"]
-    for label, package in names.items():
-        try:
-            found.append(f"{label} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
-
-
 def report(threads: int, only: list[str], without: list[str], verbose: bool) -> str:
     """Measure everything and return the report in Markdown."""
     from benchmarks.workloads import WORKLOADS
@@ -238,7 +204,7 @@ def report(threads: int, only: list[str], without: list[str], verbose: bool) -> 
         parts.append(table([prediction_row(name, threads, without) for name in prediction], "prediction", threads))
     if not only:
         parts.append(start_times())
-    parts.append(f"{cpu_name()}, {threads} thread(s), float32; {versions()}; {datetime.date.today()}.")
+    parts.append(circumstances(f"{threads} thread(s), float32"))
     return "\n\n".join(parts)
 
 
@@ -254,12 +220,10 @@ def main() -> None:
     if "fastnet" in arguments.without:
         parser.error("fastnet cannot be left out: the others are held against it.")
     threads = keep_to(arguments.threads)
-    sys.path.insert(0, str(ROOT))
     text = report(threads, arguments.only, arguments.without, not arguments.markdown)
     print(text)
     if arguments.write:
-        before, rest = README.read_text().split(BEGIN)
-        README.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+        write("speed table", text)
 
 
 if __name__ == "__main__":

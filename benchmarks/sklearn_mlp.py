@@ -1,10 +1,11 @@
 """fastnet.sklearn against scikit-learn's MLP: the same arguments, data and epochs, alternating in one run.
 
-taskset -c 0 env OPENBLAS_NUM_THREADS=1 python benchmarks/sklearn_mlp.py [--quick]
+taskset -c 0 env OPENBLAS_NUM_THREADS=1 python benchmarks/sklearn_mlp.py [--quick | --write]
 python benchmarks/sklearn_mlp.py --search         (a grid search in two processes)
 python benchmarks/sklearn_mlp.py --memory         (the most memory that a fit of 200,000 x 100 float64 takes)
 
-Prints the medians of fit, an epoch, and of predict; and the ratio of the two, the median of that of each pair.
+Prints the medians of fit, an epoch, and of predict; and the ratio of the two, the median of that of each pair. With
+--write, puts the ratios into the README.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.readme import circumstances, write
 from fastnet import sklearn as ours
 
 ENDLESS = {"tol": 0.0, "n_iter_no_change": np.inf, "random_state": 0}
@@ -59,17 +63,25 @@ def compare(mine: Callable[[], Any], other: Callable[[], Any], rounds: int) -> t
     return (*(statistics.median(times) for times in zip(*pairs, strict=True)), statistics.median(ratios))
 
 
-def show_fits_and_predictions(rounds: int, dtypes: tuple[str, ...]) -> None:
-    """Print a line for each problem and dtype, and for predictions of 1 and of 100 rows."""
+def show_fits_and_predictions(rounds: int, dtypes: tuple[str, ...]) -> str:
+    """Print a line for each problem, dtype, and prediction of 1 and of 100 rows; return a table of the ratios."""
+    lines = ["| | " + " | ".join(f"`fit`, {dtype} | `predict` of one row" for dtype in dtypes) + " |"]
+    lines.append("|---" * (1 + 2 * len(dtypes)) + "|")
     for name, (X, y, arguments) in problems().items():
+        cells = [name]
         for dtype in dtypes:
             rows = X.astype(dtype)
             both = [kind(**arguments, **ENDLESS) for kind in (ours.MLPClassifier, theirs.MLPClassifier)]
             found = compare(*(partial(each.fit, rows, y) for each in both), rounds)
             show(f"{name:25} {dtype}  fit, an epoch", "ms", 1e3 / arguments["max_iter"], found)
+            cells.append(f"{found[-1]:.1f}")
             for m in (1, 100):
                 found = compare(*(partial(predict_often, each, rows[:m]) for each in both), 3 * rounds)
                 show(f"{name:25} {dtype}  predict {m:5}", "us", 1e6 / CALLS, found)
+                if m == 1:
+                    cells.append(f"{found[-1]:.0f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def predict_often(estimator: Any, rows: np.ndarray) -> None:
@@ -113,7 +125,7 @@ def show_memory() -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore", ConvergenceWarning)
     parser = argparse.ArgumentParser()
-    for option in ("quick", "search", "memory"):
+    for option in ("quick", "write", "search", "memory"):
         parser.add_argument(f"--{option}", action="store_true")
     options = parser.parse_args()
     if options.search:
@@ -122,4 +134,8 @@ if __name__ == "__main__":
     if options.memory:
         sys.exit(show_memory())
     print(f"{'':48} {'fastnet':>12} {'scikit-learn':>12}  ratio")
-    show_fits_and_predictions(1 if options.quick else 5, ("float64",) if options.quick else ("float64", "float32"))
+    text = show_fits_and_predictions(
+        1 if options.quick else 5, ("float64",) if options.quick else ("float64", "float32")
+    )
+    if options.write:
+        write("scikit-learn table", f"{text}\n\n{circumstances('1 thread')}")
