@@ -8,8 +8,9 @@ LINE = 64
 HUGE_PAGE = 2**21
 LARGE = 2 * HUGE_PAGE
 """From so many bytes on, huge pages are asked for. With pages of 4096 bytes, of which a processor knows few addresses
-at a time, a step of the workload cats took 1.35 times as long, and one of logistic 1.5 times. NumPy asks for them too;
-but memory that malloc hands out again keeps the pages it had."""
+at a time, a step of the workload cats took 1.35 times as long, and one of logistic 1.5 times (`benchmarks/peers.py
+--only cats logistic`, with MAP_SHARED below, which gets no huge pages). NumPy asks for them too; but memory that malloc
+hands out again keeps the pages it had."""
 
 
 def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:

@@ -49,7 +49,7 @@ def from_blocks(flat, n, ld):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_prev", UNITS)
+@pytest.mark.parametrize("n_prev", [*UNITS, BEYOND_A_PASS])
 @pytest.mark.parametrize("n", UNITS)
 def test_matmul_plus_bias(n, n_prev, dtype):
     rng = np.random.default_rng(n)
@@ -147,10 +147,11 @@ def test_input_gradient(n, n_prev, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [5] if JIT_DISABLED else [1, 33, K_PACKED + 3])
-def test_input_gradient_of_a_matrix_that_is_laid_out_anew(n, dtype):
+@pytest.mark.parametrize("n", [5] if JIT_DISABLED else [1, 33, K_PACKED // 2 + 1, K_PACKED + 1, K_PACKED + 3])
+@pytest.mark.parametrize("beyond", [5, 13])
+def test_input_gradient_of_a_matrix_that_is_laid_out_anew(n, beyond, dtype):
     """From enough columns on, and only then; an example's result is the same bits either way."""
-    n_prev, columns = dense.PACK_INPUTS + 13, dense.PACK_COLUMNS
+    n_prev, columns = dense.PACK_INPUTS + beyond, dense.PACK_COLUMNS
     whole, packed = check_input_gradient(n, n_prev, 150, 48, 48 + columns, dtype)
     assert packed
     part, packed = check_input_gradient(n, n_prev, 150, 48, 48 + columns - PADDING, dtype)
