@@ -128,6 +128,13 @@ class Dense:
             REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, at, 64 * PANEL, head, gradient.copy(), 0, False
         )
 
+    def time_narrow_weight_gradient(self, shape, dtype):
+        n, n_prev = shape
+        gradient, S, (_, a_prev, dz, *_) = layer(n, n_prev, dtype)
+        repeated(dense.narrow_weight_gradient)(
+            REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, gradient.copy(), 0, False
+        )
+
     def time_bias_gradient(self, shape, dtype):
         n, n_prev = shape
         gradient, S, (_, _, dz, *_) = layer(n, n_prev, dtype)
@@ -181,7 +188,7 @@ class Derivative:
     def time_multiply_by_derivative(self, activation, dtype):
         S = numbers(dtype).ravel().copy()
         S[4096:8192] = np.inf  # a finite number, scaled 200 times, would become a slow, subnormal one
-        repeated_part(activations.make_derivative, CODES[activation])(REPEATS, 64, 64, S, 0, 4096, 64, 0.01)
+        repeated_part(activations.make_derivative, CODES[activation])(REPEATS, 64, 64, S, 0, 4096, 64, 0.01, S, -1, 0)
 
 
 class Elementwise:
@@ -208,7 +215,7 @@ class Elementwise:
     def time_multiply_by_slope(self, dtype):
         S = numbers(dtype).ravel().copy()
         S[4096:8192] = np.inf
-        repeated_part(activations.make_derivative_from_slope)(REPEATS, 64, 64, S, 0, 4096, 64, 0.0)
+        repeated_part(activations.make_derivative, codes.KEPT_SLOPE)(REPEATS, 64, 64, S, 0, 4096, 64, 0.0, S, -1, 0)
 
     def time_dropout(self, dtype):
         S = np.full(8192, np.inf, dtype)

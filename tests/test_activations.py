@@ -13,7 +13,6 @@ from fastnet.kernels.activations import (
     make_activation,
     make_activation_keeping_slope,
     make_derivative,
-    make_derivative_from_slope,
 )
 from fastnet.kernels.plan import KEPT, A, make_plan
 
@@ -47,7 +46,7 @@ def multiply_by_derivative(name, A, dZ):
     """DZ <- dZ * g'(Z), in place, of a row."""
     code, _, setting = activation_for(name)
     S = np.concatenate([A, dZ])
-    part(make_derivative, code)(1, A.size, S, 0, A.size, A.size, setting)
+    part(make_derivative, code)(1, A.size, S, 0, A.size, A.size, setting, S, -1, 0)
     np.testing.assert_array_equal(S[: A.size], A)
     dZ[:] = S[A.size :]
 
@@ -89,7 +88,7 @@ def test_some_columns_of_a_block(name, dtype):
     exact = reference.activation(z, name)
     assert_within(A[:, :columns], exact, np.abs(exact) + (name == "softmax"), n)
     if name in FROM_VALUE:
-        part(make_derivative, code)(n, columns, S.whole, S.offset, S.offset + n * ld, ld, setting)
+        part(make_derivative, code)(n, columns, S.whole, S.offset, S.offset + n * ld, ld, setting, S.whole, -1, 0)
         assert_within(dZ[:, :columns], da * exact_slope(name, z), np.abs(da), ULP)
     assert np.isnan(A[:, columns:]).all()
     assert np.isnan(dZ[:, columns:]).all()
@@ -112,11 +111,32 @@ def test_slopes_are_kept_of_some_columns_of_a_block(name, dtype):
     np.testing.assert_array_equal(A[:, :columns], alone)
     exact = exact_slope(name, Z.astype(float))
     assert_within(slopes[:, :columns], exact, np.abs(exact) + 1, 1)
-    part(make_derivative_from_slope)(n, columns, S.whole, kept, dz, ld, setting)
+    part(make_derivative, codes.KEPT_SLOPE)(n, columns, S.whole, kept, dz, ld, setting, S.whole, -1, 0)
     np.testing.assert_array_equal(dZ[:, :columns], dA * slopes[:, :columns])
     for block in (A, slopes, dZ):
         assert np.isnan(block[:, columns:]).all()
     S.assert_guards()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [*FROM_VALUE, "kept slope"], ids=str)
+def test_derivative_before_a_layer_of_one_unit(name, dtype):
+    """Forms dA = W^T dZ of the next layer itself: the same as from a dA that holds it, in some columns or all."""
+    code, setting = (codes.KEPT_SLOPE, 0.0) if name == "kept slope" else activation_for(name)[::2]
+    n, ld = 5, 16
+    for columns in (9, ld):
+        A, W, dZ_next = points(n * ld, dtype), points(n, dtype), points(ld, dtype)
+        S = Guarded(2 * n * ld + ld, dtype)
+        a, dz, dz_next = S.offset, S.offset + n * ld, S.offset + 2 * n * ld
+        S.inside[: n * ld], S.inside[-ld:] = A, dZ_next
+        part(make_derivative, code)(n, columns, S.whole, a, dz, ld, setting, np.append(W[:1], W), 1, dz_next)
+        found = S.inside[n * ld : -ld].reshape(n, ld)
+        given = np.concatenate([A, np.outer(W, dZ_next).ravel()])
+        part(make_derivative, code)(n, ld, given, 0, n * ld, ld, setting, W, -1, 0)
+        np.testing.assert_array_equal(found[:, :columns], given[n * ld :].reshape(n, ld)[:, :columns])
+        assert np.isnan(found[:, columns:]).all()
+        np.testing.assert_array_equal(S.inside[: n * ld], A)
+        S.assert_guards()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

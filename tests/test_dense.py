@@ -9,7 +9,7 @@ from compiled import from_python
 from conftest import JIT_DISABLED
 
 from fastnet.kernels import dense
-from fastnet.kernels.plan import K_PACKED, LANES, PADDING, PANEL, TEMPORARY, padded
+from fastnet.kernels.plan import K_PACKED, LANES, NARROW_LAYER, PADDING, PANEL, TEMPORARY, padded
 
 UNITS = (1, 7, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 16, 65) if JIT_DISABLED else TEN_BATCHES
@@ -216,6 +216,31 @@ def test_weight_and_bias_gradient(n, n_prev, dtype):
         assert len(results) == 1
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_prev", UNITS)
+@pytest.mark.parametrize("n", range(1, NARROW_LAYER + 1))
+def test_narrow_weight_gradient(n, n_prev, dtype):
+    """By rows and by columns, in one part or in two, to the same bits."""
+    for m, add in product(CHUNKS, (False, True)):
+        ld = columns_in_block(m)
+        dZ, A_prev, before = problem_of_weights(n, n_prev, m, dtype)
+        blocks, inputs = in_blocks(dZ, ld), in_blocks(A_prev, ld)
+        S = np.concatenate([blocks.ravel(), inputs.ravel()])
+        a_prev, block, block_prev = blocks.size, blocks[0].size, inputs[0].size
+        results = set()
+        for rows, columns in product(pieces(n, 1), pieces(n_prev, PANEL)):
+            gradient = guarded_gradient(before, add)
+            w, b = gradient.offset, gradient.offset + n * n_prev
+            for (i, i_end), (j, j_end) in product(rows, columns):
+                from_python(dense.narrow_weight_gradient)(
+                    i, i_end, j, j_end, n_prev, m, S, 0, block, ld, a_prev, block_prev, gradient.whole, w, add
+                )
+            from_python(dense.bias_gradient)(0, n, m, S, 0, block, ld, gradient.whole, b, add)
+            assert_gradient(gradient, dZ, A_prev, before, add)
+            results.add(gradient.inside.tobytes())
+        assert len(results) == 1
+
+
 def by_rows(matrix):
     """Return a matrix (n, m) as an input kept by rows: (m, padded n + PADDING), padding NaN."""
     n, m = matrix.shape
@@ -293,6 +318,8 @@ def test_an_empty_share_of_a_gradient_touches_nothing():
     from_python(dense.weight_gradient)(3, 3, 0, PANEL, PANEL, 1, S.whole, 0, 16, 16, 16, 16, 0, S.whole, 0, False)
     from_python(dense.input_gradient)(1, 1, 16, 16, S.whole, 0, S.whole, 0, 1024, 1024, 1024, 64, 0)
     from_python(dense.weight_gradient)(0, 3, 5, 5, 5, 1, S.whole, 0, 16, 16, 16, 16, 0, S.whole, 0, False)
+    for share in ((3, 3, 0, 5), (0, 3, 5, 5)):
+        from_python(dense.narrow_weight_gradient)(*share, 5, 1, S.whole, 0, 16, 16, 16, 16, S.whole, 0, False)
     from_python(dense.weight_gradient_by_rows)(3, 5, 5, 0, 1, S.whole, 0, 16, 16, 0, 32, 0)
     from_python(dense.matmul_plus_bias_by_rows)(3, 5, 16, 16, S.whole, 0, -1, S.whole, 0, 32, 0, 16, 16)
     from_python(dense.bias_gradient)(3, 3, 1, S.whole, 0, 16, 16, S.whole, 0, False)

@@ -16,7 +16,20 @@ from fastnet import SGD, Adam, LeakyReLU, validation
 from fastnet.activations import ACTIVATIONS
 from fastnet.engine import CALL_SECONDS
 from fastnet.kernels import epochs, jit, loading, prediction
-from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, WIDE_INPUT, A, Y, make_plan
+from fastnet.kernels.plan import (
+    AT,
+    BY_ROWS,
+    LD,
+    NARROW_LAYER,
+    PADDING,
+    PANEL,
+    PANEL_SIZE,
+    ROWS,
+    WIDE_INPUT,
+    A,
+    Y,
+    make_plan,
+)
 
 UNITS = (1, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 65) if JIT_DISABLED else TEN_BATCHES
@@ -111,12 +124,12 @@ def test_an_epoch_in_pieces_gives_the_bits_of_a_whole_one(dtype):
 @pytest.mark.parametrize("n", UNITS)
 def test_loading_examples_and_targets(n, dtype):
     """AT holds the chosen rows, A their transposes in blocks, Y the targets; nothing beyond the scratch is touched."""
-    m_all, chunk = 700, 3
-    X, y = random_data(m_all, n, 2)
+    m_all, chunk, outputs = 700, 3, NARROW_LAYER + 1
+    X, y = random_data(m_all, n, outputs)
     X, y = X.astype(dtype), y.astype(dtype)
     order = np.random.default_rng(0).permutation(m_all)
     for m in (m for m in BATCHES if m <= 512):
-        plan = make_plan((n, 2), (True,), examples=m, backward=True)
+        plan = make_plan((n, outputs), (True,), examples=m, backward=True)
         middle = m // 2 // PADDING * PADDING
         for parts in ([(0, m)], [(0, middle), (middle, m)]):
             S = Guarded(plan.n_scratch, dtype)
@@ -128,7 +141,7 @@ def test_loading_examples_and_targets(n, dtype):
             source, output = plan.rows
             np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), X[chosen])
             np.testing.assert_array_equal(examples_in_blocks(S.inside, source, source[A], n, m), X[chosen])
-            np.testing.assert_array_equal(examples_in_blocks(S.inside, output, output[Y], 2, m), y[chosen])
+            np.testing.assert_array_equal(examples_in_blocks(S.inside, output, output[Y], outputs, m), y[chosen])
 
 
 def examples_in_panels(S, row, n, m):
@@ -146,13 +159,13 @@ def examples_in_blocks(S, row, offset, n, m):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [7, 70] if JIT_DISABLED else [7, 33, WIDE_INPUT, WIDE_INPUT + 3])
 def test_a_wide_input_before_few_units_is_kept_by_rows(n, dtype):
-    """Once; any other twice, as A and as AT."""
+    """Once; another before few units too, by blocks; any other twice, as A and as AT."""
     m, order = 65, np.random.default_rng(0).permutation(80)
     X, _ = random_data(80, n)
     for units, by_rows in ((4, n >= WIDE_INPUT), (5, False)):
         plan = make_plan((n, units), (True,), examples=m, backward=True)
         source = plan.rows[0]
-        assert (source[AT] < 0) == source[BY_ROWS] == by_rows
+        assert source[BY_ROWS] == by_rows
         S = Guarded(plan.n_scratch, dtype)
         for first, last in ((0, 16), (16, m)):
             from_python(loading.load_examples)(plan.rows, X.astype(dtype), order, 1, first, last, S.inside)
@@ -164,7 +177,9 @@ def test_a_wide_input_before_few_units_is_kept_by_rows(n, dtype):
             assert np.isnan(rows[:, n:]).all()
         else:
             np.testing.assert_array_equal(examples_in_blocks(S.inside, source, source[A], n, m), chosen)
-            np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), chosen)
+            assert (source[AT] < 0) == (units <= NARROW_LAYER)
+            if units > NARROW_LAYER:
+                np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), chosen)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -213,26 +213,36 @@ def rows_in_blocks(rows, ld):
 
 
 @kernel
-def call_sum_rows(S, s, ld, block, n, rows, target, t, add):
-    dense.sum_rows(S, s, ld, block, n, rows, target, t, add)
+def call_sum_rows(S, s, ld, block, n, rows, y, block_y, target, t, add):
+    dense.sum_rows(S, s, ld, block, n, rows, y, block_y, target, t, add)
+
+
+@kernel
+def call_sum_rows_times(S, s, ld, block, n, rows, y, block_y, target, t, add):
+    dense.sum_rows_times(S, s, ld, block, n, rows, y, block_y, target, t, add)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("add", [False, True])
-def test_sums_of_rows(add, dtype):
+@pytest.mark.parametrize("call", [call_sum_rows, call_sum_rows_times])
+def test_sums_of_rows(call, add, dtype):
+    """Of the rows, or of their products with another."""
     rng = np.random.default_rng(0)
     for n in (1, 2, 15, 16, 17, 63, 64, 65, 209, 512):
         ld = min(LANES, -(-n // 16) * 16)
         for rows in (1, 2, 7, 8, 9, 17):
             X = rng.standard_normal((rows, n)).astype(dtype)
-            S = rows_in_blocks(X, ld).ravel()
+            Y = rng.standard_normal((1, n)).astype(dtype)
+            S = np.concatenate([rows_in_blocks(X, ld).ravel(), rows_in_blocks(Y, ld).ravel()])
             before, target = rng.standard_normal(rows).astype(dtype), Guarded(rows, dtype)
             if add:
                 target.inside[:] = before
-            from_python(call_sum_rows)(S, 0, ld, rows * ld, n, rows, target.whole, target.offset, add)
+            y = S.size // (rows + 1) * rows
+            from_python(call)(S, 0, ld, rows * ld, n, rows, y, ld, target.whole, target.offset, add)
             target.assert_guards()
-            exact, magnitude = X.astype(float).sum(axis=1) + before * add, np.abs(X).sum(axis=1) + np.abs(before) * add
-            assert_within(target.inside, exact, magnitude, n + 1)
+            terms = X.astype(float) * (Y if call is call_sum_rows_times else 1)
+            magnitude = np.abs(terms).sum(axis=1) + np.abs(before) * add
+            assert_within(target.inside, terms.sum(axis=1) + before * add, magnitude, n + 1)
 
 
 def make_call_of_dot(dot_rows):
@@ -280,9 +290,14 @@ def test_order_of_sums_of_rows_and_dots():
     x = (rng.standard_normal((4, 150)) * 10.0 ** rng.integers(-6, 6, (4, 150))).astype(np.float32)
     expected = [in_sixteen_lanes(row) for row in x]
     found = np.zeros(4, np.float32)
-    from_python(call_sum_rows)(rows_in_blocks(x, 64).ravel(), 0, 64, 256, 150, 4, found, 0, False)
+    from_python(call_sum_rows)(rows_in_blocks(x, 64).ravel(), 0, 64, 256, 150, 4, 0, 0, found, 0, False)
     np.testing.assert_array_equal(found, expected)
-    for rows, call in DOT_ROWS.items():  # times one, which rounds nothing
+    # Times one, which rounds nothing.
+    rows_and_ones = np.concatenate([rows_in_blocks(x, 64).ravel(), np.ones(64, np.float32)])
+    found[:] = np.nan
+    from_python(call_sum_rows_times)(rows_and_ones, 0, 64, 256, 150, 4, 3 * 256, 0, found, 0, False)
+    np.testing.assert_array_equal(found, expected)
+    for rows, call in DOT_ROWS.items():
         found = np.zeros(rows, np.float32)
         from_python(call)(found, 0, 1, x.ravel(), 0, 150, np.ones(150, np.float32), 0, -1, 150)
         np.testing.assert_array_equal(found, expected[:rows])

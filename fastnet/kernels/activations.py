@@ -14,6 +14,7 @@ from fastnet.kernels.codes import (
     ELU,
     EXPONENTIAL,
     GELU,
+    KEPT_SLOPE,
     LEAKY_RELU,
     LINEAR,
     MISH,
@@ -198,6 +199,12 @@ def mish(z: Any, setting: float) -> Any:
 
 
 @kernel
+def back_through_kept_slope(da: Any, slope: Any, setting: float) -> Any:
+    """Return da g'(z)."""
+    return da * slope
+
+
+@kernel
 def clipped(z: Any, low: Any, high: Any) -> Any:
     """Return max(z, low), and that but at most high: finite factors of what is zero from there on."""
     above = low if z < low else z
@@ -242,7 +249,9 @@ def with_slope(g: Function, back_through: Function) -> Function:
 value = chosen_from(
     {code: g for code, (g, _) in FROM_VALUE.items()} | {code: value_of(g) for code, g in WITH_SLOPE.items()}
 )
-back_through = chosen_from({code: derivative for code, (_, derivative) in FROM_VALUE.items()})
+back_through = chosen_from(
+    {code: derivative for code, (_, derivative) in FROM_VALUE.items()} | {KEPT_SLOPE: back_through_kept_slope}
+)
 value_and_slope = chosen_from({code: with_slope(*pair) for code, pair in FROM_VALUE.items()} | WITH_SLOPE)
 
 
@@ -284,30 +293,30 @@ def make_activation_keeping_slope(source_digest: str, code: int) -> Callable[...
 
 
 def make_derivative(source_digest: str, code: int) -> Callable[..., None]:
-    """Make dZ = dA * g'(Z) for some columns of a block: dA (n, columns) lies where dZ will, at dz in S; A at `kept`."""
+    """Make dZ = dA * g'(Z) for some columns of a block; A lies at `kept`, or with KEPT_SLOPE g'(Z).
 
-    def multiply_by_derivative(n: int, columns: int, S: Any, kept: int, dz: int, ld: int, setting: float) -> None:
+    dA (n, columns) lies where dZ will, at dz in S. Or it is W^T dZ of a next layer of one unit, an outer product that
+    is formed in passing: its W (1, n) lies at w in `parameters`, its dZ at dz_next in S. Else w is -1.
+    """
+
+    def multiply_by_derivative(
+        n: int, columns: int, S: Any, kept: int, dz: int, ld: int, setting: float, parameters: Any, w: int, dz_next: int
+    ) -> None:
         _ = source_digest
-        rows, length = (1, n * ld) if columns == ld else (n, columns)
-        for r in range(rows):
-            A, dZ = S[kept + r * ld : kept + r * ld + length], S[dz + r * ld : dz + r * ld + length]
-            for e in range(length):
-                dZ[e] = back_through(code, dZ[e], A[e], setting)
+        if w >= 0:
+            dZ_next = S[dz_next : dz_next + columns]
+            for r in range(n):
+                A, dZ = S[kept + r * ld : kept + r * ld + columns], S[dz + r * ld : dz + r * ld + columns]
+                w_r = parameters[w + r]
+                for e in range(columns):
+                    dZ[e] = back_through(code, w_r * dZ_next[e], A[e], setting)
+        else:
+            # In one run where the rows touch.
+            rows, length = (1, n * ld) if columns == ld else (n, columns)
+            for r in range(rows):
+                A, dZ = S[kept + r * ld : kept + r * ld + length], S[dz + r * ld : dz + r * ld + length]
+                for e in range(length):
+                    dZ[e] = back_through(code, dZ[e], A[e], setting)
 
     multiply_by_derivative.signature = derivative_signature  # type: ignore[attr-defined]
     return multiply_by_derivative
-
-
-def make_derivative_from_slope(source_digest: str) -> Callable[..., None]:
-    """Make dZ = dA * g'(Z), likewise, from the slopes at `kept`: one for all activations."""
-
-    def multiply_by_slope(n: int, columns: int, S: Any, kept: int, dz: int, ld: int, setting: float) -> None:
-        _ = source_digest
-        rows, length = (1, n * ld) if columns == ld else (n, columns)
-        for r in range(rows):
-            slopes, dZ = S[kept + r * ld : kept + r * ld + length], S[dz + r * ld : dz + r * ld + length]
-            for e in range(length):
-                dZ[e] = dZ[e] * slopes[e]
-
-    multiply_by_slope.signature = derivative_signature  # type: ignore[attr-defined]
-    return multiply_by_slope

@@ -1,8 +1,9 @@
 """The three products of a dense layer, on the register tile: W A_prev + b, W^T dZ and dZ A_prev^T.
 
 All are sums over k in the order of k, one fma each, so that neither the size of a block nor that of a register
-enters the result; those of a bias, and over the features of an input kept by rows, are sums in lanes (`sums.py`), with
-an order as fixed. Arrays are flat; a matrix is an offset and a stride. `plan.py` says what lies where.
+enters the result. Three are sums in lanes (`sums.py`), with an order as fixed: of a bias, of the weights of a layer of
+few units, and over the features of an input kept by rows. Arrays are flat; a matrix is an offset and a stride.
+`plan.py` says what lies where.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ from numba.core import config
 from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, transpose_square
 from fastnet.kernels.plan import GRAIN, K_PACKED, LANES, PACKED_ROWS, PADDING, PANEL
-from fastnet.kernels.sums import MAGNITUDES, SQUARES, SUM_LANES, lane_sum, make_dot_rows, sum_rows
+from fastnet.kernels.sums import MAGNITUDES, SQUARES, SUM_LANES, lane_sum, make_dot_rows, make_sum_rows
 from fastnet.kernels.tiles import ADD_TO_TARGET, START_BIAS, START_TARGET, START_ZERO, make_tile
 
 # Two registers wide, so that a load of B serves many rows, and a vector of a narrow layer wastes little. Eight rows
@@ -25,6 +26,7 @@ ROWS_OF_TILES = (TALL, 4, 2, 1)
 tile_tall_2, tile_4_2, tile_2_2, tile_1_2 = (make_tile(rows, 2) for rows in ROWS_OF_TILES)
 tile_tall_1, tile_4_1, tile_2_1, tile_1_1 = (make_tile(rows, 1) for rows in ROWS_OF_TILES)
 dot_rows_4, dot_rows_1 = make_dot_rows(4), make_dot_rows(1)
+sum_rows, sum_rows_times = make_sum_rows(weighted=False), make_sum_rows(weighted=True)
 tile_1_4 = make_tile(1, 4)
 """For a single row, which needs as many sums side by side as an fma takes cycles."""
 
@@ -278,6 +280,29 @@ def weight_gradient_by_rows(
 
 
 @kernel
+def narrow_weight_gradient(
+    first_row: int, last_row: int, first_column: int, last_column: int, n_prev: int, m: int,
+    S: Any, dz: int, block: int, ld: int, a_prev: int, block_prev: int, gradient: Any, w: int, add: bool,
+) -> None:  # fmt: skip
+    """DW = dZ A_prev^T as above, of a layer of few units, by sums in lanes: nothing is transposed.
+
+    A_prev in blocks `block_prev` elements apart, each (n_prev, ld), at a_prev in S.
+    """
+    width = last_column - first_column
+    if BOUNDS_CHECKED and width > 0 and last_row > first_row:
+        last_block = (m - 1) // ld
+        check_inside(S, a_prev, a_prev + last_block * block_prev + (last_column - 1) * ld + (m - 1) % ld)
+        check_inside(S, dz, dz + last_block * block + (last_row - 1) * ld + (m - 1) % ld)
+        check_inside(gradient, w + first_row * n_prev, w + (last_row - 1) * n_prev + last_column - 1)
+    if width > 0:
+        for i in range(first_row, last_row):
+            sum_rows_times(
+                S, a_prev + first_column * ld, ld, block_prev, m, width, dz + i * ld, block,
+                gradient, w + i * n_prev + first_column, add,
+            )  # fmt: skip
+
+
+@kernel
 def bias_gradient(
     first_row: int, last_row: int, m: int, S: Any, dz: int, block: int, ld: int, gradient: Any, b: int, add: bool
 ) -> None:
@@ -285,7 +310,7 @@ def bias_gradient(
     if BOUNDS_CHECKED and last_row > first_row:
         check_inside(gradient, b + first_row, b + last_row - 1)
     if last_row > first_row:
-        sum_rows(S, dz + first_row * ld, ld, block, m, last_row - first_row, gradient, b + first_row, add)
+        sum_rows(S, dz + first_row * ld, ld, block, m, last_row - first_row, 0, 0, gradient, b + first_row, add)
 
 
 @kernel

@@ -6,9 +6,8 @@ from fastnet.kernels.activations import (
     make_activation,
     make_activation_keeping_slope,
     make_derivative,
-    make_derivative_from_slope,
 )
-from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, LINEAR
+from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, KEPT_SLOPE, LINEAR
 from fastnet.kernels.dropout import make_dropout
 from fastnet.kernels.losses import make_loss, make_weighting
 from fastnet.kernels.network import make_backward_pass, make_forward_pass, make_gradients
@@ -51,7 +50,7 @@ def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, wei
     for row, code in layers[:-1] if loss in FROM_Z else layers:
         if row[KEPT] != row[A]:
             row[ACTIVATE] = address_of(make_activation_keeping_slope, dtype, code)
-            row[DIFFERENTIATE] = address_of(make_derivative_from_slope, dtype)
+            row[DIFFERENTIATE] = address_of(make_derivative, dtype, KEPT_SLOPE)
             row[DROP] = address_of(make_dropout, dtype) if row[DROPOUT] else NONE  # a rate of 0.0 has no bits set
         elif code != LINEAR:
             row[ACTIVATE] = address_of(make_activation, dtype, code)

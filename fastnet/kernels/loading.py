@@ -87,11 +87,13 @@ def gather(
 def transpose_panels(plan: Any, layer: int, first: int, last: int, S: Any) -> None:
     """Fill AT of a layer from its A, for the examples first to last of a chunk; `first` is a multiple of PADDING."""
     rows, ld, panel = plan[layer, ROWS], plan[layer, LD], plan[layer, PANEL_SIZE]
+    side, n = VECTOR_BYTES // S.itemsize, plan[layer, UNITS]
     for start in range(first, last, PADDING):
         a = plan[layer, A] + start // ld * rows * ld + start % ld
         target = plan[layer, AT] + start * PANEL
-        for j in range(0, rows, PANEL):
-            transpose(S, a + j * ld, ld, target + j // PANEL * panel, PANEL, min(PANEL, rows - j), PADDING)
+        for j in range(0, n, PANEL):
+            units = min(PANEL, -(-(n - j) // side) * side)
+            transpose(S, a + j * ld, ld, target + j // PANEL * panel, PANEL, units, PADDING)
 
 
 @kernel

@@ -15,6 +15,7 @@ from fastnet.kernels.dense import (
     input_gradient,
     matmul_plus_bias,
     matmul_plus_bias_by_rows,
+    narrow_weight_gradient,
     ordered_sum,
     weight_gradient,
     weight_gradient_by_rows,
@@ -193,19 +194,22 @@ def make_backward_pass(source_digest: str) -> Callable[..., None]:
         for layer in range(output, 0, -1):
             n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
             block, dz = plan[layer, ROWS] * ld, plan[layer, DZ]
-            if layer < output:
+            if plan[layer, AT] >= 0:
                 transpose_panels(plan, layer, first, last, S)
+            # Before a layer of one unit, dA is an outer product, which the derivative forms as it goes.
+            outer = layer < output and plan[layer + 1, UNITS] == 1
+            w = plan[layer + 1, W] if outer else -1
             start = first
             while start < last and plan[layer, DIFFERENTIATE] != NONE:
-                q = start // ld
-                columns = min(last, (q + 1) * ld) - start
-                at = q * block + start - q * ld
+                q, j = start // ld, start % ld
+                columns = min(last - start, ld - j)
+                at, at_next = q * block + j, q * plan[layer + 1, ROWS] * ld + j if outer else 0
                 call_derivative(
                     plan[layer, DIFFERENTIATE], n, columns, S, plan[layer, KEPT] + at, dz + at, ld,
-                    float_of_bits(plan[layer, SETTING]),
+                    float_of_bits(plan[layer, SETTING]), parameters, w, plan[layer + 1, DZ] + at_next if outer else 0,
                 )  # fmt: skip
                 start += columns
-            if layer > 1:
+            if layer > 1 and not (n == 1 and plan[layer - 1, DIFFERENTIATE] != NONE):
                 dz_prev, block_prev = plan[layer - 1, DZ], plan[layer - 1, ROWS] * ld
                 input_gradient(
                     n, n_prev, first, last, parameters, plan[layer, W], S, dz, block, dz_prev, block_prev, ld, head
@@ -261,6 +265,11 @@ def make_gradients(source_digest: str) -> Callable[..., None]:
                 copy_rows(
                     S, dw + first_column, ldw, gradient, plan[layer, W] + first_column, n_prev, n,
                     last_column - first_column, add,
+                )  # fmt: skip
+            elif plan[layer - 1, AT] < 0:
+                narrow_weight_gradient(
+                    first_row, last_row, first_column, last_column, n_prev, m, S, dz, block, ld,
+                    plan[layer - 1, A], plan[layer - 1, ROWS] * ld, gradient, plan[layer, W], add,
                 )  # fmt: skip
             else:
                 weight_gradient(

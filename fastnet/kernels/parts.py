@@ -108,8 +108,9 @@ def activation_signature(T: types.Float) -> tuple[types.Type, ...]:
 
 
 def derivative_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of a derivative: n, columns, S, kept, dz, ld, setting."""
-    return i, i, types.Array(T, 1, "C"), i, i, i, types.float64
+    """Return the argument types of a derivative: n, columns, S, kept, dz, ld, setting, parameters, w, dz_next."""
+    vector = types.Array(T, 1, "C")
+    return i, i, vector, i, i, i, types.float64, vector, i, i
 
 
 def dropout_signature(T: types.Float) -> tuple[types.Type, ...]:
@@ -162,7 +163,9 @@ def call_activation(typingctx, address, n, columns, S, z, kept, ld, setting):  #
 
 
 @_by_address
-def call_derivative(typingctx, address, n, columns, S, kept, dz, ld, setting):  # type: ignore[no-untyped-def]
+def call_derivative(  # type: ignore[no-untyped-def]
+    typingctx, address, n, columns, S, kept, dz, ld, setting, parameters, w, dz_next
+):
     """Call the derivative of an activation."""
     return types.void(i, *derivative_signature(S.dtype)), _call
 

@@ -6,7 +6,8 @@ Parameters of layer l: W (units, units_before) in C order at plan[l, W], then b 
 A batch is worked through in *chunks*, a chunk in *blocks* of up to LANES examples. A block of layer l holds A
 (rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. AT holds the same
 activations transposed, an example a row, in *panels* of PANEL units, each contiguous: the weight gradient sums over
-examples, and they are its k. A very wide input before few units is kept once, *by rows*: A is (examples, ROWS) then.
+examples, and they are its k; that of a layer of few units needs none. A very wide input before few units is kept once,
+*by rows*: A is (examples, ROWS) then.
 Every offset counts elements. No result is ever computed from what lies in the padding.
 
 Threads divide a chunk by examples, PADDING of them at a time, and the weight gradient by tiles of W; each has a
@@ -35,9 +36,9 @@ GRAIN = 8
 PANEL = 32
 """Units in a panel of AT: two of the widest registers, so that a tile reads one run of memory."""
 
-WIDE_INPUT, NARROW_LAYER = 2048, 4
-"""An input of so many features, before a first layer of no more than so many units, is kept by rows: a step does little
-but read it."""
+NARROW_LAYER, WIDE_INPUT = 4, 2048
+"""The weight gradient of a layer of so few units is summed in lanes, from A as it is: a part of the numerical contract.
+An input of so many features before one is kept by rows: a step does little but read it."""
 
 K_PACKED, PACKED_ROWS = 1024, 32
 """Terms of a sum in a pass: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache. And the rows
@@ -106,7 +107,7 @@ def make_plan(
         if layer > 0 and backward and keeps_slope and keeps_slope[layer - 1]:
             row[KEPT], scratch = scratch, scratch + blocks * block
         row[AT] = -1
-        if backward and layer < len(units) - 1 and not row[BY_ROWS]:
+        if backward and layer < len(units) - 1 and units[layer + 1] > NARROW_LAYER:
             row[PANEL_SIZE] = blocks * ld * PANEL
             row[AT], scratch = scratch, scratch + int(row[PANEL_SIZE]) * -(-units[layer] // PANEL)
         if layer > 0:

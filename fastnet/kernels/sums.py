@@ -93,77 +93,91 @@ ROWS_SUMMED = 8
 """Rows that are summed side by side: their partial sums are added as columns of a transposed square."""
 
 
-def _sum_rows_twin(
-    S: np.ndarray, s: int, ld: int, block: int, n: int, rows: int, target: np.ndarray, t: int, add: bool
-) -> None:
-    for r in range(rows):
-        lanes = np.zeros(SUM_LANES, S.dtype)
-        for first in range(0, n, SUM_LANES):
-            q, j = divmod(first, LANES)
-            width = min(SUM_LANES, n - first)
-            lanes[:width] += S[s + r * ld + q * block + j :][:width]
-        total = _halves_added(lanes)
-        target[t + r] = target[t + r] + total if add else total
+def make_sum_rows(weighted: bool) -> Function:
+    """Make the sums of rows, or of rows times another; `sum_rows` below documents its arguments."""
 
+    def twin(
+        S: np.ndarray, s: int, ld: int, block: int, n: int, rows: int, y: int, block_y: int,
+        target: np.ndarray, t: int, add: bool,
+    ) -> None:  # fmt: skip
+        for r in range(rows):
+            lanes = np.zeros(SUM_LANES, S.dtype)
+            for first in range(0, n, SUM_LANES):
+                q, j = divmod(first, LANES)
+                width = min(SUM_LANES, n - first)
+                x = S[s + r * ld + q * block + j :][:width]
+                lanes[:width] += x * S[y + q * block_y + j :][:width] if weighted else x
+            total = _halves_added(lanes)
+            target[t + r] = target[t + r] + total if add else total
 
-@with_twin(_sum_rows_twin)
-def sum_rows(typingctx, S, s, ld, block, n, rows, target, t, add):  # type: ignore[no-untyped-def]
-    """target[t + r] = sum over n columns of row r; or += that. At least 1 row.
+    @with_twin(twin)
+    def sum_rows(typingctx, S, s, ld, block, n, rows, y, block_y, target, t, add):  # type: ignore[no-untyped-def]
+        """target[t + r] = sum over n columns of row r, each times that of row y if `weighted`; or += that.
 
-    Columns lie in blocks of LANES: column j of row r at S[s + r ld + j // LANES block + j % LANES]; if n is below
-    LANES, ld may be too. Partial sum p, of SUM_LANES, takes columns p, p + 16, p + 32, ... in order; then the two
-    halves of the partial sums are added until one is left.
-    """
-    dtype = flat_float(S, target)
-    i = types.intp
-    signature = types.void(S, i, i, i, i, i, target, i, types.boolean)
+        At least 1 row. Columns lie in blocks of LANES: column j of row r at S[s + r ld + j // LANES block + j % LANES],
+        of row y at S[y + j // LANES block_y + j % LANES]; if n is below LANES, ld may be too. Partial sum p, of
+        SUM_LANES, takes columns p, p + 16, p + 32, ... in order, products by fmas; then the two halves of the partial
+        sums are added until one is left.
+        """
+        dtype = flat_float(S, target)
+        i = types.intp
+        signature = types.void(S, i, i, i, i, i, i, i, target, i, types.boolean)
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        S, s, ld, block, n, rows, target, t, add = arguments
-        vector = ir.VectorType(context.get_value_type(dtype), SUM_LANES)
-        S = pointer(context, builder, signature.args[0], S, s)
-        target = pointer(context, builder, signature.args[6], target, t)
-        add = builder.icmp_unsigned("!=", add, add.type(0))
-        last = builder.sub(rows, INT(1))
-        whole = builder.and_(n, INT(-SUM_LANES))
-        rest = builder.sub(n, whole)
-        every, first_lanes = None, lanes_below(builder, rest, SUM_LANES)
-        sums = [cgutils.alloca_once(builder, vector) for _ in range(ROWS_SUMMED)]
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            S, s, ld, block, n, rows, y, block_y, target, t, add = arguments
+            vector = ir.VectorType(context.get_value_type(dtype), SUM_LANES)
+            fma = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
+            )
+            Y = pointer(context, builder, signature.args[0], S, y)
+            S = pointer(context, builder, signature.args[0], S, s)
+            target = pointer(context, builder, signature.args[8], target, t)
+            add = builder.icmp_unsigned("!=", add, add.type(0))
+            last = builder.sub(rows, INT(1))
+            whole = builder.and_(n, INT(-SUM_LANES))
+            rest = builder.sub(n, whole)
+            sums = [cgutils.alloca_once(builder, vector) for _ in range(ROWS_SUMMED)]
 
-        def add_columns(starts: list[Any], j: Any, lanes: Any) -> None:
-            q, column = builder.lshr(j, INT(LANES.bit_length() - 1)), builder.and_(j, INT(LANES - 1))
-            offset = builder.add(builder.mul(q, block), column)
-            for start, total in zip(starts, sums, strict=True):
-                x = load_lanes(builder, start, vector, offset, lanes)
-                builder.store(builder.fadd(builder.load(total), x), total)
+            def add_columns(starts: list[Any], j: Any, lanes: Any) -> None:
+                q, column = builder.lshr(j, INT(LANES.bit_length() - 1)), builder.and_(j, INT(LANES - 1))
+                offset = builder.add(builder.mul(q, block), column)
+                weight = None
+                if weighted:
+                    weight = load_lanes(builder, Y, vector, builder.add(builder.mul(q, block_y), column), lanes)
+                for start, total in zip(starts, sums, strict=True):
+                    x, old = load_lanes(builder, start, vector, offset, lanes), builder.load(total)
+                    new = builder.call(fma, [x, weight, old]) if weighted else builder.fadd(old, x)
+                    builder.store(new, total)
 
-        with cgutils.for_range_slice(builder, INT(0), rows, INT(ROWS_SUMMED)) as (first, _):
-            starts = []
-            for r, total in enumerate(sums):
-                row = builder.add(first, INT(r))
-                row = builder.select(builder.icmp_signed("<", row, last), row, last)
-                starts.append(builder.gep(S, [builder.mul(row, ld)]))
-                builder.store(ir.Constant(vector, None), total)
-            with cgutils.for_range_slice(builder, INT(0), whole, INT(SUM_LANES)) as (j, _):
-                add_columns(starts, j, every)
-            with builder.if_then(builder.icmp_signed(">", rest, INT(0))):
-                add_columns(starts, whole, first_lanes)
-            low, high = (mask(list(range(half, half + ROWS_SUMMED))) for half in (0, ROWS_SUMMED))
-            square = [
-                builder.fadd(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, high))
-                for total in map(builder.load, sums)
-            ]
-            columns = transposed(builder, square)
-            while len(columns) > 1:
-                half = len(columns) // 2
-                columns = [builder.fadd(a, b) for a, b in zip(columns[:half], columns[half:], strict=True)]
-            valid = lanes_below(builder, builder.sub(rows, first), ROWS_SUMMED)
-            reads = builder.select(add, valid, ir.Constant(valid.type, None))
-            added = builder.fadd(masked_load(builder, target, columns[0].type, first, reads), columns[0])
-            masked_store(builder, builder.select(add, added, columns[0]), target, first, valid)
-        return context.get_dummy_value()
+            with cgutils.for_range_slice(builder, INT(0), rows, INT(ROWS_SUMMED)) as (first, _):
+                starts = []
+                for r, total in enumerate(sums):
+                    row = builder.add(first, INT(r))
+                    row = builder.select(builder.icmp_signed("<", row, last), row, last)
+                    starts.append(builder.gep(S, [builder.mul(row, ld)]))
+                    builder.store(ir.Constant(vector, None), total)
+                with cgutils.for_range_slice(builder, INT(0), whole, INT(SUM_LANES)) as (j, _):
+                    add_columns(starts, j, None)
+                with builder.if_then(builder.icmp_signed(">", rest, INT(0))):
+                    add_columns(starts, whole, lanes_below(builder, rest, SUM_LANES))
+                low, high = (mask(list(range(half, half + ROWS_SUMMED))) for half in (0, ROWS_SUMMED))
+                square = [
+                    builder.fadd(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, high))
+                    for total in map(builder.load, sums)
+                ]
+                columns = transposed(builder, square)
+                while len(columns) > 1:
+                    half = len(columns) // 2
+                    columns = [builder.fadd(a, b) for a, b in zip(columns[:half], columns[half:], strict=True)]
+                valid = lanes_below(builder, builder.sub(rows, first), ROWS_SUMMED)
+                reads = builder.select(add, valid, ir.Constant(valid.type, None))
+                added = builder.fadd(masked_load(builder, target, columns[0].type, first, reads), columns[0])
+                masked_store(builder, builder.select(add, added, columns[0]), target, first, valid)
+            return context.get_dummy_value()
 
-    return signature, generate
+        return signature, generate
+
+    return sum_rows
 
 
 def make_dot_rows(rows: int) -> Function:
