@@ -253,19 +253,24 @@ def make_call_of_dot(dot_rows):
     return call
 
 
-DOT_ROWS = {1: make_call_of_dot(dense.dot_rows_1), 4: make_call_of_dot(dense.dot_rows_4)}
+DOT_ROWS = {
+    VECTOR_BYTES: make_call_of_dot(dense.dot_rows),
+    4: make_call_of_dot(dense.dot_4_rows),
+    1: make_call_of_dot(dense.dot_1_row),
+}
+"""By the most rows that they take."""
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("rows", DOT_ROWS)
-def test_dot_rows(rows, with_bias, dtype):
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("most", DOT_ROWS)
+def test_dot_rows(most, with_bias, dtype):
+    rows, rng = min(most, VECTOR_BYTES // np.dtype(dtype).itemsize), np.random.default_rng(0)
     for n in (1, 15, 16, 17, 33, 209):
         W, A = rng.standard_normal(n + 1).astype(dtype), np.full((rows, n + 3), np.nan, dtype)
         A[:, :n] = rng.standard_normal((rows, n))
         Z = Guarded(1 + (rows - 1) * 3, dtype)
-        from_python(DOT_ROWS[rows])(Z.whole, Z.offset, 3, A.ravel(), 0, n + 3, W, 0, n if with_bias else -1, n)
+        from_python(DOT_ROWS[most])(Z.whole, Z.offset, 3, A.ravel(), 0, n + 3, W, 0, n if with_bias else -1, n)
         Z.assert_guards()
         w, b, inputs = W[:n].astype(float), float(W[n]) * with_bias, A[:, :n].astype(float)
         assert_within(Z.inside[::3], inputs @ w + b, np.abs(inputs) @ np.abs(w) + abs(b), n + 1)
@@ -297,10 +302,11 @@ def test_order_of_sums_of_rows_and_dots():
     found[:] = np.nan
     from_python(call_sum_rows_times)(rows_and_ones, 0, 64, 256, 150, 4, 3 * 256, 0, found, 0, False)
     np.testing.assert_array_equal(found, expected)
-    for rows, call in DOT_ROWS.items():
+    for most, call in DOT_ROWS.items():
+        rows = min(most, VECTOR_BYTES // 4)
         found = np.zeros(rows, np.float32)
-        from_python(call)(found, 0, 1, x.ravel(), 0, 150, np.ones(150, np.float32), 0, -1, 150)
-        np.testing.assert_array_equal(found, expected[:rows])
+        from_python(call)(found, 0, 1, np.resize(x, 150 * rows), 0, 150, np.ones(150, np.float32), 0, -1, 150)
+        np.testing.assert_array_equal(found, np.resize(expected, rows))
 
 
 def make_call_of_units(tile):

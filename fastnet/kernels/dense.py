@@ -25,7 +25,7 @@ ROWS_OF_TILES = (TALL, 4, 2, 1)
 
 tile_tall_2, tile_4_2, tile_2_2, tile_1_2 = (make_tile(rows, 2) for rows in ROWS_OF_TILES)
 tile_tall_1, tile_4_1, tile_2_1, tile_1_1 = (make_tile(rows, 1) for rows in ROWS_OF_TILES)
-dot_rows_4, dot_rows_1 = make_dot_rows(4), make_dot_rows(1)
+dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (VECTOR_BYTES, 4, 1))
 sum_rows, sum_rows_times = make_sum_rows(weighted=False), make_sum_rows(weighted=True)
 tile_1_4 = make_tile(1, 4)
 """For a single row, which needs as many sums side by side as an fma takes cycles."""
@@ -51,7 +51,7 @@ def multiply(
     """C (rows, columns) = start + A (rows, K) B (K, columns), tile by tile; arguments as in `tiles.make_tile`.
 
     While they compute, the tiles ask for the next strip of B, and at the end for that of the next product: its B
-    begins at `b_next`, which is b where nothing is known of it. (A single row asks for its own strips only.)
+    begins at `b_next`, which is b where nothing is known of it.
     `columns` is a multiple of GRAIN, or of the register width; rows of C and B have room for the next multiple of
     PADDING, and what lies there in C may be overwritten.
     """
@@ -66,7 +66,7 @@ def multiply(
     done = 0
     if rows == 1:
         while columns - done >= 4 * lanes:
-            tile_1_4(C, c + done, ldc, A, a, ra, ka, jump, B, b + done, kb, 4 * lanes, K, start, bias, o)
+            tile_1_4(C, c + done, ldc, A, a, ra, ka, jump, B, b + done, kb, 0, K, start, bias, o)
             done += 4 * lanes
     # Strips of B outside: a tile reads four times as much of B as of A, so B is what should stay near.
     j = done
@@ -163,7 +163,7 @@ def matmul_plus_bias_by_rows(
 
     Z in blocks (n, ld) at z in S, `first` a multiple of PADDING; or with ld = 1, which makes them rows.
     """
-    step = 1 if ld > 1 else block
+    step, lanes = 1 if ld > 1 else block, VECTOR_BYTES // S.itemsize
     if BOUNDS_CHECKED and last > first:
         check_inside(parameters, max(b, 0), max(b, 0) + (n - 1 if b >= 0 else 0))
         check_inside(S, a_prev + first * lda, a_prev + (last - 1) * lda + n_prev - 1)
@@ -171,13 +171,15 @@ def matmul_plus_bias_by_rows(
         check_inside(parameters, w, w + n * n_prev - 1)
     e = first
     while e < last:
-        rows = 4 if last - e >= 4 else 1
+        rows = lanes if last - e >= lanes else 4 if last - e >= 4 else 1
         for i in range(n):
             target, bias = z + e // ld * block + i * ld + e % ld, b + i if b >= 0 else -1
-            if rows == 4:
-                dot_rows_4(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
+            if rows == lanes:
+                dot_rows(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
+            elif rows == 4:
+                dot_4_rows(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
             else:
-                dot_rows_1(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
+                dot_1_row(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
         e += rows
 
 

@@ -7,12 +7,14 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from fastnet.kernels.jit import VECTOR_BYTES
 from fastnet.kernels.plan import LANES
 from fastnet.kernels.simd import (
     INT,
     Function,
     flat_float,
     lanes_below,
+    lanes_of,
     load,
     mask,
     masked_load,
@@ -180,13 +182,16 @@ def make_sum_rows(weighted: bool) -> Function:
     return sum_rows
 
 
-def make_dot_rows(rows: int) -> Function:
-    """Make the product of a row with each of `rows` rows; `dot_rows` below documents its arguments."""
+def make_dot_rows(most: int) -> Function:
+    """Make the product of a row with each of some rows; `dot_rows` below documents its arguments.
+
+    As many as a register has lanes, whose sums then fill 16 registers, or `most` if those are fewer.
+    """
 
     def twin(
         Z: np.ndarray, z: int, step: int, A: np.ndarray, a: int, lda: int, W: np.ndarray, w: int, b: int, n: int
     ) -> None:
-        for r in range(rows):
+        for r in range(min(most, VECTOR_BYTES // Z.itemsize)):
             lanes = np.zeros(SUM_LANES, Z.dtype)
             for k in range(0, n, SUM_LANES):
                 width = min(SUM_LANES, n - k)
@@ -195,13 +200,14 @@ def make_dot_rows(rows: int) -> Function:
 
     @with_twin(twin)
     def dot_rows(typingctx, Z, z, step, A, a, lda, W, w, b, n):  # type: ignore[no-untyped-def]
-        """Z[r] = sum over k < n of W[k] A[r, k], plus W[b] unless b is -1, for r < rows.
+        """Z[r] = sum over k < n of W[k] A[r, k], plus W[b] unless b is -1, for each of the rows r.
 
         Z[r] lies at Z[z + r step], A[r, k] at A[a + r lda + k], W[k] at W[w + k]. Partial sum p, of SUM_LANES, takes
         the k equal to p, p + 16, p + 32, ... in order, by fmas; then the two halves of the partial sums are added until
         one is left. Z may alias neither A nor W.
         """
         dtype = flat_float(Z, A, W)
+        rows = min(most, lanes_of(dtype))
         i = types.intp
         signature = types.void(Z, i, i, A, i, i, W, i, i, i)
 

@@ -38,10 +38,9 @@ def make_tile(rows: int, vectors: int) -> Function:
     A single register holds no more than GRAIN numbers: half of the widest.
     """
     most_lanes = GRAIN if vectors == 1 else VECTOR_BYTES
-    # The tile of four registers is for single rows alone: what it asks for serves once, and soon. Other strips of B
-    # serve several tiles, and more would come into the first cache than it holds. Each the other way, cats is 0.88
-    # times as fast, and logistic 0.96 times (`benchmarks/peers.py --only cats logistic`).
-    cache = 1 if vectors == 4 else 2
+    # The tile of four registers is for single rows alone: it reads much for each product, and asking slows that down
+    # (`benchmarks/peers.py --only logistic`: 0.94 times as fast).
+    asks_ahead = vectors < 4
 
     def twin(
         C: np.ndarray, c: int, ldc: int, A: np.ndarray, a: int, ra: int, ka: int, jump: int,
@@ -69,8 +68,8 @@ def make_tile(rows: int, vectors: int) -> Function:
         at r ra past a pointer that moves on by ka after each k, but by `jump` after every LANES of them: so the sum
         over examples of the weight gradient crosses from block to block. K is at least 1. `start` is START_ZERO,
         START_BIAS (bias[o + r] in row r), START_TARGET (C itself) or ADD_TO_TARGET (zero; C is added at the end).
-        C may alias neither A nor B. For each k, the memory `ahead` elements past that row of B is asked for, to be
-        near when it is needed.
+        C may alias neither A nor B. For each k, the memory `ahead` elements past that row of B is asked for into the
+        second-level cache, to be near when it is needed; but not where there are four registers.
         """
         dtype = flat_float(C, A, B, bias)
         lanes = min(lanes_of(dtype), most_lanes)
@@ -133,8 +132,8 @@ def make_tile(rows: int, vectors: int) -> Function:
             B_k = loop_value(B.type, lambda _: B)
             sums = [loop_value(vector, initial_sum(n)) for n in range(len(cells))]
             B_ahead = builder.gep(B_k, [ahead])
-            for v in range(vectors):
-                prefetch(builder, builder.gep(B_ahead, [INT(v * lanes)]), cache)
+            for v in range(vectors if asks_ahead else 0):
+                prefetch(builder, builder.gep(B_ahead, [INT(v * lanes)]), 2)
             b_k = [load(builder, B_k, vector, INT(v * lanes)) for v in range(vectors)]
             a_k = [splat(builder, builder.load(builder.gep(A_k, [A_rows[r]])), vector) for r in range(rows)]
             next_sums = [builder.call(fma, [a_k[r], b_k[v], total]) for (r, v), total in zip(cells, sums, strict=True)]
