@@ -198,7 +198,7 @@ class Training:
         """Go through the examples once, in a new order if they are shuffled; return what callbacks are told."""
         estimator, run = self.estimator, self.run
         if estimator.shuffle:
-            run.order[:] = run.order[estimator._random_state.permutation(self.m)]
+            estimator._random_state.shuffle(run.order)
         run.rewind()
         run.first_epoch = estimator._epochs_finished
         if estimator._optimizer is not self.used or callable(estimator._optimizer.learning_rate):
