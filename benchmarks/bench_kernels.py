@@ -12,7 +12,7 @@ from fastnet import Model
 from fastnet.activations import ACTIVATIONS
 from fastnet.kernels import activations, codes, dense, dropout, loading, losses, tiles, updates
 from fastnet.kernels.jit import OPTIONS
-from fastnet.kernels.plan import PANEL, TEMPORARY, make_plan
+from fastnet.kernels.plan import NARROW_LAYER, PANEL, TEMPORARY, make_plan
 from fastnet.kernels.sums import VALUES
 from fastnet.memory import aligned_zeros
 
@@ -128,13 +128,6 @@ class Dense:
             REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, at, 64 * PANEL, head, gradient.copy(), 0, False
         )
 
-    def time_narrow_weight_gradient(self, shape, dtype):
-        n, n_prev = shape
-        gradient, S, (_, a_prev, dz, *_) = layer(n, n_prev, dtype)
-        repeated(dense.narrow_weight_gradient)(
-            REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, gradient.copy(), 0, False
-        )
-
     def time_bias_gradient(self, shape, dtype):
         n, n_prev = shape
         gradient, S, (_, _, dz, *_) = layer(n, n_prev, dtype)
@@ -144,6 +137,20 @@ class Dense:
         n, n_prev = shape
         _, S, (_, a_prev, _, at, _) = layer(n, n_prev, dtype)
         repeated(dense.transpose)(REPEATS, S, a_prev, 64, at, PANEL, PANEL, 64)
+
+
+class Narrow:
+    """The weight gradient of a layer of few units, for one block of 64 examples, 200 times."""
+
+    params = ([(1, 32), (1, 784), (4, 33)], DTYPES)
+    param_names = ("(units, inputs)", "dtype")
+
+    def time_narrow_weight_gradient(self, shape, dtype):
+        n, n_prev = shape
+        gradient, S, (_, a_prev, dz, *_) = layer(n, n_prev, dtype)
+        repeated(dense.narrow_weight_gradient)(
+            REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, gradient.copy(), 0, False
+        )
 
 
 @lru_cache
@@ -279,11 +286,11 @@ class Loading:
     param_names = ("features", "dtype")
 
     def time_load_examples(self, features, dtype):
-        plan, X, order, S = batch(features, dtype)
+        plan, X, order, S = batch(features, NARROW_LAYER + 1, dtype)
         repeated(loading.load_examples)(REPEATS, plan, X, order, 0, 0, 128, S)
 
     def time_load_targets(self, features, dtype):
-        plan, X, order, S = batch(features, dtype)
+        plan, X, order, S = batch(features, 1, dtype)
         repeated(loading.load_targets)(REPEATS, plan, X[:, :1].copy(), order, 0, 0, 128, S)
 
     def time_shuffle(self, features, dtype):
@@ -291,9 +298,9 @@ class Loading:
 
 
 @lru_cache
-def batch(features, dtype):
-    """Return a plan, 1,000 examples, an order of them and a scratch vector."""
-    plan = make_plan((features, 1), (True,), examples=128, backward=True)
+def batch(features, units, dtype):
+    """Return the plan of a layer, 1,000 examples, an order of them and a scratch vector."""
+    plan = make_plan((features, units), (True,), examples=128, backward=True)
     rng = np.random.default_rng(0)
     return (
         plan.rows,

@@ -166,6 +166,7 @@ def test_a_wide_input_before_few_units_is_kept_by_rows(n, dtype):
         plan = make_plan((n, units), (True,), examples=m, backward=True)
         source = plan.rows[0]
         assert source[BY_ROWS] == by_rows
+        assert (source[AT] < 0) == (units <= NARROW_LAYER)
         S = Guarded(plan.n_scratch, dtype)
         for first, last in ((0, 16), (16, m)):
             from_python(loading.load_examples)(plan.rows, X.astype(dtype), order, 1, first, last, S.inside)
@@ -177,7 +178,6 @@ def test_a_wide_input_before_few_units_is_kept_by_rows(n, dtype):
             assert np.isnan(rows[:, n:]).all()
         else:
             np.testing.assert_array_equal(examples_in_blocks(S.inside, source, source[A], n, m), chosen)
-            assert (source[AT] < 0) == (units <= NARROW_LAYER)
             if units > NARROW_LAYER:
                 np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), chosen)
 

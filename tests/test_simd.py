@@ -126,8 +126,9 @@ def inner_loops_with_fma(assembly):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("rows", "columns"), [(16, 16), (16, 48), (64, 32), (80, 16)])
+@pytest.mark.parametrize(("rows", "columns"), [(16, 16), (16, 48), (24, 16), (64, 32), (80, 16)])
 def test_transpose(rows, columns, dtype):
+    rows = -(-rows // lanes_of(dtype)) * lanes_of(dtype)
     source = np.arange(rows * columns, dtype=dtype).reshape(rows, columns)
     ldt = rows + 5
     S = Guarded(rows * columns + columns * ldt, dtype)
@@ -254,7 +255,7 @@ def make_call_of_dot(dot_rows):
 
 
 DOT_ROWS = {
-    VECTOR_BYTES: make_call_of_dot(dense.dot_rows),
+    16: make_call_of_dot(dense.dot_rows),
     4: make_call_of_dot(dense.dot_4_rows),
     1: make_call_of_dot(dense.dot_1_row),
 }
@@ -277,12 +278,16 @@ def test_dot_rows(most, with_bias, dtype):
         assert all(np.isnan(Z.inside[start::3]).all() for start in (1, 2))
 
 
-def in_sixteen_lanes(x):
-    """Return the sum of x in float32, in the order of the contract."""
+def in_sixteen_lanes(x, y=1.0):
+    """Return the sum of x y in float32, in the order of the contract, by fmas.
+
+    Exact numbers in float64, rounded once: those of whole numbers below 2^53.
+    """
     lanes = np.zeros(16, np.float32)
+    terms = x.astype(float) * y
     for first in range(0, len(x), 16):
-        part = x[first : first + 16]
-        lanes[: len(part)] += part
+        part = terms[first : first + 16]
+        lanes[: len(part)] = (lanes[: len(part)].astype(float) + part).astype(np.float32)
     while len(lanes) > 1:
         lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
     return lanes[0]
@@ -307,6 +312,26 @@ def test_order_of_sums_of_rows_and_dots():
         found = np.zeros(rows, np.float32)
         from_python(call)(found, 0, 1, np.resize(x, 150 * rows), 0, 150, np.ones(150, np.float32), 0, -1, 150)
         np.testing.assert_array_equal(found, np.resize(expected, rows))
+
+
+@pytest.mark.jit
+def test_products_are_added_by_fmas():
+    """Whole numbers whose products float32 does not hold, so that rounding those first shows."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(2**19, 2**20, (VECTOR_BYTES // 4, 150)).astype(np.float32)
+    y = rng.integers(-(2**20), 2**20, 150).astype(np.float32)
+    expected = np.array([in_sixteen_lanes(row, y) for row in x])
+    rounded_first = np.array([in_sixteen_lanes(row * y) for row in x])
+    assert (expected != rounded_first).all()
+    found = np.zeros(len(x), np.float32)
+    rows, blocks = rows_in_blocks(x, 64).ravel(), rows_in_blocks(y[None], 64).ravel()
+    call = from_python(call_sum_rows_times)
+    call(np.concatenate([rows, blocks]), 0, 64, 64 * len(x), 150, len(x), rows.size, 64, found, 0, False)
+    np.testing.assert_array_equal(found, expected)
+    for most, call_of_dot in DOT_ROWS.items():
+        found = np.zeros(min(most, len(x)), np.float32)
+        from_python(call_of_dot)(found, 0, 1, x.ravel(), 0, 150, y, 0, -1, 150)
+        np.testing.assert_array_equal(found, expected[: len(found)])
 
 
 def make_call_of_units(tile):

@@ -104,6 +104,8 @@ CASES = {
     ),
     "slopes kept": Case((30, 65, 33, 1), ("gelu", "elu", "sigmoid"), 209, 64),
     "slopes kept, by chunks": Case((3, 17, 1), ("mish", "linear"), LONG, None, by_chunks=True),
+    "few units": Case((70, 3), ("softmax",), 209, 64),
+    "few units behind others": Case((30, 65, 4, 1), ("gelu", "linear", "sigmoid"), CHUNK + 60, None, l2=0.3),
     "wide": Case((WIDE, 20, 1), ("relu", "sigmoid"), 90, 40),
     "wide, narrow layer": Case((WIDE, 3), ("softmax",), 90, 40, optimizer=Adam(0.01)),
     "wide, several chunks": Case((WIDE, 1), ("sigmoid",), 2 * CHUNK - 30, None, epochs=1),

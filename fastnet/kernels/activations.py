@@ -295,8 +295,8 @@ def make_activation_keeping_slope(source_digest: str, code: int) -> Callable[...
 def make_derivative(source_digest: str, code: int) -> Callable[..., None]:
     """Make dZ = dA * g'(Z) for some columns of a block; A lies at `kept`, or with KEPT_SLOPE g'(Z).
 
-    dA (n, columns) lies where dZ will, at dz in S. Or it is W^T dZ of a next layer of one unit, an outer product that
-    is formed in passing: its W (1, n) lies at w in `parameters`, its dZ at dz_next in S. Else w is -1.
+    dA (n, columns) lies where dZ will, at dz in S. Or it is formed in passing, as W^T dZ of a next layer of one unit:
+    that layer's W (1, n) lies at w in `parameters`, its dZ at dz_next in S. Where there is none, w is -1.
     """
 
     def multiply_by_derivative(

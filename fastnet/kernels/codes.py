@@ -21,8 +21,8 @@ MISH = 12
 SLOPE_FROM_Z = (GELU, SILU, MISH)
 """The activations whose derivative is no function of their value: it is found on the way forward, and kept."""
 
-KEPT_SLOPE = 13
-"""What stands for an activation whose slope has been kept, whichever it is, where its derivative is named."""
+KEPT_SLOPE = -1
+"""What stands, where a derivative is named, for any activation whose slope has been kept."""
 
 BINARY_CROSSENTROPY = 0
 MEAN_SQUARED_ERROR = 1

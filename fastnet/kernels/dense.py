@@ -1,9 +1,9 @@
 """The three products of a dense layer, on the register tile: W A_prev + b, W^T dZ and dZ A_prev^T.
 
-All are sums over k in the order of k, one fma each, so that neither the size of a block nor that of a register
-enters the result. Three are sums in lanes (`sums.py`), with an order as fixed: of a bias, of the weights of a layer of
-few units, and over the features of an input kept by rows. Arrays are flat; a matrix is an offset and a stride.
-`plan.py` says what lies where.
+Most are sums over k in the order of k, one fma each, so that neither the size of a block nor that of a register
+enters the result. Three kinds are sums in lanes (`sums.py`), with an order as fixed: the gradient of a bias; that of
+the weights of a layer of few units, unless its input is kept by rows; and the product with an input kept by rows.
+Arrays are flat; a matrix is an offset and a stride. `plan.py` says what lies where.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ ROWS_OF_TILES = (TALL, 4, 2, 1)
 
 tile_tall_2, tile_4_2, tile_2_2, tile_1_2 = (make_tile(rows, 2) for rows in ROWS_OF_TILES)
 tile_tall_1, tile_4_1, tile_2_1, tile_1_1 = (make_tile(rows, 1) for rows in ROWS_OF_TILES)
-dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (VECTOR_BYTES, 4, 1))
+dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (16, 4, 1))
 sum_rows, sum_rows_times = make_sum_rows(weighted=False), make_sum_rows(weighted=True)
 tile_1_4 = make_tile(1, 4)
 """For a single row, which needs as many sums side by side as an fma takes cycles."""
@@ -51,7 +51,7 @@ def multiply(
     """C (rows, columns) = start + A (rows, K) B (K, columns), tile by tile; arguments as in `tiles.make_tile`.
 
     While they compute, the tiles ask for the next strip of B, and at the end for that of the next product: its B
-    begins at `b_next`, which is b where nothing is known of it.
+    begins at `b_next`, which is b where nothing is known of it. (The tile of four registers asks for nothing.)
     `columns` is a multiple of GRAIN, or of the register width; rows of C and B have room for the next multiple of
     PADDING, and what lies there in C may be overwritten.
     """
@@ -331,7 +331,7 @@ def ordered_sum(array: Any, start: int, n: int, of: int) -> Any:
 
 @kernel
 def transpose(S: Any, source: int, lds: int, target: int, ldt: int, rows: int, columns: int) -> None:
-    """Target (columns, rows) = source (rows, columns)^T within S, both padded to multiples of PADDING; no overlap."""
+    """Target (columns, rows) = source (rows, columns)^T within S, both multiples of a register's lanes; no overlap."""
     side = VECTOR_BYTES // S.itemsize
     for i in range(0, rows, side):
         for j in range(0, columns, side):

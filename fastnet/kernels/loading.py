@@ -11,9 +11,10 @@ from fastnet.kernels.streams import random_bits, stream_of
 
 @spliced_kernel
 def load_examples(plan: Any, X: Any, order: Any, chunk: int, first: int, last: int, S: Any) -> None:
-    """Copy examples first to last of the chunk that begins at order[chunk] into AT of the input, and transposed into A.
+    """Copy examples first to last of the chunk that begins at order[chunk], transposed, into A of the input.
 
-    Or into A as they are, where it is kept by rows. `first` is a multiple of PADDING.
+    And as they are into AT, if it has one. Or into A as they are, where it is kept by rows. `first` is a multiple of
+    PADDING.
     """
     a, rows, n = plan[0, A], plan[0, ROWS], plan[0, UNITS]
     if plan[0, BY_ROWS]:

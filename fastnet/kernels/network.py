@@ -185,9 +185,10 @@ def make_backward_pass(source_digest: str) -> Callable[..., None]:
     """Make the way back."""
 
     def backward(plan: Any, first: int, last: int, parameters: Any, S: Any, head: int) -> None:
-        """Propagate dZ of examples first to last back through all layers, and fill AT of the hidden ones.
+        """Propagate dZ of examples first to last back through all layers, and fill AT of the hidden ones that have one.
 
-        What lies in the place of dZ is dA at first, of layers that have a derivative.
+        What lies in the place of dZ is dA at first, of layers that have a derivative. But before a layer of one unit
+        such a derivative forms dA = W^T dZ itself, an outer product.
         """
         _ = source_digest
         ld, output = plan[0, LD], plan.shape[0] - 1
@@ -196,17 +197,17 @@ def make_backward_pass(source_digest: str) -> Callable[..., None]:
             block, dz = plan[layer, ROWS] * ld, plan[layer, DZ]
             if plan[layer, AT] >= 0:
                 transpose_panels(plan, layer, first, last, S)
-            # Before a layer of one unit, dA is an outer product, which the derivative forms as it goes.
             outer = layer < output and plan[layer + 1, UNITS] == 1
             w = plan[layer + 1, W] if outer else -1
             start = first
             while start < last and plan[layer, DIFFERENTIATE] != NONE:
                 q, j = start // ld, start % ld
                 columns = min(last - start, ld - j)
-                at, at_next = q * block + j, q * plan[layer + 1, ROWS] * ld + j if outer else 0
+                at = q * block + j
+                dz_next = plan[layer + 1, DZ] + q * plan[layer + 1, ROWS] * ld + j if outer else 0
                 call_derivative(
                     plan[layer, DIFFERENTIATE], n, columns, S, plan[layer, KEPT] + at, dz + at, ld,
-                    float_of_bits(plan[layer, SETTING]), parameters, w, plan[layer + 1, DZ] + at_next if outer else 0,
+                    float_of_bits(plan[layer, SETTING]), parameters, w, dz_next,
                 )  # fmt: skip
                 start += columns
             if layer > 1 and not (n == 1 and plan[layer - 1, DIFFERENTIATE] != NONE):

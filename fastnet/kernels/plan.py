@@ -38,7 +38,8 @@ PANEL = 32
 
 NARROW_LAYER, WIDE_INPUT = 4, 2048
 """The weight gradient of a layer of so few units is summed in lanes, from A as it is: a part of the numerical contract.
-An input of so many features before one is kept by rows: a step does little but read it."""
+But an input of so many features before one is kept by rows, since a step does little but read it, and summed over in
+the order of the examples."""
 
 K_PACKED, PACKED_ROWS = 1024, 32
 """Terms of a sum in a pass: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache. And the rows

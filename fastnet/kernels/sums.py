@@ -185,7 +185,8 @@ def make_sum_rows(weighted: bool) -> Function:
 def make_dot_rows(most: int) -> Function:
     """Make the product of a row with each of some rows; `dot_rows` below documents its arguments.
 
-    As many as a register has lanes, whose sums then fill 16 registers, or `most` if those are fewer.
+    As many as a register has lanes, whose sums then fill 16 registers, or `most` if those are fewer. Where there are no
+    more than 16 registers, as with AVX2, some spill; memory is slower still, and fewer rows are.
     """
 
     def twin(

@@ -39,7 +39,7 @@ def make_tile(rows: int, vectors: int) -> Function:
     """
     most_lanes = GRAIN if vectors == 1 else VECTOR_BYTES
     # The tile of four registers is for single rows alone: it reads much for each product, and asking slows that down
-    # (`benchmarks/peers.py --only logistic`: 0.94 times as fast).
+    # (with it, logistic is 0.94 times as fast: `benchmarks/peers.py --only logistic`).
     asks_ahead = vectors < 4
 
     def twin(
@@ -131,9 +131,10 @@ def make_tile(rows: int, vectors: int) -> Function:
             A_k = loop_value(A.type, lambda _: A)
             B_k = loop_value(B.type, lambda _: B)
             sums = [loop_value(vector, initial_sum(n)) for n in range(len(cells))]
-            B_ahead = builder.gep(B_k, [ahead])
-            for v in range(vectors if asks_ahead else 0):
-                prefetch(builder, builder.gep(B_ahead, [INT(v * lanes)]), 2)
+            if asks_ahead:
+                B_ahead = builder.gep(B_k, [ahead])
+                for v in range(vectors):
+                    prefetch(builder, builder.gep(B_ahead, [INT(v * lanes)]), 2)
             b_k = [load(builder, B_k, vector, INT(v * lanes)) for v in range(vectors)]
             a_k = [splat(builder, builder.load(builder.gep(A_k, [A_rows[r]])), vector) for r in range(rows)]
             next_sums = [builder.call(fma, [a_k[r], b_k[v], total]) for (r, v), total in zip(cells, sums, strict=True)]
