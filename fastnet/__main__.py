@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from pathlib import Path
 
 from fastnet.compilation import warmup
 from fastnet.validation import FLOAT_DTYPES
@@ -16,7 +17,8 @@ def main() -> None:
     for dtype in parser.parse_args().dtype:
         start = time.perf_counter()
         warmup(dtype)
-        print(f"{dtype}: ready after {time.perf_counter() - start:.1f} s")
+        folder = Path(__file__).parent
+        print(f"{dtype}: ready after {time.perf_counter() - start:.1f} s, for the fastnet in {folder}")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class History:
         Raises
         ------
         ImportError
-            Without matplotlib, which `pip install "fastnet[plot]"` brings.
+            Without matplotlib, which the extra `fastnet[plot]` brings.
         ValueError
             If no epoch was finished.
         """

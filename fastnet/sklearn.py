@@ -2,7 +2,7 @@
 
 Change the import line, and a program that uses scikit-learn's classes goes on: same arguments, methods, attributes,
 initial weights, shuffles, batches, stopping rules and warnings. From the same `random_state` comes the same network,
-but for rounding. Needs scikit-learn: pip install "fastnet[sklearn]".
+but for rounding. Needs scikit-learn, which the extra fastnet[sklearn] brings.
 """
 
 import copy
@@ -43,7 +43,9 @@ try:
     from sklearn.utils.optimize import _check_optimize_result
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 except ImportError as error:
-    raise ImportError('fastnet.sklearn needs scikit-learn 1.6 or later: pip install "fastnet[sklearn]".') from error
+    raise ImportError(
+        'fastnet.sklearn needs scikit-learn 1.6 or later: pip install "scikit-learn>=1.6" (the extra fastnet[sklearn]).'
+    ) from error
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # before scikit-learn 1.9
@@ -408,7 +410,10 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
                     f"predictions matter, call set_params({name}={'0.0' if name == 'dropout' else None}) first."
                 )
         made.set_params(**{name: value for name, value in arguments.items() if name in made.get_params()})
-        made._validate_params()
+        try:
+            made._validate_params()
+        except ValueError as error:
+            raise ValueError(f"scikit-learn's {type(made).__name__} cannot be this network: {error}") from None
         _copy_fitted(self, made)
         return made
 

@@ -12,13 +12,19 @@ from typing import Any
 import numpy as np
 
 FLOAT_DTYPES = ("float32", "float64")
+TEXT = (
+    "text",
+    "encode it as numbers first: digits by .astype(float), labels by np.unique(y, return_inverse=True)[1], other "
+    "categories by a column of 0 and 1 for each",
+)
+MISSING = "impute it, or drop that row"
 REFUSED_KINDS = {
     "c": ("complex", "pass real numbers, such as X.real and X.imag side by side"),
     "M": ("dates", "pass numbers, such as days since a first date"),
     "m": ("time differences", "pass numbers, such as seconds"),
-    "U": ("text", "encode it as numbers first, labels by np.unique(y, return_inverse=True)[1]"),
-    "S": ("text", "encode it as numbers first, labels by np.unique(y, return_inverse=True)[1]"),
-    "T": ("text", "encode it as numbers first, labels by np.unique(y, return_inverse=True)[1]"),
+    "U": TEXT,
+    "S": TEXT,
+    "T": TEXT,
     "V": ("records", "pass a plain 2-D array of numbers"),
 }
 
@@ -142,7 +148,8 @@ def examples(X: Any, dtype: np.dtype, n_features: int | None = None) -> np.ndarr
         remedy = ""
         if array.shape[0] == n_features:
             remedy = " If its examples are columns, as in the course notes, pass X.T."
-        raise ValueError(f"X has {array.shape[1]} features, but the first layer was built for {n_features}.{remedy}")
+        found = f"{array.shape[1]} feature{'s' * (array.shape[1] != 1)}"
+        raise ValueError(f"X has {found}, but the first layer was built for {n_features}.{remedy}")
     return in_dtype(array, dtype, "X", "Impute or drop those rows.")
 
 
@@ -273,8 +280,13 @@ def numbers_from_objects(array: np.ndarray, name: str) -> np.ndarray:
         except (TypeError, ValueError, OverflowError):
             index = format_index(np.unravel_index(i, array.shape))
             where = f"{name}[{index}]" if index else "it"
+            what, remedy = type(value).__name__, ""
+            if isinstance(value, (str, bytes)):
+                remedy = f": {TEXT[1]}"
+            elif index and what in ("NoneType", "NAType"):
+                remedy = f": {MISSING}"
             raise TypeError(
-                f"{name} must hold real numbers, but {where} is {value!r}, of type {type(value).__name__}."
+                f"{name} must hold real numbers, but {where} is {value!r}, of type {what}{remedy}."
             ) from None
     return numbers.reshape(array.shape)
 

@@ -8,15 +8,19 @@ small operations, as in flower.py, and in layers of many units.
 python scripts/loops.py        (needs nothing but fastnet)
 
 The loops take some seconds at this size; --quick takes a tenth of it. Their time is of one round, that of the others
-the best of 20, with all that a call does to check its data; NumPy may use several cores.
+the best of 20, with all that a call does to check its data; NumPy uses one core.
 """
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+# Beside other work, NumPy's threads wait for each other, and may be but 5 times as fast as the loops.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 

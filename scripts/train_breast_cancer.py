@@ -1,6 +1,6 @@
 """Train 30-64-32-1 on the Wisconsin breast-cancer data (569 tumours, 30 measurements) and watch it learn.
 
-python scripts/train_breast_cancer.py        (needs scikit-learn for the data: pip install "fastnet[sklearn]")
+python scripts/train_breast_cancer.py        (needs scikit-learn for the data, the extra fastnet[sklearn])
 """
 
 import sys
@@ -18,7 +18,7 @@ def main() -> None:
         from sklearn.datasets import load_breast_cancer
         from sklearn.model_selection import train_test_split
     except ImportError:
-        sys.exit('This script takes its data from scikit-learn: pip install "fastnet[sklearn]"')
+        sys.exit("This script takes its data from scikit-learn: pip install scikit-learn (the extra fastnet[sklearn])")
     start = time.perf_counter()
     X, y = load_breast_cancer(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
@@ -33,7 +33,7 @@ def main() -> None:
     )
     model.build(X_train.shape[1])
     print(model.summary())
-    print()
+    print("\nTraining; the first time on a machine, some ten seconds of compiling go before.\n", flush=True)
     seconds = compile_seconds = 0.0
     for epoch in range(0, EPOCHS, EVERY):
         history = model.fit(X_train, y_train, epochs=EVERY, batch_size=32, verbose=False)

@@ -275,7 +275,7 @@ def test_conversion_refuses_what_would_be_lost():
     assert isinstance(ours.MLPClassifier(alpha=0.5, n_threads=1).to_sklearn(), theirs.MLPClassifier)
     with pytest.raises(ValueError, match=r"MLPClassifier has no dropout, which is 0\.5"):
         ours.MLPClassifier(dropout=0.5).to_sklearn()
-    with pytest.raises(ValueError, match="'activation' parameter of MLPClassifier must be"):
+    with pytest.raises(ValueError, match="MLPClassifier cannot be this network: The 'activation' parameter"):
         ours.MLPClassifier(activation="gelu").to_sklearn()
     with pytest.raises(TypeError, match="estimator must be scikit-learn's MLPClassifier, not MLPRegressor"):
         ours.MLPClassifier.from_sklearn(theirs.MLPRegressor())

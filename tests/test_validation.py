@@ -83,24 +83,28 @@ BAD_X = [
     (
         X.astype(str).astype("U3"),
         TypeError,
-        "X must hold real numbers, but holds text (dtype <U3): encode it as numbers first, labels by np.unique(y, "
-        "return_inverse=True)[1].",
+        "X must hold real numbers, but holds text (dtype <U3): encode it as numbers first: digits by "
+        ".astype(float), labels by np.unique(y, return_inverse=True)[1], other categories by a column of 0 and 1 for "
+        "each.",
     ),
     (
         np.zeros((6, 4), "S2"),
         TypeError,
-        "X must hold real numbers, but holds text (dtype |S2): encode it as numbers first, labels by np.unique(y, "
-        "return_inverse=True)[1].",
+        "X must hold real numbers, but holds text (dtype |S2): encode it as numbers first: digits by "
+        ".astype(float), labels by np.unique(y, return_inverse=True)[1], other categories by a column of 0 and 1 for "
+        "each.",
     ),
     (
         changed(X.astype(object), (2, 1), "red"),
         TypeError,
-        "X must hold real numbers, but X[2, 1] is 'red', of type str.",
+        "X must hold real numbers, but X[2, 1] is 'red', of type str: encode it as numbers first: digits by "
+        ".astype(float), labels by np.unique(y, return_inverse=True)[1], other categories by a column of 0 and 1 for "
+        "each.",
     ),
     (
         changed(X.astype(object), (4, 0), None),
         TypeError,
-        "X must hold real numbers, but X[4, 0] is None, of type NoneType.",
+        "X must hold real numbers, but X[4, 0] is None, of type NoneType: impute it, or drop that row.",
     ),
     (
         np.ma.masked_less(X, np.sort(X.ravel())[2]),
@@ -192,8 +196,9 @@ BAD_Y = [
     (
         ["yes", "no"] * 3,
         TypeError,
-        "y must hold real numbers, but holds text (dtype <U3): encode it as numbers first, labels by np.unique(y, "
-        "return_inverse=True)[1].",
+        "y must hold real numbers, but holds text (dtype <U3): encode it as numbers first: digits by "
+        ".astype(float), labels by np.unique(y, return_inverse=True)[1], other categories by a column of 0 and 1 for "
+        "each.",
     ),
 ]
 
