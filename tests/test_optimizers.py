@@ -31,7 +31,8 @@ OPTIMIZERS = [
     Adagrad(),
     Adagrad(0.05, 1e-2),
     Adam(),
-    Adam(0.01, 0.5, 0.9, 1e-3),  # with a rate of 0.02, one rounding of the reference itself grows 10^7-fold
+    Adam(0.01, 0.5, 0.9, 1e-3),
+    Adam(0.02, 0.5, 0.9, 1e-3),
     Adam(0.01, 0.0, 0.0, 1e-2),
     AdamW(),
     AdamW(0.01, 0.8, 0.99, 1e-6, weight_decay=0.3),
@@ -48,7 +49,10 @@ def assert_equal_parameters(model, parameters, rtol=1e-9):
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, EpsilonHatAdam(0.01), EpsilonHatAdam(0.02, 0.5, 0.9, 1e-2)])
 def test_many_steps_equal_the_reference(optimizer, clip_norm):
     optimizer = replace(optimizer, clip_norm=clip_norm)
-    steps = 20 if JIT_DISABLED else 200 if clip_norm is None else 50  # a clipped run multiplies rounding errors
+    # A clipped run multiplies rounding errors. So does Adam(0.02, 0.5, 0.9, 1e-3) between steps 50 and 100: started
+    # one rounding away, the reference itself ends 5e-9 off.
+    grows = clip_norm is not None or optimizer == Adam(0.02, 0.5, 0.9, 1e-3)
+    steps = 20 if JIT_DISABLED else 50 if grows else 200
     model = adam_model(optimizer, l2=0.3)
     parameters, theirs = reference_parameters(model), reference_optimizer(optimizer)
     for _ in range(steps):
