@@ -10,10 +10,9 @@ from benchmarks.timing import median_seconds
 from fastnet import Dense as DenseLayer
 from fastnet import Model
 from fastnet.activations import ACTIVATIONS
-from fastnet.kernels import activations, codes, dense, dropout, loading, losses, tiles, updates
+from fastnet.kernels import activations, codes, dense, dropout, loading, losses, penalties, tiles, updates
 from fastnet.kernels.jit import OPTIONS
 from fastnet.kernels.plan import NARROW_LAYER, PANEL, TEMPORARY, make_plan
-from fastnet.kernels.sums import VALUES
 from fastnet.memory import aligned_zeros
 
 DTYPES = ["float32", "float64"]
@@ -233,11 +232,8 @@ class Elementwise:
         S[8192:] = 1
         repeated_part(losses.make_weighting)(REPEATS, 64, 64, 64, S, 0, 4096, 8192, 64)
 
-    def time_ordered_sum(self, dtype):
-        repeated(dense.ordered_sum)(REPEATS, numbers(dtype)[0], 0, 4096, VALUES)
-
     def time_penalty_cost(self, dtype):
-        repeated(updates.penalty_cost)(REPEATS, plan_of_4096(), np.ones((2, 2)), numbers(dtype)[0])
+        repeated_part(penalties.make_penalty_cost)(REPEATS, plan_of_4096(), np.ones((2, 2)), numbers(dtype)[0])
 
 
 def loss(code, dtype):

@@ -16,7 +16,8 @@ class Training(NamedTuple):
     """What decides which parts a run of `kernels.epochs.train` consists of.
 
     The codes of the activations, one a layer, and whether each keeps its slopes; whether there is dropout; the codes of
-    the loss and of what is done with a batch; whether the gradient is clipped, and examples have weights; the dtype.
+    the loss and of what is done with a batch; the dtype; whether the gradient is clipped, examples have weights, there
+    are penalties, and among them L1's, and outputs are kept.
     """
 
     activations: tuple[int, ...]
@@ -24,9 +25,12 @@ class Training(NamedTuple):
     dropout: bool
     loss: int
     mode: int
+    dtype: np.dtype
     clipped: bool
     weighted: bool
-    dtype: np.dtype
+    penalised: bool
+    has_l1: bool
+    with_outputs: bool
 
     @property
     def parts(self) -> set[tuple[str, int, np.dtype]]:
@@ -36,12 +40,10 @@ class Training(NamedTuple):
         for code, keeps_slope in layers[:-1] if self.loss in codes.FROM_Z else layers:
             if keeps_slope or code != codes.LINEAR:
                 parts.append(("activation keeping slope" if keeps_slope else "activation", code))
-        if self.dropout:
-            parts.append(("dropout", 0))
         if self.clipped:
             parts.append(("update", codes.GRADIENT))
-        if self.weighted:
-            parts.append(("weighting", 0))
+        wanted = ("dropout", "weighted", "penalised", "has_l1", "with_outputs")
+        parts.extend((name, 0) for name in wanted if getattr(self, name))
         return {(*part, self.dtype) for part in parts}
 
     @property
@@ -56,7 +58,10 @@ def compiled_train(plan: np.ndarray, training: Training) -> tuple[Callable[..., 
 
     dtype = training.dtype
     train = jit.entry_point(epochs.make_train, dtype)
-    linking.link_training(plan, training.activations, training.loss, training.weighted, dtype)
+    linking.link_training(
+        plan, training.activations, training.loss, dtype, weighted=training.weighted, penalised=training.penalised,
+        has_l1=training.has_l1, with_outputs=training.with_outputs,
+    )  # fmt: skip
     updates = linking.update_addresses(training.mode, training.clipped, dtype)
     _loaded.update(training.parts)
     return train, updates
@@ -96,11 +101,12 @@ def warmup(dtype: Any = "float32") -> None:
     units, use_bias = (1,) * (len(activations) + 1), (True,) * len(activations)
     plan = make_plan(units, use_bias, examples=1, backward=True, keeps_slope=keeps_slope).rows
     compiled_forward(plan, activations, found)
+    wanted = {"weighted": True, "penalised": True, "has_l1": True, "with_outputs": True, "clipped": False}
     for loss in LOSSES.values():
         for mode in codes.UPDATES:
-            training = Training(hidden, tuple(keeps_slope[:-1]), False, loss.code, mode, False, True, found)
+            training = Training(hidden, tuple(keeps_slope[:-1]), False, loss.code, mode, found, **wanted)
             compiled_train(plan[: len(hidden) + 1], training)
     with_dropout = make_plan(units[:-1], use_bias[:-1], examples=1, backward=True, keeps_slope=(True,) * len(hidden))
     with_dropout.rows[1:, DROPOUT] = 1
-    training = Training(hidden, (True,) * len(hidden), True, loss.code, mode, False, False, found)
+    training = Training(hidden, (True,) * len(hidden), True, loss.code, mode, found, **wanted)
     compiled_train(with_dropout.rows, training)

@@ -60,11 +60,13 @@ class Network(NamedTuple):
         """The network as it is outside training."""
         return self._replace(dropout=(0.0,) * len(self.dropout))
 
-    def training(self, mode: int, clipped: bool, weighted: bool) -> Training:
+    def training(self, mode: int, *, clipped: bool, weighted: bool, with_outputs: bool) -> Training:
         """Return what decides which parts are compiled for a run."""
         return Training(
-            self.activations, self.keeps_slope, any(self.dropout), self.loss, mode, clipped, weighted, self.dtype
-        )
+            self.activations, self.keeps_slope, any(self.dropout), self.loss, mode, self.dtype,
+            clipped=clipped, weighted=weighted, penalised=any(self.l2) or any(self.l1), has_l1=any(self.l1),
+            with_outputs=with_outputs,
+        )  # fmt: skip
 
     @property
     def n_parameters(self) -> int:
@@ -221,8 +223,10 @@ class Run:
         self.plan = self.network.plan(self.batch_size, backward=True, threads=1 if team.by_chunks else team.threads)
         self.totals = np.zeros(self.kernels.TOTALS + team.threads)
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
-        clipped, weighted = self.settings[codes.CLIP_NORM] > 0, len(self.weights) > 0
-        training = self.network.training(self.mode, clipped, weighted)
+        training = self.network.training(
+            self.mode, clipped=self.settings[codes.CLIP_NORM] > 0, weighted=len(self.weights) > 0,
+            with_outputs=self.outputs.shape[1] > 0,
+        )  # fmt: skip
         self.train, self.updates = compiled_train(self.plan.rows, training)
         self.scratch = aligned_zeros(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
         self.partials = aligned_zeros(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)

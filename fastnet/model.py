@@ -286,21 +286,21 @@ class Model(Architecture):
             kept, taken = split(weighted, share, activation, self._key)
             weighted, held_out = weighted.take(kept), data.take(taken)
         self.history = history = History()
-        history.compile_seconds = self._compile(weighted, held_out, progress)
+        history.compile_seconds = self._compile(weighted, held_out, bool(names), progress)
         self._train(
             weighted, progress, history, epochs=epochs, batch_size=batch_size, threads=threads,
             shuffle=bool(shuffle) and batch_size is not None, metrics=names, held_out=held_out, callbacks=callbacks,
         )  # fmt: skip
         return history
 
-    def _compile(self, data: Data, held_out: Data | None, progress: Progress) -> float:
+    def _compile(self, data: Data, held_out: Data | None, with_outputs: bool, progress: Progress) -> float:
         """Compile, or load, what training needs and is not there yet; return the seconds."""
-        network = self._built()
-        clipped = self.optimizer.clip_norm is not None
-        needed = [(network, network.training(self.optimizer.code, clipped, data.weights is not None))]
+        network, clipped = self._built(), self.optimizer.clip_norm is not None
+        wanted = {"clipped": clipped, "weighted": data.weights is not None, "with_outputs": with_outputs}
+        needed = [(network, network.training(self.optimizer.code, **wanted))]
         if held_out:
-            plain = network.without_dropout
-            needed.append((plain, plain.training(codes.COST, False, held_out.weights is not None)))
+            network, wanted["weighted"] = network.without_dropout, held_out.weights is not None
+            needed.append((network, network.training(codes.COST, **wanted | {"clipped": False})))
         if all(training.is_loaded for _, training in needed):
             return 0.0
         start = time.perf_counter()

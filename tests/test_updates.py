@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import reference
 from bounds import DTYPES, SEVEN_UNITS, Guarded, assert_within
-from compiled import from_python
+from compiled import from_python, part
 
 from fastnet.kernels import codes, network, updates
 from fastnet.kernels.parts import address_of
-from fastnet.kernels.plan import UNITS, B, W, make_plan
+from fastnet.kernels.penalties import make_penalty_cost, make_signs
+from fastnet.kernels.plan import SIGNS, UNITS, B, W, make_plan
 
 M = 33
 
@@ -16,6 +17,7 @@ M = 33
 def problem(n, dtype, use_bias=True, n_x=None):
     """Return a plan of two layers, guarded parameters, gradients and moments, and lambda for each layer."""
     plan = make_plan((n_x or n, n + 1, 2), (use_bias, True), examples=1, backward=False)
+    plan.rows[0, SIGNS] = address_of(make_signs, np.dtype(dtype))
     rng = np.random.default_rng(n)
     parameters, gradient = Guarded(plan.n_parameters, dtype), Guarded(plan.n_parameters, dtype)
     for buffer in (parameters, gradient):
@@ -25,13 +27,13 @@ def problem(n, dtype, use_bias=True, n_x=None):
     return plan.rows, parameters, gradient, moments, np.array([[0.0, 0.7, 0.0], [0.0, 0.0, 0.4]])
 
 
-def expected(plan, p, dp, m, penalties):
+def expected(plan, p, dp, m, strengths):
     """Return dp / m + lambda / m W + l1 / m sign(W) in float64, and the magnitude of its terms."""
     decay, pull = np.zeros((2, len(p)))
     for layer in (1, 2):
         n_weights = plan[layer, UNITS] * plan[layer - 1, UNITS]
-        for strengths, of_parameters in zip(penalties, (decay, pull), strict=True):
-            of_parameters[plan[layer, W] : plan[layer, W] + n_weights] = strengths[layer] / m
+        for of_layers, of_parameters in zip(strengths, (decay, pull), strict=True):
+            of_parameters[plan[layer, W] : plan[layer, W] + n_weights] = of_layers[layer] / m
     p, dp = p.astype(float), dp.astype(float)
     return dp / m + decay * p + pull * np.sign(p), np.abs(dp) / m + decay * np.abs(p) + pull
 
@@ -171,17 +173,17 @@ def test_a_square_that_overflows_is_noticed_though_the_step_is_finite(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_penalty_cost(dtype):
-    plan, parameters, _, _, penalties = problem(17, dtype)
+    plan, parameters, _, _, strengths = problem(17, dtype)
     first, second = (parameters.inside[plan[layer, W] : plan[layer, B]].astype(float) for layer in (1, 2))
     exact = 0.7 / 2 * (first**2).sum() + 0.4 * np.abs(second).sum()
-    cost = np.float64(from_python(updates.penalty_cost)(plan, penalties, parameters.inside))
+    cost = np.float64(part(make_penalty_cost)(plan, strengths, parameters.inside))
     assert_within(cost, exact, exact, len(first))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_l1_leaves_a_weight_of_zero_alone(dtype):
     p, dp = np.array([1.5, -2.5, 0.0, -0.0], dtype), np.zeros(4, dtype)
-    from_python(updates.add_signs)(0.25, 0, 4, p, dp)
+    part(make_signs)(0.25, 0, 4, p, dp)
     np.testing.assert_array_equal(dp, [0.25, -0.25, 0, 0])
 
 

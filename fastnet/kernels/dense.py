@@ -8,13 +8,12 @@ Arrays are flat; a matrix is an offset and a stride. `plan.py` says what lies wh
 
 from typing import Any
 
-import numpy as np
 from numba.core import config
 
 from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, transpose_square
 from fastnet.kernels.plan import GRAIN, K_PACKED, LANES, PACKED_ROWS, PADDING, PANEL
-from fastnet.kernels.sums import MAGNITUDES, SQUARES, SUM_LANES, lane_sum, make_dot_rows, make_sum_rows
+from fastnet.kernels.sums import make_dot_rows, make_sum_rows
 from fastnet.kernels.tiles import ADD_TO_TARGET, START_BIAS, START_TARGET, START_ZERO, make_tile
 
 # Two registers wide, so that a load of B serves many rows, and a vector of a narrow layer wastes little. Eight rows
@@ -313,20 +312,6 @@ def bias_gradient(
         check_inside(gradient, b + first_row, b + last_row - 1)
     if last_row > first_row:
         sum_rows(S, dz + first_row * ld, ld, block, m, last_row - first_row, 0, 0, gradient, b + first_row, add)
-
-
-@kernel
-def ordered_sum(array: Any, start: int, n: int, of: int) -> Any:
-    """Return the float64 sum of array[start : start + n], in the order that n fixes.
-
-    Of the values, their squares, or their magnitudes: see `sums.py`.
-    """
-    in_lanes = n // SUM_LANES * SUM_LANES
-    total = lane_sum(array, start, in_lanes, of)
-    for e in range(start + in_lanes, start + n):
-        x = np.float64(array[e])  # float() would leave a float32 as it is
-        total += x * x if of == SQUARES else abs(x) if of == MAGNITUDES else x
-    return total
 
 
 @kernel

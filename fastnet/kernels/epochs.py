@@ -21,23 +21,23 @@ from fastnet.kernels.codes import (
     PARAMETERS_NOT_FINITE,
     SGD,
 )
-from fastnet.kernels.dense import ordered_sum
 from fastnet.kernels.jit import kernel
-from fastnet.kernels.loading import load_examples, load_targets, load_weights, shuffle, store_outputs
+from fastnet.kernels.loading import load_examples, load_targets, load_weights, shuffle
 from fastnet.kernels.network import (
+    EVERYTHING,
+    IN_PASSING,
+    THE_REST,
     add_partial_gradients,
     finish_share,
     loss_of_examples,
     share_of_examples,
     sum_of_costs,
-    weight_gradient_in_passing,
 )
-from fastnet.kernels.parts import NONE, call_backward, call_forward, call_gradients
-from fastnet.kernels.plan import BACKWARD, BY_ROWS, CHUNK, FORWARD, GRADIENTS, PADDING, TEMPORARY
+from fastnet.kernels.parts import NONE, call_backward, call_forward, call_gradients, call_outputs, call_penalty_cost
+from fastnet.kernels.plan import BACKWARD, BY_ROWS, CHUNK, FORWARD, GRADIENTS, OUTPUTS, PADDING, PENALTIES, TEMPORARY
 from fastnet.kernels.streams import stream_of
-from fastnet.kernels.sums import SQUARES
+from fastnet.kernels.sums import SQUARES, ordered_sum
 from fastnet.kernels.team import meet, share
-from fastnet.kernels.updates import penalty_cost
 
 EPOCH, EXAMPLE, LOADED, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = range(8)
 """Entries of `position`, and their number: epochs finished in this run; the example where the next chunk starts;
@@ -142,14 +142,19 @@ def make_train(source_digest: str) -> Callable[..., None]:
                     if mode != COST:
                         call_backward(plan[0, BACKWARD], plan, here, there, parameters, scratch, head)
                     if in_passing:
-                        weight_gradient_in_passing(plan, here, min(there, m_mine), scratch)
-                if outputs.shape[1] > 0:
-                    store_outputs(plan, mine, first, min(last, m_mine), scratch, outputs)
+                        call_gradients(
+                            plan[0, GRADIENTS], plan, here, min(there, m_mine), 0, 1, scratch, head, target, False,
+                            IN_PASSING,
+                        )  # fmt: skip
+                if plan[0, OUTPUTS] != NONE:
+                    call_outputs(plan[0, OUTPUTS], plan, mine, first, min(last, m_mine), scratch, outputs)
                 if by_chunks:
                     totals[TOTALS + member] = sum_of_costs(plan, m_mine, scratch)
             if member == 0 and ends_batch:
                 totals[BATCH_WEIGHT] = weight_of(weights, order, batch_start, batch_end)
-                totals[PENALTY] = penalty_cost(plan, penalties, parameters) if totals[BATCH_WEIGHT] > 0.0 else 0.0
+                totals[PENALTY] = 0.0
+                if plan[0, PENALTIES] != NONE and totals[BATCH_WEIGHT] > 0.0:
+                    totals[PENALTY] = call_penalty_cost(plan[0, PENALTIES], plan, penalties, parameters)
             if not meet(team, members):
                 return
 
@@ -174,8 +179,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
             if mode != COST:
                 if works:
                     call_gradients(
-                        plan[0, GRADIENTS], plan, m_mine, part, parts, scratch, head, target,
-                        start > batch_start and not by_chunks, in_passing,
+                        plan[0, GRADIENTS], plan, 0, m_mine, part, parts, scratch, head, target,
+                        start > batch_start and not by_chunks, THE_REST if in_passing else EVERYTHING,
                     )  # fmt: skip
                 if by_chunks:
                     if not meet(team, members):

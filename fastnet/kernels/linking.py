@@ -9,9 +9,11 @@ from fastnet.kernels.activations import (
 )
 from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, KEPT_SLOPE, LINEAR
 from fastnet.kernels.dropout import make_dropout
+from fastnet.kernels.loading import make_outputs
 from fastnet.kernels.losses import make_loss, make_weighting
 from fastnet.kernels.network import make_backward_pass, make_forward_pass, make_gradients
 from fastnet.kernels.parts import NONE, address_of
+from fastnet.kernels.penalties import make_penalty_cost, make_signs
 from fastnet.kernels.plan import (
     ACTIVATE,
     BACKWARD,
@@ -22,6 +24,9 @@ from fastnet.kernels.plan import (
     GRADIENTS,
     KEPT,
     LOSS,
+    OUTPUTS,
+    PENALTIES,
+    SIGNS,
     TERM_ROWS,
     UNITS,
     WEIGH,
@@ -37,11 +42,21 @@ def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.d
         row[ACTIVATE] = NONE if code == LINEAR else address_of(make_activation, dtype, code)
 
 
-def link_training(plan: np.ndarray, activations: tuple[int, ...], loss: int, weighted: bool, dtype: np.dtype) -> None:
-    """Write the addresses of the passes, activations, derivatives, dropout, loss and weighting to a plan."""
-    plan[0, FORWARD] = address_of(make_forward_pass, dtype)
-    plan[0, BACKWARD] = address_of(make_backward_pass, dtype)
-    plan[0, GRADIENTS] = address_of(make_gradients, dtype)
+def link_training(
+    plan: np.ndarray, activations: tuple[int, ...], loss: int, dtype: np.dtype,
+    *, weighted: bool, penalised: bool, has_l1: bool, with_outputs: bool,
+) -> None:  # fmt: skip
+    """Write the addresses of the passes, activations, derivatives, dropout and loss to a plan; and of what is wanted.
+
+    That is what multiplies by the weights of examples, the cost of penalties, what L1 adds, and what keeps the outputs.
+    """
+    first = plan[0]
+    first[FORWARD] = address_of(make_forward_pass, dtype)
+    first[BACKWARD] = address_of(make_backward_pass, dtype)
+    first[GRADIENTS] = address_of(make_gradients, dtype)
+    first[PENALTIES] = address_of(make_penalty_cost, dtype) if penalised else NONE
+    first[SIGNS] = address_of(make_signs, dtype) if has_l1 else NONE
+    first[OUTPUTS] = address_of(make_outputs, dtype) if with_outputs else NONE
     output = plan[-1]
     output[LOSS] = address_of(make_loss, dtype, loss)
     output[WEIGH] = address_of(make_weighting, dtype) if weighted else NONE

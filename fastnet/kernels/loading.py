@@ -1,10 +1,12 @@
 """From the user's rows to the blocks and panels of a chunk: gathering, transposing, shuffling."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastnet.kernels.dense import transpose
 from fastnet.kernels.jit import VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, gather_square
+from fastnet.kernels.parts import outputs_signature
 from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, WEIGHTS, A, Y
 from fastnet.kernels.streams import random_bits, stream_of
 
@@ -51,20 +53,26 @@ def load_weights(plan: Any, weights: Any, order: Any, chunk: int, first: int, la
         S[at + i] = weights[order[chunk + i]]
 
 
-@spliced_kernel
-def store_outputs(plan: Any, chunk: int, first: int, last: int, S: Any, outputs: Any) -> None:
-    """Copy A of the last layer, of examples first to last of the chunk, to outputs (n_L, m), in the epoch's order."""
-    output = plan.shape[0] - 1
-    ld, rows, start = plan[output, LD], plan[output, ROWS], first
-    while start < last:
-        q, j = start // ld, start % ld
-        columns = min(last - start, ld - j)
-        for r in range(plan[output, UNITS]):
-            at = plan[output, A] + (q * rows + r) * ld + j
-            source, target = S[at : at + columns], outputs[r, chunk + start : chunk + start + columns]
-            for e in range(columns):
-                target[e] = source[e]
-        start += columns
+def make_outputs(source_digest: str) -> Callable[..., None]:
+    """Make the part that keeps outputs."""
+
+    def keep_outputs(plan: Any, chunk: int, first: int, last: int, S: Any, outputs: Any) -> None:
+        """Copy A of the last layer, examples first to last of the chunk, to outputs (n_L, m), in the epoch's order."""
+        _ = source_digest
+        output = plan.shape[0] - 1
+        ld, rows, start = plan[output, LD], plan[output, ROWS], first
+        while start < last:
+            q, j = start // ld, start % ld
+            columns = min(last - start, ld - j)
+            for r in range(plan[output, UNITS]):
+                at = plan[output, A] + (q * rows + r) * ld + j
+                source, target = S[at : at + columns], outputs[r, chunk + start : chunk + start + columns]
+                for e in range(columns):
+                    target[e] = source[e]
+            start += columns
+
+    keep_outputs.signature = outputs_signature  # type: ignore[attr-defined]
+    return keep_outputs
 
 
 @kernel

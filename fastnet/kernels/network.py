@@ -16,7 +16,6 @@ from fastnet.kernels.dense import (
     matmul_plus_bias,
     matmul_plus_bias_by_rows,
     narrow_weight_gradient,
-    ordered_sum,
     weight_gradient,
     weight_gradient_by_rows,
     wide_matmul_plus_bias,
@@ -31,6 +30,7 @@ from fastnet.kernels.parts import (
     call_derivative,
     call_dropout,
     call_loss,
+    call_signs,
     call_update,
     call_weighting,
     forward_signature,
@@ -53,6 +53,7 @@ from fastnet.kernels.plan import (
     PANEL_SIZE,
     ROWS,
     SETTING,
+    SIGNS,
     TERM_ROWS,
     TERMS,
     UNITS,
@@ -66,9 +67,8 @@ from fastnet.kernels.plan import (
     padded,
 )
 from fastnet.kernels.scalars import float_of_bits
-from fastnet.kernels.sums import VALUES
+from fastnet.kernels.sums import VALUES, ordered_sum
 from fastnet.kernels.team import share
-from fastnet.kernels.updates import add_signs
 
 padded_columns, columns_of = kernel(padded), kernel(computed_columns)
 
@@ -234,24 +234,22 @@ def share_of_weights(n: int, n_prev: int, member: int, members: int) -> Any:
     return first * TALL, min(last * TALL, n), 0, n_prev
 
 
-@spliced_kernel
-def weight_gradient_in_passing(plan: Any, first: int, last: int, S: Any) -> None:
-    """Add examples first to last of a chunk to dW of the first layer, whose input is kept by rows."""
-    weight_gradient_by_rows(
-        plan[1, UNITS], 0, plan[0, UNITS], first, last,
-        S, plan[1, DZ], plan[1, ROWS] * plan[1, LD], plan[1, LD], plan[0, A], plan[0, ROWS], plan[1, DW],
-    )  # fmt: skip
+EVERYTHING, IN_PASSING, THE_REST = range(3)
+"""What `add_gradients` is to sum: all; or at first, of examples that have just been propagated, dW of an input that is
+kept by rows; and in the end what that leaves."""
 
 
 def make_gradients(source_digest: str) -> Callable[..., None]:
     """Make the gradients of a chunk."""
 
     def add_gradients(
-        plan: Any, m: int, member: int, members: int, S: Any, head: int, gradient: Any, add: bool, in_passing: bool
-    ) -> None:
-        """Gradient = (or +=) the sums over the m examples of a chunk, for the member's share of every W and b.
+        plan: Any, first: int, last: int, member: int, members: int, S: Any, head: int, gradient: Any, add: bool,
+        what: int,
+    ) -> None:  # fmt: skip
+        """Gradient = (or +=) the sums over the examples of a chunk, for the member's share of every W and b.
 
-        `in_passing`: dW of an input kept by rows has been summed already, by `weight_gradient_in_passing`.
+        `first` is 0, and `last` the number of examples. But IN_PASSING, for a network of one layer and a member alone,
+        it adds examples first to last, where `first` is a multiple of PADDING, to dW of an input kept by rows.
         """
         _ = source_digest
         ld = plan[0, LD]
@@ -261,24 +259,28 @@ def make_gradients(source_digest: str) -> Callable[..., None]:
             first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
             if plan[layer - 1, BY_ROWS]:
                 a_prev, ldw, dw = plan[layer - 1, A], plan[layer - 1, ROWS], plan[layer, DW]
-                if not in_passing:
-                    weight_gradient_by_rows(n, first_column, last_column, 0, m, S, dz, block, ld, a_prev, ldw, dw)
+                if what != THE_REST:
+                    weight_gradient_by_rows(
+                        n, first_column, last_column, first, last, S, dz, block, ld, a_prev, ldw, dw
+                    )
+                if what == IN_PASSING:
+                    return
                 copy_rows(
                     S, dw + first_column, ldw, gradient, plan[layer, W] + first_column, n_prev, n,
                     last_column - first_column, add,
                 )  # fmt: skip
             elif plan[layer - 1, AT] < 0:
                 narrow_weight_gradient(
-                    first_row, last_row, first_column, last_column, n_prev, m, S, dz, block, ld,
+                    first_row, last_row, first_column, last_column, n_prev, last, S, dz, block, ld,
                     plan[layer - 1, A], plan[layer - 1, ROWS] * ld, gradient, plan[layer, W], add,
                 )  # fmt: skip
             else:
                 weight_gradient(
-                    first_row, last_row, first_column, last_column, n_prev, m, S, dz, block, ld,
+                    first_row, last_row, first_column, last_column, n_prev, last, S, dz, block, ld,
                     plan[layer - 1, AT], plan[layer - 1, PANEL_SIZE], head, gradient, plan[layer, W], add,
                 )  # fmt: skip
             if plan[layer, B] >= 0 and first_column == 0 and last_column > 0:
-                bias_gradient(first_row, last_row, m, S, dz, block, ld, gradient, plan[layer, B], add)
+                bias_gradient(first_row, last_row, last, S, dz, block, ld, gradient, plan[layer, B], add)
 
     add_gradients.signature = gradients_signature  # type: ignore[attr-defined]
     return add_gradients
@@ -314,7 +316,7 @@ def finish_share(
                 if r == rows:
                     start, length, decay = plan[layer, B] + first_row, last_row - first_row, 0.0
                 elif penalties[L1, layer] * penalty > 0.0:
-                    add_signs(penalties[L1, layer], start, start + length, parameters, gradient)
+                    call_signs(plan[0, SIGNS], penalties[L1, layer], start, start + length, parameters, gradient)
                 good &= call_update(
                     update, per_example, decay, settings, power1, power2, start, start + length, parameters, gradient,
                     moments,

@@ -97,9 +97,9 @@ def backward_signature(T: types.Float) -> tuple[types.Type, ...]:
 
 
 def gradients_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the gradients: plan, m, member, members, S, head, gradient, add, in_passing."""
+    """Return the argument types of the gradients: plan, first, last, member, members, S, head, gradient, add, what."""
     vector, yes = types.Array(T, 1, "C"), types.boolean
-    return types.Array(i, 2, "C"), i, i, i, vector, i, vector, yes, yes
+    return types.Array(i, 2, "C"), i, i, i, i, vector, i, vector, yes, i
 
 
 def activation_signature(T: types.Float) -> tuple[types.Type, ...]:
@@ -134,6 +134,21 @@ def update_signature(T: types.Float) -> tuple[types.Type, ...]:
     return real, real, types.Array(real, 1, "C"), real, real, i, i, vector, vector, vector
 
 
+def penalty_cost_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of the cost of penalties: plan, penalties, parameters."""
+    return types.Array(i, 2, "C"), types.Array(types.float64, 2, "C"), types.Array(T, 1, "C")
+
+
+def signs_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of what L1 adds: strength, start, stop, parameters, gradient."""
+    return types.float64, i, i, types.Array(T, 1, "C"), types.Array(T, 1, "C")
+
+
+def outputs_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of what keeps outputs: plan, chunk, first, last, S, outputs."""
+    return types.Array(i, 2, "C"), i, i, i, types.Array(T, 1, "C"), types.Array(T, 2, "C")
+
+
 @_by_address
 def call_forward(  # type: ignore[no-untyped-def]
     typingctx, address, plan, first, last, m, parameters, S, head, key, example
@@ -150,7 +165,7 @@ def call_backward(typingctx, address, plan, first, last, parameters, S, head):  
 
 @_by_address
 def call_gradients(  # type: ignore[no-untyped-def]
-    typingctx, address, plan, m, member, members, S, head, gradient, add, in_passing
+    typingctx, address, plan, first, last, member, members, S, head, gradient, add, what
 ):
     """Call the gradients of a chunk."""
     return types.void(i, *gradients_signature(S.dtype)), _call
@@ -196,3 +211,21 @@ def call_update(  # type: ignore[no-untyped-def]
 ):
     """Call an update; return whether all stayed finite."""
     return types.boolean(i, *update_signature(parameters.dtype)), _call
+
+
+@_by_address
+def call_penalty_cost(typingctx, address, plan, penalties, parameters):  # type: ignore[no-untyped-def]
+    """Call the cost of penalties; return it."""
+    return types.float64(i, *penalty_cost_signature(parameters.dtype)), _call
+
+
+@_by_address
+def call_signs(typingctx, address, strength, start, stop, parameters, gradient):  # type: ignore[no-untyped-def]
+    """Call what L1 adds to the gradient."""
+    return types.void(i, *signs_signature(parameters.dtype)), _call
+
+
+@_by_address
+def call_outputs(typingctx, address, plan, chunk, first, last, S, outputs):  # type: ignore[no-untyped-def]
+    """Call what keeps outputs."""
+    return types.void(i, *outputs_signature(S.dtype)), _call

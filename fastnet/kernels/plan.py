@@ -52,8 +52,9 @@ matrix."""
 
 (
     UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS, SETTING,
-    DROPOUT, ACTIVATE, DIFFERENTIATE, DROP, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, COLUMNS,
-) = range(28)  # fmt: skip
+    DROPOUT, ACTIVATE, DIFFERENTIATE, DROP, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, PENALTIES, SIGNS, OUTPUTS,
+    COLUMNS,
+) = range(31)  # fmt: skip
 """Columns of a plan: units; offsets of W and b (-1: no bias) among the parameters; examples in a chunk; offset of A in
 the scratch vector, its padded rows and row stride; whether it is kept by rows; offset of AT (-1: there is none), the
 size of its panels; offset of what the derivative is computed from: A, or the slopes g'(Z), laid out like A, of a layer
@@ -63,7 +64,8 @@ are, and the offset of the weights of the examples, ld for each block; and the b
 setting and the rate of dropout.
 
 Then addresses (`parts.py`): of the layer's activation, derivative and dropout; in the last row, of the loss and,
-if examples have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients.
+if examples have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients,
+and, where there are some, of the cost of penalties, of what L1 adds to the gradient, and of what keeps outputs.
 """
 
 

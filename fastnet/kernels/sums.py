@@ -26,10 +26,10 @@ from fastnet.kernels.simd import (
 )
 
 SUM_LANES = 16
-"""Partial sums of `lane_sum`: a part of the numerical contract, whatever the hardware's vectors hold."""
+"""Partial sums of `ordered_sum`: a part of the numerical contract, whatever the hardware's vectors hold."""
 
 VALUES, SQUARES, MAGNITUDES = range(3)
-"""What `lane_sum` adds: the elements, their squares, or their absolute values."""
+"""What `ordered_sum` adds: the elements, their squares, or their absolute values."""
 
 
 def halves_added(builder: ir.IRBuilder, sums: Any) -> Any:
@@ -55,17 +55,23 @@ def load_lanes(builder: ir.IRBuilder, address: Any, vector: ir.VectorType, offse
     return masked_load(builder, address, vector, offset, lanes)
 
 
-def _lane_sum_twin(array: np.ndarray, a: int, n: int, of: int) -> np.float64:
-    lanes = array[a : a + n].astype(np.float64).reshape(-1, SUM_LANES)
-    return np.float64(_halves_added((lanes, lanes * lanes, np.abs(lanes))[of].sum(axis=0)))
+def _ordered_sum_twin(array: np.ndarray, a: int, n: int, of: int) -> np.float64:
+    x = array[a : a + n].astype(np.float64)
+    x = (x, x * x, np.abs(x))[of]
+    in_lanes = n // SUM_LANES * SUM_LANES
+    total = _halves_added(x[:in_lanes].reshape(-1, SUM_LANES).sum(axis=0))
+    for value in x[in_lanes:]:
+        total = total + value
+    return np.float64(total)
 
 
-@with_twin(_lane_sum_twin)
-def lane_sum(typingctx, array, a, n, of):  # type: ignore[no-untyped-def]
-    """Return in float64 the sum of array[a : a + n]; n is a multiple of SUM_LANES, or 0. `of` says of what in it.
+@with_twin(_ordered_sum_twin)
+def ordered_sum(typingctx, array, a, n, of):  # type: ignore[no-untyped-def]
+    """Return in float64 the sum of array[a : a + n]; `of` says of what in it.
 
-    Partial sum s takes elements s, s + 16, s + 32, ... in order; then the two halves of the partial sums are added
-    until one is left. That order is fixed, whatever the width of the registers.
+    Partial sum s takes elements s, s + 16, s + 32, ... in order, as far as there are sixteen; then the two halves of
+    the partial sums are added until one is left; then the elements that remain, one by one. That order is fixed,
+    whatever the width of the registers.
     """
     dtype = flat_float(array)
     i = types.intp
@@ -76,17 +82,23 @@ def lane_sum(typingctx, array, a, n, of):  # type: ignore[no-untyped-def]
         array = pointer(context, builder, signature.args[0], array, a)
         source = ir.VectorType(context.get_value_type(dtype), SUM_LANES)
         vector = ir.VectorType(ir.DoubleType(), SUM_LANES)
-        total = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
-        kind = ir.FunctionType(vector, [vector])
-        fabs = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.{suffix(vector)}")
         squares, magnitudes = (builder.icmp_signed("==", of, INT(what)) for what in (SQUARES, MAGNITUDES))
-        with cgutils.for_range_slice(builder, INT(0), n, INT(SUM_LANES)) as (index, _):
-            x = load(builder, array, source, index)
-            x = x if source == vector else builder.fpext(x, vector)
+
+        def add(x: Any, total: Any, kind: Any, name: str) -> None:
+            fabs = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), f"llvm.fabs.{name}")
+            x = x if x.type == kind else builder.fpext(x, kind)
             x = builder.select(magnitudes, builder.call(fabs, [x]), x)
             x = builder.select(squares, builder.fmul(x, x), x)
             builder.store(builder.fadd(builder.load(total), x), total)
-        return halves_added(builder, builder.load(total))
+
+        in_lanes = builder.and_(n, INT(-SUM_LANES))
+        lanes = cgutils.alloca_once_value(builder, ir.Constant(vector, None))
+        with cgutils.for_range_slice(builder, INT(0), in_lanes, INT(SUM_LANES)) as (index, _):
+            add(load(builder, array, source, index), lanes, vector, suffix(vector))
+        total = cgutils.alloca_once_value(builder, halves_added(builder, builder.load(lanes)))
+        with cgutils.for_range_slice(builder, in_lanes, n, INT(1)) as (index, _):
+            add(builder.load(builder.gep(array, [index])), total, ir.DoubleType(), "f64")
+        return builder.load(total)
 
     return signature, generate
 

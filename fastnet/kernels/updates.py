@@ -19,8 +19,6 @@ from fastnet.kernels.codes import (
     EPSILON,
     EPSILON_HAT,
     GRADIENT,
-    L1,
-    L2,
     LEARNING_RATE,
     MOMENTUM,
     NESTEROV,
@@ -28,12 +26,9 @@ from fastnet.kernels.codes import (
     SGD,
     WEIGHT_DECAY,
 )
-from fastnet.kernels.dense import ordered_sum
 from fastnet.kernels.jit import kernel
 from fastnet.kernels.parts import chosen_from, update_signature
-from fastnet.kernels.plan import UNITS, W
 from fastnet.kernels.scalars import fma, per_dtype
-from fastnet.kernels.sums import MAGNITUDES, SQUARES
 
 smallest_normal = per_dtype(float(np.finfo(np.float32).tiny), float(np.finfo(np.float64).tiny))
 largest_finite = per_dtype(float(np.finfo(np.float32).max), float(np.finfo(np.float64).max))
@@ -228,29 +223,3 @@ def without_subnormal(x: Any) -> Any:
     """Return x, or zero for a subnormal: those are slow to compute with, and what decays would stay among them."""
     T = type(x)
     return T(0) if abs(x) < smallest_normal(x) else x
-
-
-@kernel
-def add_signs(strength: float, start: int, stop: int, parameters: Any, gradient: Any) -> None:
-    """Add to the sum of the gradients what L1 adds: its strength times the sign of p, 0 at 0."""
-    T = parameters.dtype.type
-    step = T(strength)
-    p, dp = parameters[start:stop], gradient[start:stop]
-    for i in range(stop - start):
-        dp[i] += step if p[i] > T(0) else -step if p[i] < T(0) else T(0)
-
-
-@kernel
-def penalty_cost(plan: Any, penalties: Any, parameters: Any) -> float:
-    """Return the sum over the layers of lambda / 2 * ||W||^2, and of L1's strength times the sum of |W|.
-
-    The share of that in J is one part in m, or in the sum of the weights of the batch.
-    """
-    cost = 0.0
-    for layer in range(1, plan.shape[0]):
-        w, n_weights = plan[layer, W], plan[layer, UNITS] * plan[layer - 1, UNITS]
-        if penalties[L2, layer] > 0.0:
-            cost += penalties[L2, layer] * 0.5 * ordered_sum(parameters, w, n_weights, SQUARES)
-        if penalties[L1, layer] > 0.0:
-            cost += penalties[L1, layer] * ordered_sum(parameters, w, n_weights, MAGNITUDES)
-    return cost
