@@ -14,20 +14,27 @@ from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kern
 from fastnet.kernels.moves import copy_rows, transpose_square
 from fastnet.kernels.plan import GRAIN, K_PACKED, LANES, PACKED_ROWS, PADDING, PANEL
 from fastnet.kernels.sums import make_dot_rows, make_sum_rows
-from fastnet.kernels.tiles import ADD_TO_TARGET, START_BIAS, START_TARGET, START_ZERO, make_tile
+from fastnet.kernels.tiles import (
+    ADD_TO_TARGET,
+    FOUR,
+    HALF,
+    ONE,
+    START_BIAS,
+    START_TARGET,
+    START_ZERO,
+    TWO,
+    make_tile,
+)
 
 # Two registers wide, so that a load of B serves many rows, and a vector of a narrow layer wastes little. Eight rows
 # fill 16 of the 32 registers of AVX-512 and NEON: about 95 % of the FMA peak (`scripts/bench --bench Tile`), which
 # 12 rows did not better, with shorter tails. With 16 registers (AVX2), six rows are the most that do not spill.
 TALL = 6 if VECTOR_BYTES == 32 else 8
-ROWS_OF_TILES = (TALL, 4, 2, 1)
 
-tile_tall_2, tile_4_2, tile_2_2, tile_1_2 = (make_tile(rows, 2) for rows in ROWS_OF_TILES)
-tile_tall_1, tile_4_1, tile_2_1, tile_1_1 = (make_tile(rows, 1) for rows in ROWS_OF_TILES)
+tile_tall, tile_4, tile_2 = (make_tile(rows, TWO, ONE, HALF) for rows in (TALL, 4, 2))
+tile_1 = make_tile(1, FOUR, TWO, ONE, HALF)
 dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (16, 4, 1))
 sum_rows, sum_rows_times = make_sum_rows(weighted=False), make_sum_rows(weighted=True)
-tile_1_4 = make_tile(1, 4)
-"""For a single row, which needs as many sums side by side as an fma takes cycles."""
 
 MANY_INPUTS = 1024
 """From so many inputs of a layer on, `wide_matmul_plus_bias` lays W out anew."""
@@ -62,45 +69,35 @@ def multiply(
         check_inside(A, a, last_A)
         check_inside(B, b, b + (K - 1) * kb + columns - 1)
         check_inside(bias, o, o + (rows - 1 if start == START_BIAS else 0))
-    done = 0
-    if rows == 1:
-        while columns - done >= 4 * lanes:
-            tile_1_4(C, c + done, ldc, A, a, ra, ka, jump, B, b + done, kb, 0, K, start, bias, o)
-            done += 4 * lanes
     # Strips of B outside: a tile reads four times as much of B as of A, so B is what should stay near.
-    j = done
+    j = 0
     while j < columns:
-        wide = columns - j > lanes
-        ahead = 2 * lanes if columns - j > 2 * lanes else b_next - b - j
+        left = columns - j
+        if rows == 1 and left >= 4 * lanes:  # as many sums side by side as an fma takes cycles
+            width, strip = FOUR, 4 * lanes
+        elif left > lanes:
+            width, strip = TWO, 2 * lanes
+        elif left > GRAIN or lanes <= GRAIN:
+            width, strip = ONE, lanes
+        else:
+            width, strip = HALF, GRAIN
+        ahead = strip if left > strip else b_next - b - j
         i = 0
         while i < rows:
-            left = rows - i
             ci, ai, bj, oi = c + i * ldc + j, a + i * ra, b + j, o + i
-            if left >= TALL:
-                if wide:
-                    tile_tall_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
-                else:
-                    tile_tall_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
+            if rows - i >= TALL:
+                tile_tall(width, C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 i += TALL
-            elif left >= 4:
-                if wide:
-                    tile_4_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
-                else:
-                    tile_4_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
+            elif rows - i >= 4:
+                tile_4(width, C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 i += 4
-            elif left >= 2:
-                if wide:
-                    tile_2_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
-                else:
-                    tile_2_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
+            elif rows - i >= 2:
+                tile_2(width, C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 i += 2
             else:
-                if wide:
-                    tile_1_2(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
-                else:
-                    tile_1_1(C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
+                tile_1(width, C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 i += 1
-        j += 2 * lanes if wide else GRAIN if lanes > GRAIN else lanes
+        j += strip
 
 
 @kernel

@@ -31,22 +31,19 @@ from fastnet.kernels.simd import (
 START_ZERO, START_BIAS, START_TARGET, ADD_TO_TARGET = 0, 1, 2, 3
 """What a tile begins from, and whether the target is added at the end."""
 
+HALF, ONE, TWO, FOUR = 0, 1, 2, 4
+"""How wide a tile is, in registers. HALF is half of the widest, GRAIN numbers; there is none where a register holds no
+more than those."""
 
-def make_tile(rows: int, vectors: int) -> Function:
-    """Make the register tile of `rows` rows by `vectors` registers; `tile` below documents its arguments.
 
-    A single register holds no more than GRAIN numbers: half of the widest.
-    """
-    most_lanes = GRAIN if vectors == 1 else VECTOR_BYTES
-    # The tile of four registers is for single rows alone: it reads much for each product, and asking slows that down
-    # (with it, logistic is 0.94 times as fast: `benchmarks/peers.py --only logistic`).
-    asks_ahead = vectors < 4
+def make_tile(rows: int, *widths: int) -> Function:
+    """Make the register tile of `rows` rows, of any of these widths; `tile` below documents its arguments."""
 
     def twin(
-        C: np.ndarray, c: int, ldc: int, A: np.ndarray, a: int, ra: int, ka: int, jump: int,
+        width: int, C: np.ndarray, c: int, ldc: int, A: np.ndarray, a: int, ra: int, ka: int, jump: int,
         B: np.ndarray, b: int, kb: int, ahead: int, K: int, start: int, bias: np.ndarray, o: int,
     ) -> None:  # fmt: skip
-        columns = vectors * min(VECTOR_BYTES // C.itemsize, most_lanes)
+        columns = GRAIN if width == HALF else width * (VECTOR_BYTES // C.itemsize)
         target = [slice(c + r * ldc, c + r * ldc + columns) for r in range(rows)]
         total = np.zeros((rows, columns), C.dtype)
         if start == START_BIAS:
@@ -61,113 +58,134 @@ def make_tile(rows: int, vectors: int) -> Function:
             C[row] = C[row] + total[r] if start == ADD_TO_TARGET else total[r]
 
     @with_twin(twin)
-    def tile(typingctx, C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o):  # type: ignore[no-untyped-def]
+    def tile(typingctx, width, C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o):  # type: ignore[no-untyped-def]
         """C[r, j] = start + sum over k of A[r, k] B[k, j], one chain of fmas per element in the order of k.
 
-        r < rows and j < vectors * lanes; C[r, j] lies at C[c + r ldc + j], B[k, j] at B[b + k kb + j] and A[r, k]
-        at r ra past a pointer that moves on by ka after each k, but by `jump` after every LANES of them: so the sum
-        over examples of the weight gradient crosses from block to block. K is at least 1. `start` is START_ZERO,
-        START_BIAS (bias[o + r] in row r), START_TARGET (C itself) or ADD_TO_TARGET (zero; C is added at the end).
-        C may alias neither A nor B. For each k, the memory `ahead` elements past that row of B is asked for into the
-        second-level cache, to be near when it is needed; but not where there are four registers.
+        r < rows, and j < the numbers that `width` holds; C[r, j] lies at C[c + r ldc + j], B[k, j] at B[b + k kb + j]
+        and A[r, k] at r ra past a pointer that moves on by ka after each k, but by `jump` after every LANES of them: so
+        the sum over examples of the weight gradient crosses from block to block. K is at least 1. `start` is
+        START_ZERO, START_BIAS (bias[o + r] in row r), START_TARGET (C itself) or ADD_TO_TARGET (zero; C is added at the
+        end). C may alias neither A nor B. For each k, the memory `ahead` elements past that row of B is asked for into
+        the second-level cache, to be near when it is needed; but not where there are four registers.
         """
         dtype = flat_float(C, A, B, bias)
-        lanes = min(lanes_of(dtype), most_lanes)
+        lanes = lanes_of(dtype)
         i = types.intp
-        signature = types.void(C, i, i, A, i, i, i, i, B, i, i, i, i, i, bias, i)
+        signature = types.void(i, C, i, i, A, i, i, i, i, B, i, i, i, i, i, bias, i)
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o = arguments
-            vector = ir.VectorType(context.get_value_type(dtype), lanes)
-            fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
-            )
+            width, C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o = arguments
             types_of = signature.args
-            C = pointer(context, builder, types_of[0], C, c)
-            A = pointer(context, builder, types_of[3], A, a)
-            B = pointer(context, builder, types_of[8], B, b)
-            bias = pointer(context, builder, types_of[14], bias, o)
-            C_rows = [builder.gep(C, [builder.mul(ldc, INT(r))]) for r in range(rows)]
-            A_rows = [builder.mul(ra, INT(r)) for r in range(rows)]
-            cells = [(r, v) for r in range(rows) for v in range(vectors)]
-            blocks = {
-                name: builder.append_basic_block(f"tile.{name}") for name in ("bias", "target", "k", "add", "end")
-            }
-
-            def load_target() -> list[Any]:
-                return [load(builder, C_rows[r], vector, INT(v * lanes)) for r, v in cells]
-
-            # What the accumulators begin with.
-            entry = builder.block
-            switch = builder.switch(start, blocks["k"])
-            switch.add_case(INT(START_BIAS), blocks["bias"])
-            switch.add_case(INT(START_TARGET), blocks["target"])
-            builder.position_at_end(blocks["bias"])
-            biases = [splat(builder, builder.load(builder.gep(bias, [INT(r)])), vector) for r in range(rows)]
-            builder.branch(blocks["k"])
-            builder.position_at_end(blocks["target"])
-            targets = load_target()
-            builder.branch(blocks["k"])
-
-            # The loop over k: one vector load per register of B, one broadcast per row of A, rows * vectors fmas.
-            builder.position_at_end(blocks["k"])
-            before = [(entry, None), (blocks["bias"], biases), (blocks["target"], targets)]
-
-            def loop_value(kind: Any, initial: Callable[[Any], Any]) -> Any:
-                phi = builder.phi(kind)
-                for block, values in before:
-                    phi.add_incoming(initial(values), block)
-                return phi
-
-            def initial_sum(n: int) -> Callable[[Any], Any]:
-                def pick(values: Any) -> Any:
-                    if values is None:
-                        return ir.Constant(vector, None)
-                    return values[n] if values is targets else values[cells[n][0]]
-
-                return pick
-
-            k = loop_value(INT, lambda _: INT(0))
-            A_k = loop_value(A.type, lambda _: A)
-            B_k = loop_value(B.type, lambda _: B)
-            sums = [loop_value(vector, initial_sum(n)) for n in range(len(cells))]
-            if asks_ahead:
-                B_ahead = builder.gep(B_k, [ahead])
-                for v in range(vectors):
-                    prefetch(builder, builder.gep(B_ahead, [INT(v * lanes)]), 2)
-            b_k = [load(builder, B_k, vector, INT(v * lanes)) for v in range(vectors)]
-            a_k = [splat(builder, builder.load(builder.gep(A_k, [A_rows[r]])), vector) for r in range(rows)]
-            next_sums = [builder.call(fma, [a_k[r], b_k[v], total]) for (r, v), total in zip(cells, sums, strict=True)]
-            next_k = builder.add(k, INT(1))
-            block_ends = builder.icmp_unsigned("==", builder.and_(next_k, INT(LANES - 1)), INT(0))
-            next_A = builder.gep(A_k, [builder.select(block_ends, jump, ka)])
-            next_B = builder.gep(B_k, [kb])
-            for phi, value in zip([k, A_k, B_k, *sums], [next_k, next_A, next_B, *next_sums], strict=True):
-                phi.add_incoming(value, blocks["k"])
-            after = builder.append_basic_block("tile.after")
-            forbid_unrolling(builder.module, builder.cbranch(builder.icmp_signed("<", next_k, K), blocks["k"], after))
-
-            # Add the target, or not; store.
-            builder.position_at_end(after)
-            wants_target = builder.icmp_signed("==", start, INT(ADD_TO_TARGET))
-            builder.cbranch(wants_target, blocks["add"], blocks["end"])
-            builder.position_at_end(blocks["add"])
-            added = [builder.fadd(old, new) for old, new in zip(load_target(), next_sums, strict=True)]
-            builder.branch(blocks["end"])
-            builder.position_at_end(blocks["end"])
-            results = []
-            for new, both in zip(next_sums, added, strict=True):
-                result = builder.phi(vector)
-                result.add_incoming(new, after)
-                result.add_incoming(both, blocks["add"])
-                results.append(result)
-            for (r, v), result in zip(cells, results, strict=True):
-                store(builder, result, C_rows[r], INT(v * lanes))
+            C = pointer(context, builder, types_of[1], C, c)
+            A = pointer(context, builder, types_of[4], A, a)
+            B = pointer(context, builder, types_of[9], B, b)
+            bias = pointer(context, builder, types_of[15], bias, o)
+            done = builder.append_basic_block("tile.done")
+            switch = builder.switch(width, done)
+            for of_width in widths:
+                if of_width == HALF and lanes <= GRAIN:
+                    continue
+                switch.add_case(INT(of_width), builder.append_basic_block("tile.width"))
+                builder.position_at_end(switch.cases[-1][1])
+                vector = ir.VectorType(context.get_value_type(dtype), lanes if of_width else GRAIN)
+                generate_tile(
+                    builder, vector, rows, max(of_width, 1), C, ldc, A, ra, ka, jump, B, kb, ahead, K, start, bias
+                )
+                builder.branch(done)
+            builder.position_at_end(done)
             return context.get_dummy_value()
 
         return signature, generate
 
     return tile
+
+
+def generate_tile(
+    builder: ir.IRBuilder, vector: ir.VectorType, rows: int, vectors: int,
+    C: Any, ldc: Any, A: Any, ra: Any, ka: Any, jump: Any, B: Any, kb: Any, ahead: Any, K: Any, start: Any, bias: Any,
+) -> None:  # fmt: skip
+    """Generate a tile of `rows` by `vectors` registers; C, A, B and bias are the addresses of their first elements."""
+    lanes = vector.count
+    # The tile of four registers is for single rows alone: it reads much for each product, and asking slows that down
+    # (with it, logistic is 0.94 times as fast: `benchmarks/peers.py --only logistic`).
+    asks_ahead = vectors < 4
+    fma = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
+    )
+    C_rows = [builder.gep(C, [builder.mul(ldc, INT(r))]) for r in range(rows)]
+    A_rows = [builder.mul(ra, INT(r)) for r in range(rows)]
+    cells = [(r, v) for r in range(rows) for v in range(vectors)]
+    blocks = {name: builder.append_basic_block(f"tile.{name}") for name in ("bias", "target", "k", "add", "end")}
+
+    def load_target() -> list[Any]:
+        return [load(builder, C_rows[r], vector, INT(v * lanes)) for r, v in cells]
+
+    # What the accumulators begin with.
+    entry = builder.block
+    switch = builder.switch(start, blocks["k"])
+    switch.add_case(INT(START_BIAS), blocks["bias"])
+    switch.add_case(INT(START_TARGET), blocks["target"])
+    builder.position_at_end(blocks["bias"])
+    biases = [splat(builder, builder.load(builder.gep(bias, [INT(r)])), vector) for r in range(rows)]
+    builder.branch(blocks["k"])
+    builder.position_at_end(blocks["target"])
+    targets = load_target()
+    builder.branch(blocks["k"])
+
+    # The loop over k: one vector load per register of B, one broadcast per row of A, rows * vectors fmas.
+    builder.position_at_end(blocks["k"])
+    before = [(entry, None), (blocks["bias"], biases), (blocks["target"], targets)]
+
+    def loop_value(kind: Any, initial: Callable[[Any], Any]) -> Any:
+        phi = builder.phi(kind)
+        for block, values in before:
+            phi.add_incoming(initial(values), block)
+        return phi
+
+    def initial_sum(n: int) -> Callable[[Any], Any]:
+        def pick(values: Any) -> Any:
+            if values is None:
+                return ir.Constant(vector, None)
+            return values[n] if values is targets else values[cells[n][0]]
+
+        return pick
+
+    k = loop_value(INT, lambda _: INT(0))
+    A_k = loop_value(A.type, lambda _: A)
+    B_k = loop_value(B.type, lambda _: B)
+    sums = [loop_value(vector, initial_sum(n)) for n in range(len(cells))]
+    if asks_ahead:
+        B_ahead = builder.gep(B_k, [ahead])
+        for v in range(vectors):
+            prefetch(builder, builder.gep(B_ahead, [INT(v * lanes)]), 2)
+    b_k = [load(builder, B_k, vector, INT(v * lanes)) for v in range(vectors)]
+    a_k = [splat(builder, builder.load(builder.gep(A_k, [A_rows[r]])), vector) for r in range(rows)]
+    next_sums = [builder.call(fma, [a_k[r], b_k[v], total]) for (r, v), total in zip(cells, sums, strict=True)]
+    next_k = builder.add(k, INT(1))
+    block_ends = builder.icmp_unsigned("==", builder.and_(next_k, INT(LANES - 1)), INT(0))
+    next_A = builder.gep(A_k, [builder.select(block_ends, jump, ka)])
+    next_B = builder.gep(B_k, [kb])
+    for phi, value in zip([k, A_k, B_k, *sums], [next_k, next_A, next_B, *next_sums], strict=True):
+        phi.add_incoming(value, blocks["k"])
+    after = builder.append_basic_block("tile.after")
+    forbid_unrolling(builder.module, builder.cbranch(builder.icmp_signed("<", next_k, K), blocks["k"], after))
+
+    # Add the target, or not; store.
+    builder.position_at_end(after)
+    wants_target = builder.icmp_signed("==", start, INT(ADD_TO_TARGET))
+    builder.cbranch(wants_target, blocks["add"], blocks["end"])
+    builder.position_at_end(blocks["add"])
+    added = [builder.fadd(old, new) for old, new in zip(load_target(), next_sums, strict=True)]
+    builder.branch(blocks["end"])
+    builder.position_at_end(blocks["end"])
+    results = []
+    for new, both in zip(next_sums, added, strict=True):
+        result = builder.phi(vector)
+        result.add_incoming(new, after)
+        result.add_incoming(both, blocks["add"])
+        results.append(result)
+    for (r, v), result in zip(cells, results, strict=True):
+        store(builder, result, C_rows[r], INT(v * lanes))
 
 
 def make_units_tile(rows: int) -> Function:
