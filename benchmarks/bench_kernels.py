@@ -113,7 +113,7 @@ class Dense:
     def time_matmul_plus_bias(self, shape, dtype):
         n, n_prev = shape
         parameters, S, (_, a_prev, z, *_) = layer(n, n_prev, dtype)
-        repeated(dense.matmul_plus_bias)(REPEATS, n, n_prev, 64, parameters, 0, n * n_prev, S, a_prev, z, 64)
+        repeated(dense.matmul_plus_bias)(REPEATS, n, n_prev, 0, 64, parameters, 0, n * n_prev, S, a_prev, 0, z, 0, 64)
 
     def time_input_gradient(self, shape, dtype):
         n, n_prev = shape

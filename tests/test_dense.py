@@ -9,12 +9,13 @@ from compiled import from_python
 from conftest import JIT_DISABLED
 
 from fastnet.kernels import dense
-from fastnet.kernels.plan import K_PACKED, LANES, NARROW_LAYER, PADDING, PANEL, TEMPORARY, padded
+from fastnet.kernels.plan import LANES, NARROW_LAYER, PADDING, PANEL, TEMPORARY, TERMS_IN_PASS, padded
+from fastnet.kernels.tiles import START_BIAS, START_ZERO
 
 UNITS = (1, 7, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 16, 65) if JIT_DISABLED else TEN_BATCHES
 CHUNKS = tuple(m for m in BATCHES if m <= 512)
-BEYOND_A_PASS = 70 if JIT_DISABLED else K_PACKED + 3
+BEYOND_A_PASS = 70 if JIT_DISABLED else TERMS_IN_PASS + 3
 
 
 def columns_in_block(m):
@@ -62,7 +63,7 @@ def test_matmul_plus_bias(n, n_prev, dtype):
             S.inside[: n_prev * ld] = A_prev.ravel()
             b_at = n * n_prev if with_bias else -1
             from_python(dense.matmul_plus_bias)(
-                n, n_prev, columns, parameters, 0, b_at, S.whole, S.offset, S.offset + n_prev * ld, ld
+                n, n_prev, 0, columns, parameters, 0, b_at, S.whole, S.offset, 0, S.offset + n_prev * ld, 0, ld
             )
             W = parameters[: n * n_prev].reshape(n, n_prev).astype(float)
             b = parameters[n * n_prev :, None].astype(float) * with_bias
@@ -79,8 +80,8 @@ def test_matmul_plus_bias(n, n_prev, dtype):
 )
 @pytest.mark.parametrize("n_prev", [7, 45] if JIT_DISABLED else [7, 128, 300, 2049])
 @pytest.mark.parametrize("n", [1, 17] if JIT_DISABLED else [1, 17, 65])
-def test_wide_matmul_plus_bias_is_the_other_to_the_bit(n, n_prev, m, first, last, dtype):
-    """Of the examples first to last alone, with b and without."""
+def test_matmul_plus_bias_of_part_of_a_chunk_is_one_chain(n, n_prev, m, first, last, dtype):
+    """Of the examples first to last alone, with b and without; in passes or not, the bits are those of one product."""
     if JIT_DISABLED and m > 70:
         pytest.skip("slow in plain Python")
     rng = np.random.default_rng(n)
@@ -89,13 +90,13 @@ def test_wide_matmul_plus_bias_is_the_other_to_the_bit(n, n_prev, m, first, last
     A_prev = rng.standard_normal((n_prev, -(-m // ld) * ld)).astype(dtype)
     source, block = in_blocks(A_prev, ld), padded(n) * ld
     for b in (n * n_prev, -1):
-        S = Guarded(TEMPORARY + source.size + len(source) * block, dtype)
-        a_prev, z = S.offset + TEMPORARY, S.offset + TEMPORARY + source.size
-        S.inside[TEMPORARY : TEMPORARY + source.size] = source.ravel()
-        from_python(dense.wide_matmul_plus_bias)(
-            n, n_prev, first, last, parameters, 0, b, S.whole, a_prev, source[0].size, z, block, ld, S.offset
-        )
-        Z, beyond = from_blocks(S.inside[TEMPORARY + source.size :], n, ld)
+        S = Guarded(source.size + len(source) * block, dtype)
+        S.inside[: source.size] = source.ravel()
+        from_python(dense.matmul_plus_bias)(
+            n, n_prev, first, last, parameters, 0, b, S.whole, S.offset, source[0].size, S.offset + source.size, block,
+            ld,
+        )  # fmt: skip
+        Z, beyond = from_blocks(S.inside[source.size :], n, ld)
         W, bias = parameters[: n * n_prev].reshape(n, n_prev).astype(float), parameters[n * n_prev :, None] * (b >= 0)
         A = A_prev[:, first:last].astype(float)
         magnitude = np.abs(W) @ np.abs(A) + np.abs(bias)
@@ -107,7 +108,10 @@ def test_wide_matmul_plus_bias_is_the_other_to_the_bit(n, n_prev, m, first, last
         for start in range(first, last, ld):
             columns, T = min(last - start, ld), np.full((n_prev + n) * LANES, np.nan, dtype)
             T[: n_prev * LANES].reshape(n_prev, LANES)[:, :columns] = A_prev[:, start : start + columns]
-            from_python(dense.matmul_plus_bias)(n, n_prev, columns, parameters, 0, b, T, 0, n_prev * LANES, LANES)
+            from_python(dense.multiply)(
+                n, columns, T, n_prev * LANES, LANES, parameters, 0, n_prev, 1, 1, T, 0, LANES, 0, n_prev,
+                START_ZERO if b < 0 else START_BIAS, parameters, max(b, 0),
+            )  # fmt: skip
             same = T[n_prev * LANES :].reshape(n, LANES)[:, :columns]
             np.testing.assert_array_equal(Z[:, start : start + columns], same)
 
@@ -147,7 +151,9 @@ def test_input_gradient(n, n_prev, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [5] if JIT_DISABLED else [1, 33, K_PACKED // 2 + 1, K_PACKED + 1, K_PACKED + 3])
+@pytest.mark.parametrize(
+    "n", [5] if JIT_DISABLED else [1, 33, TERMS_IN_PASS // 2 + 1, TERMS_IN_PASS + 1, TERMS_IN_PASS + 3]
+)
 @pytest.mark.parametrize("beyond", [5, 13])
 def test_input_gradient_of_a_matrix_that_is_laid_out_anew(n, beyond, dtype):
     """From enough columns on, and only then; an example's result is the same bits either way."""
@@ -332,4 +338,4 @@ def test_reaching_outside_an_array_is_an_error_in_the_checked_modes():
         pytest.skip("bounds are checked with NUMBA_BOUNDSCHECK=1, and with the JIT off")
     W, S = np.zeros(6, np.float32), np.zeros(3 * 16, np.float32)
     with pytest.raises(IndexError, match="outside"):
-        from_python(dense.matmul_plus_bias)(3, 2, 16, W, 0, -1, S, 0, 16, 16)
+        from_python(dense.matmul_plus_bias)(3, 2, 0, 16, W, 0, -1, S, 0, 0, 16, 0, 16)

@@ -384,7 +384,7 @@ def test_units_tile(rows, with_bias, dtype):
                 assert np.isnan(window[:, unit + lanes :]).all()
                 S = np.full((n_prev + n) * 16, np.nan, dtype)
                 S[: n_prev * 16].reshape(n_prev, 16)[:, :rows] = A[:, :n_prev].T
-                from_python(dense.matmul_plus_bias)(n, n_prev, 16, parameters, 0, b, S, 0, n_prev * 16, 16)
+                from_python(dense.matmul_plus_bias)(n, n_prev, 0, 16, parameters, 0, b, S, 0, 0, n_prev * 16, 0, 16)
                 np.testing.assert_array_equal(found, S[n_prev * 16 :].reshape(n, 16)[units, :rows].T)
 
 

@@ -12,7 +12,7 @@ from numba.core import config
 
 from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, transpose_square
-from fastnet.kernels.plan import GRAIN, K_PACKED, LANES, PACKED_ROWS, PADDING, PANEL
+from fastnet.kernels.plan import GRAIN, LANES, PADDING, PANEL, ROWS_IN_PASS, TERMS_IN_PASS
 from fastnet.kernels.sums import make_dot_rows, make_sum_rows
 from fastnet.kernels.tiles import (
     ADD_TO_TARGET,
@@ -37,7 +37,7 @@ dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (16, 4, 1))
 sum_rows, sum_rows_times = make_sum_rows(weighted=False), make_sum_rows(weighted=True)
 
 MANY_INPUTS = 1024
-"""From so many inputs of a layer on, `wide_matmul_plus_bias` lays W out anew."""
+"""From so many inputs of a layer on, it is worked through in passes, and all the examples of a chunk at once."""
 
 PACK_COLUMNS, PACK_INPUTS = 96, 512
 """From how many examples, and inputs of a layer, on `input_gradient` lays W^T out anew: a tile reads a column of W,
@@ -109,44 +109,30 @@ def check_inside(array: Any, first: int, last: int) -> None:
 
 @spliced_kernel
 def matmul_plus_bias(
-    n: int, n_prev: int, columns: int, parameters: Any, w: int, b: int, S: Any, a_prev: int, z: int, ld: int
-) -> None:
-    """Z = W A_prev + b for some columns of a block.
-
-    W (n, n_prev) and b (n,) at w and b in `parameters` (b = -1: none); A_prev (n_prev, columns) and Z (n, columns)
-    at a_prev and z in S, with row stride ld, not overlapping; columns a multiple of GRAIN. Meant for fewer inputs than
-    MANY_INPUTS: a strip of more would not stay in the second-level cache.
-    """
-    start = START_BIAS if b >= 0 else START_ZERO
-    multiply(
-        n, columns, S, z, ld, parameters, w, n_prev, 1, 1, S, a_prev, ld, a_prev, n_prev, start, parameters, max(b, 0)
-    )
-
-
-@spliced_kernel
-def wide_matmul_plus_bias(
     n: int, n_prev: int, first: int, last: int, parameters: Any, w: int, b: int,
-    S: Any, a_prev: int, block_prev: int, z: int, block: int, ld: int, head: int,
+    S: Any, a_prev: int, block_prev: int, z: int, block: int, ld: int,
 ) -> None:  # fmt: skip
-    """Z = W A_prev + b for the columns first to last of a chunk, multiples of PADDING and of GRAIN, and many inputs.
+    """Z = W A_prev + b for the columns first to last of a chunk; `first` a multiple of PADDING, `last` of GRAIN.
 
-    A_prev (n_prev, ld) and Z (n, ld) in blocks `block_prev` and `block` elements apart at a_prev and z in S. W is laid
-    out anew at `head` in S, PACKED_ROWS by K_PACKED: its own rows often lie a multiple of 4096 bytes apart, and then
-    share few sets of the cache.
+    W (n, n_prev) and b (n,) at w and b in `parameters` (b = -1: none); A_prev (n_prev, ld) and Z (n, ld) in blocks
+    `block_prev` and `block` elements apart at a_prev and z in S, not overlapping. Of many inputs, so many terms, and so
+    many rows, at a time as stay in the second-level cache with a strip of A_prev.
     """
-    for k in range(0, n_prev, K_PACKED):
-        K = min(K_PACKED, n_prev - k)
+    many = n_prev >= MANY_INPUTS
+    terms, rows_most = (TERMS_IN_PASS, ROWS_IN_PASS) if many else (n_prev, n)
+    for k in range(0, n_prev, terms):
+        K = min(terms, n_prev - k)
         start = START_TARGET if k > 0 else START_BIAS if b >= 0 else START_ZERO
-        for i in range(0, n, PACKED_ROWS):
-            rows = min(PACKED_ROWS, n - i)
-            copy_rows(parameters, w + i * n_prev + k, n_prev, S, head, K_PACKED + PADDING, rows, K, False)
+        for i in range(0, n, rows_most):
+            rows = min(rows_most, n - i)
             for q in range(first // ld, (last - 1) // ld + 1):
                 j = max(first - q * ld, 0)
                 columns = min(last - q * ld, ld) - j
                 here = a_prev + q * block_prev + k * ld + j
+                following = here - j + block_prev if many else here
                 multiply(
-                    rows, columns, S, z + q * block + i * ld + j, ld, S, head, K_PACKED + PADDING, 1, 1,
-                    S, here, ld, here - j + block_prev, K, start, parameters, max(b, 0) + i,
+                    rows, columns, S, z + q * block + i * ld + j, ld, parameters, w + i * n_prev + k, n_prev, 1, 1,
+                    S, here, ld, following, K, start, parameters, max(b, 0) + i,
                 )  # fmt: skip
 
 
@@ -190,9 +176,9 @@ def input_gradient(
     da_prev, both in S. W^T is laid out anew at `head` in S where that is worth it.
     """
     pack = last - first >= PACK_COLUMNS and n_prev >= PACK_INPUTS
-    rows_most = PACKED_ROWS // TALL * TALL if pack else n_prev
-    for k in range(0, n, K_PACKED):
-        K = min(K_PACKED, n - k)
+    rows_most = ROWS_IN_PASS // TALL * TALL if pack else n_prev
+    for k in range(0, n, TERMS_IN_PASS):
+        K = min(TERMS_IN_PASS, n - k)
         start = START_ZERO if k == 0 else START_TARGET
         for i in range(0, n_prev, rows_most):
             rows = min(rows_most, n_prev - i)

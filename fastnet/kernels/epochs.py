@@ -135,9 +135,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
                         load_weights(plan, weights, order, mine, first, min(last, m_mine), scratch)
                 for here in range(first, last, step):
                     there = min(last, here + step)
-                    call_forward(
-                        plan[0, FORWARD], plan, here, there, m_mine, parameters, scratch, head, epoch_key, mine
-                    )
+                    call_forward(plan[0, FORWARD], plan, here, there, m_mine, parameters, scratch, epoch_key, mine)
                     loss_of_examples(plan, here, there, scratch, settings)
                     if mode != COST:
                         call_backward(plan[0, BACKWARD], plan, here, there, parameters, scratch, head)

@@ -18,7 +18,6 @@ from fastnet.kernels.dense import (
     narrow_weight_gradient,
     weight_gradient,
     weight_gradient_by_rows,
-    wide_matmul_plus_bias,
 )
 from fastnet.kernels.jit import kernel, spliced_kernel
 from fastnet.kernels.loading import transpose_panels
@@ -83,9 +82,7 @@ def share_of_examples(m: int, member: int, members: int) -> Any:
 def make_forward_pass(source_digest: str) -> Callable[..., None]:
     """Make the way forward; the docstring within tells what it does."""
 
-    def forward(
-        plan: Any, first: int, last: int, m: int, parameters: Any, S: Any, head: int, key: int, example: int
-    ) -> None:
+    def forward(plan: Any, first: int, last: int, m: int, parameters: Any, S: Any, key: int, example: int) -> None:
         """Propagate examples first to last through all layers: A_l = g(W A_prev + b), and dropout where there is some.
 
         Where the loss is a cross-entropy, it makes the last layer's A: up to there, Z lies in its place. `m` examples
@@ -105,24 +102,17 @@ def make_forward_pass(source_digest: str) -> Callable[..., None]:
                 n, n_prev, w, b = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, W], plan[layer, B]
                 a_prev, z = plan[layer - 1, A], plan[layer, A]
                 block_prev, block = plan[layer - 1, ROWS] * ld, plan[layer, ROWS] * ld
-                by_rows = plan[layer - 1, BY_ROWS] == 1
-                if by_rows:
+                if plan[layer - 1, BY_ROWS]:
                     matmul_plus_bias_by_rows(
                         n, n_prev, start, min(stop, m), parameters, w, b, S, a_prev, plan[layer - 1, ROWS], z, block, ld
                     )
-                elif n_prev >= MANY_INPUTS:
-                    wide_matmul_plus_bias(
-                        n, n_prev, start, stop, parameters, w, b, S, a_prev, block_prev, z, block, ld, head
-                    )
+                else:
+                    matmul_plus_bias(n, n_prev, start, stop, parameters, w, b, S, a_prev, block_prev, z, block, ld)
                 here = start
                 while here < stop:
                     q, j = here // ld, here % ld
                     columns = min(stop - here, ld - j)
                     z_here = z + q * block + j
-                    if n_prev < MANY_INPUTS and not by_rows:
-                        matmul_plus_bias(
-                            n, n_prev, columns, parameters, w, b, S, a_prev + q * block_prev + j, z_here, ld
-                        )
                     if plan[layer, ACTIVATE] != NONE:
                         call_activation(
                             plan[layer, ACTIVATE], n, columns, S, z_here, plan[layer, KEPT] + q * block + j, ld,

@@ -85,9 +85,9 @@ i = types.int64
 
 
 def forward_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the way forward: plan, first, last, m, parameters, S, head, key, example."""
+    """Return the argument types of the way forward: plan, first, last, m, parameters, S, key, example."""
     vector = types.Array(T, 1, "C")
-    return types.Array(i, 2, "C"), i, i, i, vector, vector, i, i, i
+    return types.Array(i, 2, "C"), i, i, i, vector, vector, i, i
 
 
 def backward_signature(T: types.Float) -> tuple[types.Type, ...]:
@@ -151,7 +151,7 @@ def outputs_signature(T: types.Float) -> tuple[types.Type, ...]:
 
 @_by_address
 def call_forward(  # type: ignore[no-untyped-def]
-    typingctx, address, plan, first, last, m, parameters, S, head, key, example
+    typingctx, address, plan, first, last, m, parameters, S, key, example
 ):
     """Call the way forward."""
     return types.void(i, *forward_signature(S.dtype)), _call

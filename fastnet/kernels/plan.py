@@ -41,14 +41,14 @@ NARROW_LAYER, WIDE_INPUT = 4, 2048
 But an input of so many features before one is kept by rows, since a step does little but read it, and summed over in
 the order of the examples."""
 
-K_PACKED, PACKED_ROWS = 1024, 32
+TERMS_IN_PASS, ROWS_IN_PASS = 1024, 32
 """Terms of a sum in a pass: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache. And the rows
-of W, or of W^T as many as make whole panels, that the products lay out anew at a time. With 512 and 64, `wide` was 0.97
-times as fast (`benchmarks/peers.py --only wide`)."""
+of a large W in a pass, or of W^T, as many as make whole panels. With 64 rows, `wide` was 0.96 times as fast
+(`benchmarks/peers.py --only wide`)."""
 
-TEMPORARY = (K_PACKED + PADDING) * PACKED_ROWS
-"""Elements, for each thread, at the head of the scratch vector: room for those, or for a tile that overhangs its
-matrix."""
+TEMPORARY = TERMS_IN_PASS * ROWS_IN_PASS
+"""Elements, for each thread, at the head of the scratch vector: room for so much of W^T, laid out anew, or for a tile
+that overhangs its matrix."""
 
 (
     UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS, SETTING,

@@ -90,7 +90,7 @@ def make_forward(source_digest: str) -> Callable[..., bool]:
             else:
                 columns = columns_of(m)
                 load_examples(plan, rows, order, 0, 0, m, S)
-                call_forward(plan[0, FORWARD], plan, 0, columns, m, parameters, S, 0, 0, 0)
+                call_forward(plan[0, FORWARD], plan, 0, columns, m, parameters, S, 0, 0)
                 stride, step = 1, ld
             for i in range(m):
                 row = out[start + i]
