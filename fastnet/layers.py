@@ -162,7 +162,10 @@ def checked_layers(layers: Sequence[Dense | Dropout]) -> tuple[Dense | Dropout, 
         if isinstance(layer, Dropout):
             continue
         if not isinstance(layer, Dense):
-            raise TypeError(f"layers must hold Dense and Dropout layers, but layers[{index}] is {layer!r}.")
+            raise TypeError(
+                f"layers must hold Dense and Dropout layers, but layers[{index}] is {layer!r}. Pass such as "
+                "[Dense(8, 'relu'), Dense(1, 'sigmoid')]."
+            )
         if any(layer is other for other in layers[:index]):
             raise ValueError(f"layers[{index}] stands in the list twice. Make a new Dense for each place.")
         if layer.activation == "softmax" and index < len(layers) - 1:

@@ -17,7 +17,6 @@ TEXT = (
     "encode it as numbers first: digits by .astype(float), labels by np.unique(y, return_inverse=True)[1], other "
     "categories by a column of 0 and 1 for each",
 )
-MISSING = "impute it, or drop that row"
 REFUSED_KINDS = {
     "c": ("complex", "pass real numbers, such as X.real and X.imag side by side"),
     "M": ("dates", "pass numbers, such as days since a first date"),
@@ -284,7 +283,7 @@ def numbers_from_objects(array: np.ndarray, name: str) -> np.ndarray:
             if isinstance(value, (str, bytes)):
                 remedy = f": {TEXT[1]}"
             elif index and what in ("NoneType", "NAType"):
-                remedy = f": {MISSING}"
+                remedy = ": impute it, or drop that row"
             raise TypeError(
                 f"{name} must hold real numbers, but {where} is {value!r}, of type {what}{remedy}."
             ) from None

@@ -27,13 +27,13 @@ def problem(n, dtype, use_bias=True, n_x=None):
     return plan.rows, parameters, gradient, moments, np.array([[0.0, 0.7, 0.0], [0.0, 0.0, 0.4]])
 
 
-def expected(plan, p, dp, m, strengths):
+def expected(plan, p, dp, m, penalties):
     """Return dp / m + lambda / m W + l1 / m sign(W) in float64, and the magnitude of its terms."""
     decay, pull = np.zeros((2, len(p)))
     for layer in (1, 2):
         n_weights = plan[layer, UNITS] * plan[layer - 1, UNITS]
-        for of_layers, of_parameters in zip(strengths, (decay, pull), strict=True):
-            of_parameters[plan[layer, W] : plan[layer, W] + n_weights] = of_layers[layer] / m
+        for strengths, of_parameters in zip(penalties, (decay, pull), strict=True):
+            of_parameters[plan[layer, W] : plan[layer, W] + n_weights] = strengths[layer] / m
     p, dp = p.astype(float), dp.astype(float)
     return dp / m + decay * p + pull * np.sign(p), np.abs(dp) / m + decay * np.abs(p) + pull
 
@@ -173,10 +173,10 @@ def test_a_square_that_overflows_is_noticed_though_the_step_is_finite(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_penalty_cost(dtype):
-    plan, parameters, _, _, strengths = problem(17, dtype)
+    plan, parameters, _, _, penalties = problem(17, dtype)
     first, second = (parameters.inside[plan[layer, W] : plan[layer, B]].astype(float) for layer in (1, 2))
     exact = 0.7 / 2 * (first**2).sum() + 0.4 * np.abs(second).sum()
-    cost = np.float64(part(make_penalty_cost)(plan, strengths, parameters.inside))
+    cost = np.float64(part(make_penalty_cost)(plan, penalties, parameters.inside))
     assert_within(cost, exact, exact, len(first))
 
 

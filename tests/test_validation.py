@@ -107,6 +107,11 @@ BAD_X = [
         "X must hold real numbers, but X[4, 0] is None, of type NoneType: impute it, or drop that row.",
     ),
     (
+        changed(X.astype(object), (4, 0), type("NAType", (), {"__repr__": lambda self: "<NA>"})()),  # as pandas has it
+        TypeError,
+        "X must hold real numbers, but X[4, 0] is <NA>, of type NAType: impute it, or drop that row.",
+    ),
+    (
         np.ma.masked_less(X, np.sort(X.ravel())[2]),
         ValueError,
         "X is masked: 2 of its values are missing. Impute them, as by X.filled(value), or drop those rows.",
@@ -326,7 +331,12 @@ CONSTRUCTORS = [
         TypeError,
         "layers must be a list of layers, such as [Dense(1, 'sigmoid')], not Dense(1, 'linear').",
     ),
-    (lambda: Model([Dense(1), 3]), TypeError, "layers must hold Dense and Dropout layers, but layers[1] is 3."),
+    (
+        lambda: Model([Dense(1), 3]),
+        TypeError,
+        "layers must hold Dense and Dropout layers, but layers[1] is 3. Pass such as "
+        "[Dense(8, 'relu'), Dense(1, 'sigmoid')].",
+    ),
     (
         lambda: Model([Dense(1)] * 2),
         ValueError,
