@@ -29,20 +29,22 @@ class Training(NamedTuple):
     clipped: bool
     weighted: bool
     penalised: bool
-    has_l1: bool
+    with_l1: bool
     with_outputs: bool
 
     @property
     def parts(self) -> set[tuple[str, int, np.dtype]]:
         """What is compiled, but for what all runs share: kinds of part, with code and dtype."""
         layers = list(zip(self.activations, self.keeps_slope, strict=True))
-        parts = [("loss", self.loss), ("update", self.mode)]
+        parts = [("loss", self.loss)]
+        if self.mode != codes.COST:
+            parts.append(("update", self.mode))
         for code, keeps_slope in layers[:-1] if self.loss in codes.FROM_Z else layers:
             if keeps_slope or code != codes.LINEAR:
                 parts.append(("activation keeping slope" if keeps_slope else "activation", code))
         if self.clipped:
             parts.append(("update", codes.GRADIENT))
-        wanted = ("dropout", "weighted", "penalised", "has_l1", "with_outputs")
+        wanted = ("dropout", "weighted", "penalised", "with_l1", "with_outputs")
         parts.extend((name, 0) for name in wanted if getattr(self, name))
         return {(*part, self.dtype) for part in parts}
 
@@ -60,7 +62,7 @@ def compiled_train(plan: np.ndarray, training: Training) -> tuple[Callable[..., 
     train = jit.entry_point(epochs.make_train, dtype)
     linking.link_training(
         plan, training.activations, training.loss, dtype, weighted=training.weighted, penalised=training.penalised,
-        has_l1=training.has_l1, with_outputs=training.with_outputs,
+        with_l1=training.with_l1, with_outputs=training.with_outputs,
     )  # fmt: skip
     updates = linking.update_addresses(training.mode, training.clipped, dtype)
     _loaded.update(training.parts)
@@ -101,7 +103,7 @@ def warmup(dtype: Any = "float32") -> None:
     units, use_bias = (1,) * (len(activations) + 1), (True,) * len(activations)
     plan = make_plan(units, use_bias, examples=1, backward=True, keeps_slope=keeps_slope).rows
     compiled_forward(plan, activations, found)
-    wanted = {"weighted": True, "penalised": True, "has_l1": True, "with_outputs": True, "clipped": False}
+    wanted = {"weighted": True, "penalised": True, "with_l1": True, "with_outputs": True, "clipped": False}
     for loss in LOSSES.values():
         for mode in codes.UPDATES:
             training = Training(hidden, tuple(keeps_slope[:-1]), False, loss.code, mode, found, **wanted)

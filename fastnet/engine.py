@@ -64,7 +64,7 @@ class Network(NamedTuple):
         """Return what decides which parts are compiled for a run."""
         return Training(
             self.activations, self.keeps_slope, any(self.dropout), self.loss, mode, self.dtype,
-            clipped=clipped, weighted=weighted, penalised=any(self.l2) or any(self.l1), has_l1=any(self.l1),
+            clipped=clipped, weighted=weighted, penalised=any(self.l2) or any(self.l1), with_l1=any(self.l1),
             with_outputs=with_outputs,
         )  # fmt: skip
 

@@ -9,7 +9,9 @@ from compiled import from_python
 from conftest import JIT_DISABLED
 
 from fastnet.kernels import dense
+from fastnet.kernels.jit import kernel
 from fastnet.kernels.plan import LANES, NARROW_LAYER, PADDING, PANEL, TEMPORARY, TERMS_IN_PASS, padded
+from fastnet.kernels.sums import VALUES, ordered_sum
 from fastnet.kernels.tiles import START_BIAS, START_ZERO
 
 UNITS = (1, 7, 17) if JIT_DISABLED else SEVEN_UNITS
@@ -78,12 +80,15 @@ def test_matmul_plus_bias(n, n_prev, dtype):
 @pytest.mark.parametrize(
     ("m", "first", "last"), [(1, 0, 16), (70, 16, 80), (65, 64, 80), (512, 0, 512), (300, 48, 304)]
 )
-@pytest.mark.parametrize("n_prev", [7, 45] if JIT_DISABLED else [7, 128, 300, 2049])
+@pytest.mark.parametrize("n_prev", [7, 45] if JIT_DISABLED else [7, 128, 300, 1023, 1024, 2049])
 @pytest.mark.parametrize("n", [1, 17] if JIT_DISABLED else [1, 17, 65])
-def test_matmul_plus_bias_of_part_of_a_chunk_is_one_chain(n, n_prev, m, first, last, dtype):
+def test_matmul_plus_bias_of_part_of_a_chunk_is_one_chain(n, n_prev, m, first, last, dtype, monkeypatch):
     """Of the examples first to last alone, with b and without; in passes or not, the bits are those of one product."""
     if JIT_DISABLED and m > 70:
         pytest.skip("slow in plain Python")
+    if JIT_DISABLED:  # passes of fewer inputs: compiled kernels have the sizes within them
+        for name, value in (("MANY_INPUTS", 32), ("TERMS_IN_PASS", 32), ("ROWS_IN_PASS", 8)):
+            monkeypatch.setattr(dense, name, value)
     rng = np.random.default_rng(n)
     ld = columns_in_block(m)
     parameters = rng.standard_normal(n * n_prev + n).astype(dtype)
@@ -333,9 +338,16 @@ def test_an_empty_share_of_a_gradient_touches_nothing():
     S.assert_guards()
 
 
+@kernel
+def sum_of_sixteen(array, start):
+    return ordered_sum(array, start, 16, VALUES)
+
+
 def test_reaching_outside_an_array_is_an_error_in_the_checked_modes():
     if not dense.BOUNDS_CHECKED:
         pytest.skip("bounds are checked with NUMBA_BOUNDSCHECK=1, and with the JIT off")
     W, S = np.zeros(6, np.float32), np.zeros(3 * 16, np.float32)
     with pytest.raises(IndexError, match="outside"):
         from_python(dense.matmul_plus_bias)(3, 2, 0, 16, W, 0, -1, S, 0, 0, 16, 0, 16)
+    with pytest.raises(IndexError, match="outside"):
+        from_python(sum_of_sixteen)(S[:16], 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnet import SGD, Adam, Dense, LeakyReLU, Model, compilation, threads, warmup
+from fastnet import SGD, Adam, Dense, Dropout, LeakyReLU, Model, compilation, threads, warmup
 from fastnet.kernels import epochs, jit, prediction
 
 ROOT = Path(__file__).parent.parent
@@ -97,8 +97,13 @@ def test_reference_imports_nothing_of_fastnet():
 def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatch):
     monkeypatch.setattr(compilation, "_loaded", set())
 
-    def fit(*layers, **settings):
-        return Model(layers, seed=0, **settings).fit([[0.0], [1.0]], [0, 1], epochs=1, verbose=False).compile_seconds
+    def fit(*layers, data=None, **settings):
+        model, data = Model(layers, seed=0, **settings), data or {}
+        return model.fit([[0.0], [1.0]], [0, 1], epochs=1, verbose=False, **data).compile_seconds
+
+    def everything(*layers, **settings):
+        data = {"metrics": ["mse"], "sample_weight": [1, 2], "validation_data": ([[0.5]], [1])}
+        return fit(*layers, data=data, l1=0.1, l2=0.1, **settings)
 
     assert fit(Dense(1, "sigmoid")) > 0
     assert fit(Dense(1, "sigmoid")) == 0
@@ -109,12 +114,16 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
     assert fit(Dense(3, "relu"), Dense(1)) > 0
     assert fit(Dense(3, "leaky_relu"), Dense(1)) > 0
     assert fit(Dense(3, LeakyReLU(0.2)), Dense(1)) == 0  # a slope is data
+    for settings in ({"l2": 0.1}, {"l1": 0.1}, {"data": {"metrics": ["mse"]}}, {"data": {"sample_weight": [1, 2]}}):
+        assert fit(Dense(1), **settings) > 0
+        assert fit(Dense(1), **settings) == 0
     monkeypatch.setattr(compilation, "_loaded", set())
     warmup()
     for optimizer in (SGD(), Adam()):
         for last in (Dense(1), Dense(1, "sigmoid"), Dense(2, "softmax"), Dense(1, "tanh")):
             loss = "mean_squared_error" if last.activation == "tanh" else None
             assert fit(Dense(3, "leaky_relu"), Dense(3, "gelu"), last, optimizer=optimizer, loss=loss) == 0
+    assert everything(Dense(3, "leaky_relu"), Dropout(0.5), Dense(1), optimizer=SGD(clip_norm=1.0)) == 0
 
 
 def test_cores_are_given_back_when_preparing_a_run_is_interrupted(monkeypatch):

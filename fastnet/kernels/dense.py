@@ -37,7 +37,8 @@ dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (16, 4, 1))
 sum_rows, sum_rows_times = make_sum_rows(weighted=False), make_sum_rows(weighted=True)
 
 MANY_INPUTS = 1024
-"""From so many inputs of a layer on, it is worked through in passes, and all the examples of a chunk at once."""
+"""From so many inputs of a layer on, its product is worked out in passes; and a network that has such a layer goes
+forward with all of a member's examples at once."""
 
 PACK_COLUMNS, PACK_INPUTS = 96, 512
 """From how many examples, and inputs of a layer, on `input_gradient` lays W^T out anew: a tile reads a column of W,
@@ -129,10 +130,10 @@ def matmul_plus_bias(
                 j = max(first - q * ld, 0)
                 columns = min(last - q * ld, ld) - j
                 here = a_prev + q * block_prev + k * ld + j
-                following = here - j + block_prev if many else here
+                b_next = here - j + block_prev if many else here
                 multiply(
                     rows, columns, S, z + q * block + i * ld + j, ld, parameters, w + i * n_prev + k, n_prev, 1, 1,
-                    S, here, ld, following, K, start, parameters, max(b, 0) + i,
+                    S, here, ld, b_next, K, start, parameters, max(b, 0) + i,
                 )  # fmt: skip
 
 

@@ -82,7 +82,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
 
         With `weights` (m,), the cost is a weighted mean: what is said of the size of a batch goes for the sum of its
         weights. A batch of no weight changes nothing. `outputs` (n_L, m) receives A_L of every example as it is
-        propagated, in the epoch's order. Either has no m where it is not wanted.
+        propagated, in the epoch's order. Either has no m where it is not wanted. What the penalties, weights and
+        outputs need must be linked in the plan: see `linking.py`.
 
         Example i of the order is row rows[i] of X. That is `order` itself; or, where X holds only those examples that
         the call will come to, where they are.

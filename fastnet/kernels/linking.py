@@ -44,7 +44,7 @@ def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.d
 
 def link_training(
     plan: np.ndarray, activations: tuple[int, ...], loss: int, dtype: np.dtype,
-    *, weighted: bool, penalised: bool, has_l1: bool, with_outputs: bool,
+    *, weighted: bool, penalised: bool, with_l1: bool, with_outputs: bool,
 ) -> None:  # fmt: skip
     """Write the addresses of the passes, activations, derivatives, dropout and loss to a plan; and of what is wanted.
 
@@ -55,7 +55,7 @@ def link_training(
     first[BACKWARD] = address_of(make_backward_pass, dtype)
     first[GRADIENTS] = address_of(make_gradients, dtype)
     first[PENALTIES] = address_of(make_penalty_cost, dtype) if penalised else NONE
-    first[SIGNS] = address_of(make_signs, dtype) if has_l1 else NONE
+    first[SIGNS] = address_of(make_signs, dtype) if with_l1 else NONE
     first[OUTPUTS] = address_of(make_outputs, dtype) if with_outputs else NONE
     output = plan[-1]
     output[LOSS] = address_of(make_loss, dtype, loss)

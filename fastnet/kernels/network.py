@@ -225,8 +225,8 @@ def share_of_weights(n: int, n_prev: int, member: int, members: int) -> Any:
 
 
 EVERYTHING, IN_PASSING, THE_REST = range(3)
-"""What `add_gradients` is to sum: all; or at first, of examples that have just been propagated, dW of an input that is
-kept by rows; and in the end what that leaves."""
+"""Stages of `add_gradients`: all in one; or, IN_PASSING, while examples are still in the cache, dW of an input that is
+kept by rows, into its place in the scratch vector; and in the end THE_REST."""
 
 
 def make_gradients(source_digest: str) -> Callable[..., None]:
@@ -234,12 +234,13 @@ def make_gradients(source_digest: str) -> Callable[..., None]:
 
     def add_gradients(
         plan: Any, first: int, last: int, member: int, members: int, S: Any, head: int, gradient: Any, add: bool,
-        what: int,
+        stage: int,
     ) -> None:  # fmt: skip
         """Gradient = (or +=) the sums over the examples of a chunk, for the member's share of every W and b.
 
         `first` is 0, and `last` the number of examples. But IN_PASSING, for a network of one layer and a member alone,
-        it adds examples first to last, where `first` is a multiple of PADDING, to dW of an input kept by rows.
+        it adds examples first to last, where `first` is a multiple of PADDING, to DW of an input kept by rows, in S,
+        and leaves `gradient` as it is.
         """
         _ = source_digest
         ld = plan[0, LD]
@@ -249,11 +250,11 @@ def make_gradients(source_digest: str) -> Callable[..., None]:
             first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
             if plan[layer - 1, BY_ROWS]:
                 a_prev, ldw, dw = plan[layer - 1, A], plan[layer - 1, ROWS], plan[layer, DW]
-                if what != THE_REST:
+                if stage != THE_REST:
                     weight_gradient_by_rows(
                         n, first_column, last_column, first, last, S, dz, block, ld, a_prev, ldw, dw
                     )
-                if what == IN_PASSING:
+                if stage == IN_PASSING:
                     return
                 copy_rows(
                     S, dw + first_column, ldw, gradient, plan[layer, W] + first_column, n_prev, n,
@@ -284,7 +285,8 @@ def finish_share(
     """Finish the gradient of a batch, or take a step, for a member's share; return whether it is finite.
 
     `update` is the address of what to do, see `updates.py`; `penalties` (2, L + 1) hold the strengths of L2 and of L1
-    of layer l at l, which count `penalty` times: `per_example` times, or not at all.
+    of layer l at l, which count `penalty` times: `per_example` times, or not at all. Where there is one of L1, the plan
+    must hold the address of what it adds.
     """
     good: bool = True
     penalised = False

@@ -1,6 +1,6 @@
-"""Parts: the passes, activations, losses and updates, each compiled and cached on its own, and called by its address.
+"""Parts: the passes, activations, losses, updates and more, each compiled and cached on its own, called by its address.
 
-So a network compiles those that it names and no others, once, whatever it combines them with; and training and
+So a network compiles those that it needs and no others, once, whatever it combines them with; and training and
 prediction share them. An address stands in the plan or among the arguments of an entry point; it holds for one process,
 and so for no file.
 """
@@ -97,7 +97,7 @@ def backward_signature(T: types.Float) -> tuple[types.Type, ...]:
 
 
 def gradients_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the gradients: plan, first, last, member, members, S, head, gradient, add, what."""
+    """Return the argument types of the gradients: plan, first, last, member, members, S, head, gradient, add, stage."""
     vector, yes = types.Array(T, 1, "C"), types.boolean
     return types.Array(i, 2, "C"), i, i, i, i, vector, i, vector, yes, i
 
@@ -165,7 +165,7 @@ def call_backward(typingctx, address, plan, first, last, parameters, S, head):  
 
 @_by_address
 def call_gradients(  # type: ignore[no-untyped-def]
-    typingctx, address, plan, first, last, member, members, S, head, gradient, add, what
+    typingctx, address, plan, first, last, member, members, S, head, gradient, add, stage
 ):
     """Call the gradients of a chunk."""
     return types.void(i, *gradients_signature(S.dtype)), _call

@@ -47,8 +47,8 @@ of a large W in a pass, or of W^T, as many as make whole panels. With 64 rows, `
 (`benchmarks/peers.py --only wide`)."""
 
 TEMPORARY = TERMS_IN_PASS * ROWS_IN_PASS
-"""Elements, for each thread, at the head of the scratch vector: room for so much of W^T, laid out anew, or for a tile
-that overhangs its matrix."""
+"""Elements, for each thread, at the head of the scratch vector of one that goes back: room for so much of W^T, laid out
+anew, or for a tile that overhangs its matrix."""
 
 (
     UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS, SETTING,
@@ -98,7 +98,7 @@ def make_plan(
     ld = min(LANES, padded(examples))
     blocks = -(-examples // ld)
     plan = np.zeros((len(units), COLUMNS), dtype=np.int64)
-    parameter, scratch = 0, threads * TEMPORARY
+    parameter, scratch = 0, threads * TEMPORARY if backward else 0
     for layer, row in enumerate(plan):
         row[UNITS], row[CHUNK], row[ROWS], row[LD] = units[layer], chunk, padded(units[layer]), ld
         row[BY_ROWS] = layer == 0 and units[0] >= WIDE_INPUT and units[1] <= NARROW_LAYER

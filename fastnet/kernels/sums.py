@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 
 from fastnet.kernels.jit import VECTOR_BYTES
 from fastnet.kernels.plan import LANES
@@ -32,6 +32,9 @@ VALUES, SQUARES, MAGNITUDES = range(3)
 """What `ordered_sum` adds: the elements, their squares, or their absolute values."""
 
 
+OUTSIDE = "a sum reaches outside its array"
+
+
 def halves_added(builder: ir.IRBuilder, sums: Any) -> Any:
     """Return the sum of the lanes of a vector: its two halves are added until one lane is left."""
     half = sums.type.count // 2
@@ -56,6 +59,8 @@ def load_lanes(builder: ir.IRBuilder, address: Any, vector: ir.VectorType, offse
 
 
 def _ordered_sum_twin(array: np.ndarray, a: int, n: int, of: int) -> np.float64:
+    if a < 0 or a + n > len(array):
+        raise IndexError(OUTSIDE)
     x = array[a : a + n].astype(np.float64)
     x = (x, x * x, np.abs(x))[of]
     in_lanes = n // SUM_LANES * SUM_LANES
@@ -79,6 +84,12 @@ def ordered_sum(typingctx, array, a, n, of):  # type: ignore[no-untyped-def]
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         array, a, n, of = arguments
+        if config.BOUNDSCHECK:
+            length = context.make_array(signature.args[0])(context, builder, array).nitems
+            end = builder.add(a, n)
+            outside = builder.or_(builder.icmp_signed("<", a, INT(0)), builder.icmp_signed(">", end, length))
+            with builder.if_then(outside, likely=False):
+                context.call_conv.return_user_exc(builder, IndexError, (OUTSIDE,))
         array = pointer(context, builder, signature.args[0], array, a)
         source = ir.VectorType(context.get_value_type(dtype), SUM_LANES)
         vector = ir.VectorType(ir.DoubleType(), SUM_LANES)

@@ -43,7 +43,10 @@ def make_tile(rows: int, *widths: int) -> Function:
         width: int, C: np.ndarray, c: int, ldc: int, A: np.ndarray, a: int, ra: int, ka: int, jump: int,
         B: np.ndarray, b: int, kb: int, ahead: int, K: int, start: int, bias: np.ndarray, o: int,
     ) -> None:  # fmt: skip
-        columns = GRAIN if width == HALF else width * (VECTOR_BYTES // C.itemsize)
+        lanes = VECTOR_BYTES // C.itemsize
+        assert width in widths
+        assert width != HALF or lanes > GRAIN
+        columns = GRAIN if width == HALF else width * lanes
         target = [slice(c + r * ldc, c + r * ldc + columns) for r in range(rows)]
         total = np.zeros((rows, columns), C.dtype)
         if start == START_BIAS:
@@ -61,12 +64,12 @@ def make_tile(rows: int, *widths: int) -> Function:
     def tile(typingctx, width, C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o):  # type: ignore[no-untyped-def]
         """C[r, j] = start + sum over k of A[r, k] B[k, j], one chain of fmas per element in the order of k.
 
-        r < rows, and j < the numbers that `width` holds; C[r, j] lies at C[c + r ldc + j], B[k, j] at B[b + k kb + j]
-        and A[r, k] at r ra past a pointer that moves on by ka after each k, but by `jump` after every LANES of them: so
-        the sum over examples of the weight gradient crosses from block to block. K is at least 1. `start` is
-        START_ZERO, START_BIAS (bias[o + r] in row r), START_TARGET (C itself) or ADD_TO_TARGET (zero; C is added at the
-        end). C may alias neither A nor B. For each k, the memory `ahead` elements past that row of B is asked for into
-        the second-level cache, to be near when it is needed; but not where there are four registers.
+        r < rows, and j < the numbers that `width` holds, one of the widths made; C[r, j] lies at C[c + r ldc + j], B[k,
+        j] at B[b + k kb + j] and A[r, k] at r ra past a pointer that moves on by ka after each k, but by `jump` after
+        every LANES of them: so the sum over examples of the weight gradient crosses from block to block. K is at least
+        1. `start` is START_ZERO, START_BIAS (bias[o + r] in row r), START_TARGET (C itself) or ADD_TO_TARGET (zero; C
+        is added at the end). C may alias neither A nor B. For each k, the memory `ahead` elements past that row of B is
+        asked for into the second-level cache, to be near when it is needed; but not where there are four registers.
         """
         dtype = flat_float(C, A, B, bias)
         lanes = lanes_of(dtype)
@@ -87,10 +90,9 @@ def make_tile(rows: int, *widths: int) -> Function:
                     continue
                 switch.add_case(INT(of_width), builder.append_basic_block("tile.width"))
                 builder.position_at_end(switch.cases[-1][1])
-                vector = ir.VectorType(context.get_value_type(dtype), lanes if of_width else GRAIN)
-                generate_tile(
-                    builder, vector, rows, max(of_width, 1), C, ldc, A, ra, ka, jump, B, kb, ahead, K, start, bias
-                )
+                vector = ir.VectorType(context.get_value_type(dtype), GRAIN if of_width == HALF else lanes)
+                vectors = 1 if of_width == HALF else of_width
+                generate_tile(builder, vector, rows, vectors, C, ldc, A, ra, ka, jump, B, kb, ahead, K, start, bias)
                 builder.branch(done)
             builder.position_at_end(done)
             return context.get_dummy_value()

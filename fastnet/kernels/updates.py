@@ -1,9 +1,9 @@
 """From the sum of gradients over a batch to new parameters, in one pass over the flat vectors.
 
-Back propagation leaves in `gradient` the sum over the examples. A pass divides it by m, adds the L2 term and, in
-training, takes the step of an optimizer. Biases are not penalised. One more rule is a function and a line in the table:
-it gets 1/m, lambda/m, the optimizer's settings and running powers, and p, dp and two moments, each (n,) or (0,) where
-there are none. The gradient is g = dp / m + lambda / m p.
+Back propagation leaves in `gradient` the sum over the examples, and `penalties.py` adds what L1 does. A pass divides it
+by m, adds the L2 term and, in training, takes the step of an optimizer. Biases are not penalised. One more rule is a
+function and a line in the table: it gets 1/m, lambda/m, the optimizer's settings and running powers, and p, dp and two
+moments, each (n,) or (0,) where there are none. The gradient is g = dp / m + lambda / m p.
 """
 
 from collections.abc import Callable
