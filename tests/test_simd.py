@@ -15,8 +15,10 @@ from fastnet.kernels.plan import GRAIN, LANES
 from fastnet.kernels.sums import MAGNITUDES, SQUARES, VALUES, ordered_sum
 from fastnet.kernels.tiles import FOUR, HALF, ONE, TWO
 
-TILES = {dense.TALL: dense.tile_tall, 4: dense.tile_4, 2: dense.tile_2, 1: dense.tile_1}
-SHAPES = [(rows, width) for rows in TILES for width in (HALF, ONE, TWO)] + [(1, FOUR)]
+OF_ROWS = {dense.TALL: dense.tile_tall, 4: dense.tile_4, 2: dense.tile_2, 1: dense.tile_1}
+TILES = {(rows, width): tile for rows, tile in OF_ROWS.items() for width in (HALF, ONE, TWO)}
+TILES[1, FOUR] = dense.tile_1_wide
+SHAPES = list(TILES)
 
 
 def make_call(tile):
@@ -27,7 +29,7 @@ def make_call(tile):
     return call
 
 
-CALLS = {rows: make_call(tile) for rows, tile in TILES.items()}
+CALLS = {shape: make_call(tile) for shape, tile in TILES.items()}
 
 
 def columns_of(width, dtype):
@@ -52,7 +54,7 @@ def test_tile(rows, width, start, dtype):
         window = C.inside.reshape(rows, ldc)[:, :columns]
         if start in (tiles.START_TARGET, tiles.ADD_TO_TARGET):
             window[:] = before
-        call = from_python(CALLS[rows])
+        call = from_python(CALLS[rows, width])
         call(width, C.whole, C.offset, ldc, A.ravel(), 0, K, 1, 1, B.ravel(), 0, kb, 10**6, K, start, bias, 0)
         begin = {tiles.START_ZERO: np.zeros(1), tiles.START_BIAS: bias[:, None].astype(float)}.get(start, before)
         A, B = A.astype(float), B[:, :columns].astype(float)
@@ -69,7 +71,7 @@ def test_tile_jumps_after_a_block_of_k(dtype):
     B = rng.standard_normal((K, columns)).astype(dtype)
     C = Guarded(rows * columns, dtype)
     jump = rows * LANES - LANES + 1
-    call = from_python(CALLS[2])
+    call = from_python(CALLS[2, ONE])
     call(
         ONE, C.whole, C.offset, columns, blocks.ravel(), 0, LANES, 1, jump, B.ravel(), 0, columns, 0, K,
         tiles.START_ZERO, B.ravel(), 0,
@@ -92,7 +94,7 @@ def test_an_element_of_a_tile_does_not_depend_on_its_shape(dtype):
         if width == HALF and lanes_of(dtype) <= GRAIN:
             continue
         C = np.full((dense.TALL, columns), np.nan, dtype)
-        from_python(CALLS[rows])(
+        from_python(CALLS[rows, width])(
             width, C.ravel(), 0, columns, A.ravel(), 0, K, 1, 1, B.ravel(), 0, columns, 0, K, tiles.START_ZERO,
             B.ravel(), 0,
         )  # fmt: skip
@@ -108,7 +110,7 @@ def test_no_tile_spills_in_its_k_loop(rows, width, dtype):
     if VECTOR_BYTES == 16 or platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("reads x86 code with vector fmas; without AVX, a tile is a row of calls")
     columns_of(width, dtype)
-    tile = TILES[rows]
+    tile = TILES[rows, width]
 
     def call(C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o):
         tile(width, C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o)

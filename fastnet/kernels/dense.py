@@ -31,8 +31,8 @@ from fastnet.kernels.tiles import (
 # 12 rows did not better, with shorter tails. With 16 registers (AVX2), six rows are the most that do not spill.
 TALL = 6 if VECTOR_BYTES == 32 else 8
 
-tile_tall, tile_4, tile_2 = (make_tile(rows, TWO, ONE, HALF) for rows in (TALL, 4, 2))
-tile_1 = make_tile(1, FOUR, TWO, ONE, HALF)
+tile_tall, tile_4, tile_2, tile_1 = (make_tile(rows, TWO, ONE, HALF) for rows in (TALL, 4, 2, 1))
+tile_1_wide = make_tile(1, FOUR)  # a single row needs as many sums side by side as an fma takes cycles
 dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (16, 4, 1))
 sum_rows, sum_rows_times = make_sum_rows(weighted=False), make_sum_rows(weighted=True)
 
@@ -70,13 +70,14 @@ def multiply(
         check_inside(A, a, last_A)
         check_inside(B, b, b + (K - 1) * kb + columns - 1)
         check_inside(bias, o, o + (rows - 1 if start == START_BIAS else 0))
-    # Strips of B outside: a tile reads four times as much of B as of A, so B is what should stay near.
     j = 0
+    while rows == 1 and columns - j >= 4 * lanes:
+        tile_1_wide(FOUR, C, c + j, ldc, A, a, ra, ka, jump, B, b + j, kb, 0, K, start, bias, o)
+        j += 4 * lanes
+    # Strips of B outside: a tile reads four times as much of B as of A, so B is what should stay near.
     while j < columns:
         left = columns - j
-        if rows == 1 and left >= 4 * lanes:  # as many sums side by side as an fma takes cycles
-            width, strip = FOUR, 4 * lanes
-        elif left > lanes:
+        if left > lanes:
             width, strip = TWO, 2 * lanes
         elif left > GRAIN or lanes <= GRAIN:
             width, strip = ONE, lanes
