@@ -41,8 +41,10 @@ def test_the_cache_is_used_and_notices_an_edited_helper(tmp_path):
     helper = tmp_path / "fastnet" / "kernels" / "activations.py"
     helper.write_text(helper.read_text().replace("SELU_SCALE = 1.0507009873554805", "SELU_SCALE = 0.5"))
     assert run_python(PREDICT, **places).split() == ["0.5", "0"]
-    # Bounds-checked code is other code: it must neither be served from, nor go to, the plain entry.
+    # Bounds-checked code is other code: it must neither be served from, nor go to, the plain entry or its index file,
+    # which a process that compiles for something else, another CPU say, could be writing at the same time.
     assert run_python(PREDICT, **places | {"NUMBA_BOUNDSCHECK": "1"}).split() == ["0.5", "0"]
+    assert len({path.name for path in tmp_path.rglob("prediction.make_forward*.nbi")}) == 2
     assert run_python(PREDICT, **places).split() == ["0.5", "1"]
 
 

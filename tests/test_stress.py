@@ -126,8 +126,8 @@ def test_two_hundred_interrupts_at_random_times():
                 sent[0] = time.perf_counter()
                 os.kill(os.getpid(), signal.SIGINT)
             timer = threading.Timer(random.random() * 0.08, interrupt)
-            timer.start()
             try:
+                timer.start()  # where the signal may arrive, too, beside other work
                 model.fit(X, y, epochs=10**6, batch_size=100 if attempt % 2 else None, threads=2, verbose=False)
             except KeyboardInterrupt:
                 answered += 1

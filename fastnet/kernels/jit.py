@@ -66,8 +66,8 @@ def entry_point(factory: Callable[..., Function], dtype: np.dtype, *code: int) -
     function = factory(source_digest(), *code)
     if JIT_DISABLED:
         return function
-    # A name for each dtype and code, so that two processes never write two functions into one index file.
-    function.__qualname__ += "_".join(("", dtype.name, *map(str, code)))
+    # A name for each dtype, code and target, so that two processes never write two functions into one index file.
+    function.__qualname__ += "_".join(("", dtype.name, *map(str, code), TARGET_DIGEST))
     argument_types = function.signature(types.float32 if dtype == np.float32 else types.float64)  # type: ignore[attr-defined]
     with garbage_collection_paused():
         try:
@@ -110,7 +110,7 @@ def _vector_bytes() -> int:
     Asks the compiler itself, as it is set for numba: names and feature lists of CPUs say less, since
     NUMBA_CPU_NAME and NUMBA_CPU_FEATURES may override the machine's own.
     """
-    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    triple, cpu, features = TARGET
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
     module = llvm.parse_assembly(
         "define <16 x float> @add(<16 x float> %a, <16 x float> %b) {\n"
@@ -122,4 +122,6 @@ def _vector_bytes() -> int:
     return 64 if "zmm" in assembly else 32 if "ymm" in assembly else 16
 
 
+TARGET = cpu_target.target_context.codegen().magic_tuple()
+TARGET_DIGEST = hashlib.sha256(repr((TARGET, bool(config.BOUNDSCHECK))).encode()).hexdigest()[:8]
 VECTOR_BYTES = _vector_bytes()
