@@ -10,8 +10,21 @@ from benchmarks.timing import median_seconds
 from fastnet import Dense as DenseLayer
 from fastnet import Model
 from fastnet.activations import ACTIVATIONS
-from fastnet.kernels import activations, codes, dense, dropout, loading, losses, penalties, tiles, updates
+from fastnet.kernels import (
+    activations,
+    codes,
+    dense,
+    dropout,
+    loading,
+    losses,
+    network,
+    penalties,
+    steps,
+    tiles,
+    updates,
+)
 from fastnet.kernels.jit import OPTIONS
+from fastnet.kernels.parts import address_of
 from fastnet.kernels.plan import NARROW_LAYER, PANEL, TEMPORARY, make_plan
 from fastnet.memory import aligned_zeros
 
@@ -246,7 +259,7 @@ def update(mode, dtype):
     """Finish 4096 gradients, or take steps with them."""
     p, dp, *moments = numbers(dtype).copy()
     take_steps = repeated_part(updates.make_update, mode)
-    take_steps(REPEATS, 1 / 32, 1 / 32, SETTINGS, 0.9, 0.999, 0, 4096, p, dp, np.abs(np.concatenate(moments)))
+    take_steps(REPEATS, 1 / 32, 1 / 32, SETTINGS, 0.9, 0.999, 0, 4096, 0, p, dp, np.abs(np.concatenate(moments)))
 
 
 UPDATES = {
@@ -268,6 +281,22 @@ class Update:
 
     def time_update(self, name, dtype):
         update(UPDATES[name], dtype)
+
+
+class Step:
+    """Gradients and a step of SGD along with them, for a layer of so many units, as many inputs and 64 examples."""
+
+    params = ([256, 1024], DTYPES)
+    param_names = ("units", "dtype")
+
+    def time_step(self, n, dtype):
+        plan = make_plan((n, n), (True,), examples=64, backward=True)
+        S, p, dp = (aligned_normal(size, dtype) for size in (plan.n_scratch, plan.n_parameters, plan.n_parameters))
+        update = address_of(updates.make_update, np.dtype(dtype), codes.SGD)
+        repeated_part(steps.make_steps)(
+            REPEATS, plan.rows, 64, 0, 1, S, 0, network.EVERYTHING, update, 1 / 64, 1 / 64, np.zeros((2, 2)), SETTINGS,
+            0.9, 0.999, p, dp, dp[:0],
+        )  # fmt: skip
 
 
 def plan_of_4096():

@@ -16,8 +16,8 @@ class Training(NamedTuple):
     """What decides which parts a run of `kernels.epochs.train` consists of.
 
     The codes of the activations, one a layer, and whether each keeps its slopes; whether there is dropout; the codes of
-    the loss and of what is done with a batch; the dtype; whether the gradient is clipped, examples have weights, there
-    are penalties, and among them L1's, and outputs are kept.
+    the loss and of what is done with a batch; the dtype; whether steps go with the gradients, the gradient is
+    clipped, examples have weights, there are penalties, and among them L1's, and outputs are kept.
     """
 
     activations: tuple[int, ...]
@@ -26,6 +26,7 @@ class Training(NamedTuple):
     loss: int
     mode: int
     dtype: np.dtype
+    steps: bool
     clipped: bool
     weighted: bool
     penalised: bool
@@ -44,7 +45,7 @@ class Training(NamedTuple):
                 parts.append(("activation keeping slope" if keeps_slope else "activation", code))
         if self.clipped:
             parts.append(("update", codes.GRADIENT))
-        wanted = ("dropout", "weighted", "penalised", "with_l1", "with_outputs")
+        wanted = ("dropout", "steps", "weighted", "penalised", "with_l1", "with_outputs")
         parts.extend((name, 0) for name in wanted if getattr(self, name))
         return {(*part, self.dtype) for part in parts}
 
@@ -61,8 +62,8 @@ def compiled_train(plan: np.ndarray, training: Training) -> tuple[Callable[..., 
     dtype = training.dtype
     train = jit.entry_point(epochs.make_train, dtype)
     linking.link_training(
-        plan, training.activations, training.loss, dtype, weighted=training.weighted, penalised=training.penalised,
-        with_l1=training.with_l1, with_outputs=training.with_outputs,
+        plan, training.activations, training.loss, dtype, steps=training.steps, weighted=training.weighted,
+        penalised=training.penalised, with_l1=training.with_l1, with_outputs=training.with_outputs,
     )  # fmt: skip
     updates = linking.update_addresses(training.mode, training.clipped, dtype)
     _loaded.update(training.parts)
@@ -103,7 +104,14 @@ def warmup(dtype: Any = "float32") -> None:
     units, use_bias = (1,) * (len(activations) + 1), (True,) * len(activations)
     plan = make_plan(units, use_bias, examples=1, backward=True, keeps_slope=keeps_slope).rows
     compiled_forward(plan, activations, found)
-    wanted = {"weighted": True, "penalised": True, "with_l1": True, "with_outputs": True, "clipped": False}
+    wanted = {
+        "steps": True,
+        "weighted": True,
+        "penalised": True,
+        "with_l1": True,
+        "with_outputs": True,
+        "clipped": False,
+    }
     for loss in LOSSES.values():
         for mode in codes.UPDATES:
             training = Training(hidden, tuple(keeps_slope[:-1]), False, loss.code, mode, found, **wanted)

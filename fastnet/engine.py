@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnet.compilation import Training, compiled_train
 from fastnet.kernels import codes
-from fastnet.kernels.plan import DROPOUT, LD, ROWS, SETTING, UNITS, A, Plan, W, chunk_size, make_plan
+from fastnet.kernels.plan import DROPOUT, LD, MANY_PARAMETERS, ROWS, SETTING, UNITS, A, Plan, W, chunk_size, make_plan
 from fastnet.memory import aligned_zeros
 from fastnet.optimizers import Optimizer
 from fastnet.sparse import DenseWindow, SparseRows
@@ -64,8 +64,8 @@ class Network(NamedTuple):
         """Return what decides which parts are compiled for a run."""
         return Training(
             self.activations, self.keeps_slope, any(self.dropout), self.loss, mode, self.dtype,
-            clipped=clipped, weighted=weighted, penalised=any(self.l2) or any(self.l1), with_l1=any(self.l1),
-            with_outputs=with_outputs,
+            steps=mode >= codes.SGD and not clipped and self.n_parameters >= MANY_PARAMETERS, clipped=clipped,
+            weighted=weighted, penalised=any(self.l2) or any(self.l1), with_l1=any(self.l1), with_outputs=with_outputs,
         )  # fmt: skip
 
     @property

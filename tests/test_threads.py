@@ -95,6 +95,7 @@ CASES = {
         (30, 65, 33, 1), ("relu", "relu", "sigmoid"), 209, 64, 3, SGD(0.05, 0.9, True, clip_norm=0.1), l2=0.7
     ),
     "RMSprop, clipped": Case((20, 33, 10), ("relu", "softmax"), 209, 50, optimizer=RMSprop(0.01, clip_norm=0.5)),
+    "large": Case((260, 301, 7, 1), ("relu", "relu", "sigmoid"), 20, 13, 1, Adam(0.01), l2=0.3),
     "Adagrad": Case((20, 33, 10), ("relu", "softmax"), 209, 50, optimizer=Adagrad(0.01)),
     "one chunk for all epochs": Case((20, 33, 1), ("tanh", "linear"), 200, None, 5, optimizer=Adam(0.01)),
     "several chunks": Case((7, 17, 1), ("tanh", "sigmoid"), 3 * CHUNK - 20, None, l2=0.3),

@@ -11,7 +11,7 @@ from conftest import JIT_DISABLED
 
 from fastnet import SGD, Adam, Dense, Model, Normal, TrainingDivergedError, training
 from fastnet.engine import Run
-from fastnet.kernels import loading
+from fastnet.kernels import loading, plan
 
 EPOCHS = 3 if JIT_DISABLED else 30
 RUNS = [
@@ -81,6 +81,16 @@ def test_a_batch_of_several_chunks_equals_the_reference():
     model = make_model([5, 4, 1], ["tanh", "sigmoid"])
     X, y = random_data(1100, 5)
     assert_equal_training(model, [5, 4, 1], ["tanh", "sigmoid"], X, y, epochs=3, batch_size=None, l2=0.0)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.05), Adam(0.002)])
+def test_a_large_network_equals_the_reference(optimizer):
+    """Of so many parameters that steps are taken layer by layer, with gradients that never exist as a whole."""
+    units, activations = [260, 301, 7, 1], ["relu", "tanh", "sigmoid"]
+    model = make_model(units, activations, l2=0.3, optimizer=optimizer)
+    assert model.parameters.size > plan.MANY_PARAMETERS
+    X, y = random_data(50, 260)
+    assert_equal_training(model, units, activations, X, y, epochs=2, batch_size=33, l2=0.3)
 
 
 @pytest.mark.jit
@@ -306,19 +316,22 @@ def test_divergence_names_what_is_not_finite(rows_scaled, dtype):
     assert np.isfinite(model.parameters).all()
 
 
-def test_the_kinds_of_divergence():
-    """A weight that overflows, by a gradient that does not; a gradient that does; a square of one, in Adam's mean."""
-    cases = [
-        (SGD(1e38), [[1e10]], "parameter"),
-        (SGD(1e-30), [[3e38]], "gradient"),
-        (Adam(0.1), [[1e25]], "gradient"),
-    ]
-    for optimizer, X, kind in cases:
-        model = make_model((1, 2, 1), ("linear", "sigmoid"), dtype="float32", optimizer=optimizer)
-        model.layers[0].W = [[0.0], [0.0]]
-        model.layers[1].W = [[4.0, 0.0]]
+@pytest.mark.parametrize(("n_x", "n"), [(1, 2), (260, 301)])
+def test_the_kinds_of_divergence(n_x, n):
+    """A weight that overflows, by a gradient that does not; a gradient that does; a square of one, in Adam's mean.
+
+    The second network takes its steps along with the gradients, and keeps none of them.
+    """
+    for optimizer, x, kind in [
+        (SGD(1e38), 1e10, "parameter"),
+        (SGD(1e-30), 3e38, "gradient"),
+        (Adam(0.1), 1e25, "gradient"),
+    ]:
+        model = make_model((n_x, n, 1), ("linear", "sigmoid"), dtype="float32", optimizer=optimizer)
+        model.layers[0].W = np.zeros((n, n_x))
+        model.layers[1].W = 4 * np.eye(1, n)
         with pytest.raises(TrainingDivergedError) as caught:
-            model.step(X, [0.0])
+            model.step(x * np.eye(1, n_x), [0.0])
         assert (caught.value.kind, caught.value.layer) == (kind, 1), optimizer
         np.testing.assert_array_equal(model.layers[0].W, 0)
 

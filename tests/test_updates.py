@@ -6,10 +6,10 @@ import reference
 from bounds import DTYPES, SEVEN_UNITS, Guarded, assert_within
 from compiled import from_python, part
 
-from fastnet.kernels import codes, network, updates
+from fastnet.kernels import codes, network, steps, updates
 from fastnet.kernels.parts import address_of
 from fastnet.kernels.penalties import make_penalty_cost, make_signs
-from fastnet.kernels.plan import SIGNS, UNITS, B, W, make_plan
+from fastnet.kernels.plan import DZ, HEAD, LD, SIGNS, STEP, UNITS, B, W, make_plan
 
 M = 33
 
@@ -44,7 +44,7 @@ def finish(plan, mode, penalties, settings, parameters, gradient, moments, *, po
     arguments = penalties, settings, *powers, parameters, gradient, moments
     update = address_of(updates.make_update, parameters.dtype, mode)
     finite = [
-        from_python(network.finish_share)(plan, update, 1 / M, 1 / M, member, members, *arguments)
+        from_python(steps.finish_share)(plan, update, 1 / M, 1 / M, member, members, *arguments)
         for member in range(members)[::order]
     ]
     return all(finite)
@@ -158,6 +158,78 @@ def test_what_is_not_finite_is_noticed_wherever_it_is(mode, members, dtype):
             assert not finish(*arguments, powers=(0.5, 0.6), members=members)
 
 
+class Step:
+    """Gradients of a network of random activations and dZ, and a step with them: at once, or after all are there."""
+
+    settings = np.array([0.3, 0.8, 0.95, 0.01, *[0.0] * (codes.SETTINGS - 4)])
+    m = 13
+
+    def __init__(self, units, mode, dtype, *, use_bias=True, members=1):
+        plan = make_plan(units, [use_bias] * (len(units) - 1), examples=self.m, backward=True, threads=members)
+        self.plan, self.members, self.mode = plan.rows, members, mode
+        self.plan[0, SIGNS] = address_of(make_signs, np.dtype(dtype))
+        rng = np.random.default_rng(0)
+        self.penalties = rng.random((2, len(units)))
+        self.S, self.parameters = Guarded(plan.n_scratch, dtype), Guarded(plan.n_parameters, dtype)
+        self.moments = Guarded(moments_of(mode, np.empty(2 * plan.n_parameters)).size, dtype)
+        for vector in (self.S.inside[members * HEAD :], self.parameters.inside):
+            vector[:] = rng.standard_normal(len(vector))
+        self.moments.inside[:] = rng.random(len(self.moments.inside))
+        self.gradient = Guarded(plan.n_parameters, dtype)
+
+    def take(self, at_once):
+        """Return whether all stayed finite, and the new parameters and moments."""
+        update = address_of(updates.make_update, self.parameters.inside.dtype, self.mode)
+        S, stage, finite = self.S.inside, network.EVERYTHING, []
+        how = 1 / M, 1 / M
+        state = self.settings, 0.5, 0.6, self.parameters.inside, self.gradient.inside, self.moments.inside
+        for member in range(self.members):
+            share, head = (member, self.members), member * HEAD
+            if at_once:
+                take_steps = part(steps.make_steps)
+                finite.append(
+                    take_steps(self.plan, self.m, *share, S, head, stage, update, *how, self.penalties, *state)
+                )
+            else:
+                add_gradients, finish_share = part(network.make_gradients), from_python(steps.finish_share)
+                add_gradients(self.plan, 0, self.m, *share, S, head, self.gradient.inside, False, stage)
+                finite.append(finish_share(self.plan, update, *how, *share, self.penalties, *state))
+        for buffer in (self.S, self.parameters, self.moments, self.gradient):
+            buffer.assert_guards()
+        return all(finite), self.parameters.inside.copy(), self.moments.inside.copy()
+
+
+# Rows of W in parts, the last a short one; shared by columns; few units; an input kept by rows.
+LARGE = [(260, 301, 7, 1), (2100, 3, 17, 2)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("mode", [codes.SGD, codes.ADAM])
+@pytest.mark.parametrize("units", LARGE)
+def test_a_step_at_once_is_the_step_after_all_gradients(units, mode, use_bias, members, dtype):
+    assert LARGE[0][0] * LARGE[0][1] > STEP
+    good, *afterwards = Step(units, mode, dtype, use_bias=use_bias, members=1).take(at_once=False)
+    good_too, *at_once = Step(units, mode, dtype, use_bias=use_bias, members=members).take(at_once=True)
+    assert good
+    assert good_too
+    for one, other in zip(afterwards, at_once, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("row", [0, 300])
+def test_a_gradient_that_is_not_finite_is_kept_when_the_step_is_taken_at_once(row, members):
+    step = Step(LARGE[0], codes.SGD, "float32", members=members)
+    step.gradient.inside[:] = 0
+    step.S.inside[step.plan[1, DZ] + row * step.plan[1, LD]] = np.inf
+    assert not step.take(at_once=True)[0]
+    first = row * step.plan[0, UNITS]
+    bad = [*range(first, first + step.plan[0, UNITS]), step.plan[1, B] + row]
+    np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(step.gradient.inside)), bad)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_square_that_overflows_is_noticed_though_the_step_is_finite(dtype):
     """Or Adam would never move that parameter again."""
@@ -183,7 +255,7 @@ def test_penalty_cost(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_l1_leaves_a_weight_of_zero_alone(dtype):
     p, dp = np.array([1.5, -2.5, 0.0, -0.0], dtype), np.zeros(4, dtype)
-    part(make_signs)(0.25, 0, 4, p, dp)
+    part(make_signs)(0.25, 0, 4, 0, p, dp)
     np.testing.assert_array_equal(dp, [0.25, -0.25, 0, 0])
 
 

@@ -28,13 +28,32 @@ from fastnet.kernels.network import (
     IN_PASSING,
     THE_REST,
     add_partial_gradients,
-    finish_share,
     loss_of_examples,
     share_of_examples,
     sum_of_costs,
 )
-from fastnet.kernels.parts import NONE, call_backward, call_forward, call_gradients, call_outputs, call_penalty_cost
-from fastnet.kernels.plan import BACKWARD, BY_ROWS, CHUNK, FORWARD, GRADIENTS, OUTPUTS, PADDING, PENALTIES, TEMPORARY
+from fastnet.kernels.parts import (
+    NONE,
+    call_backward,
+    call_forward,
+    call_gradients,
+    call_outputs,
+    call_penalty_cost,
+    call_steps,
+)
+from fastnet.kernels.plan import (
+    BACKWARD,
+    BY_ROWS,
+    CHUNK,
+    FORWARD,
+    GRADIENTS,
+    HEAD,
+    OUTPUTS,
+    PADDING,
+    PENALTIES,
+    STEPS,
+)
+from fastnet.kernels.steps import finish_share
 from fastnet.kernels.streams import stream_of
 from fastnet.kernels.sums import SQUARES, ordered_sum
 from fastnet.kernels.team import meet, share
@@ -99,9 +118,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
         m, chunk = order.shape[0], plan[0, CHUNK]
         only_chunk = m <= min(batch_size, chunk) and not shuffled
         if by_chunks:
-            scratch, target, head, part, parts, at_once = S[member], partials[member], 0, 0, 1, members
+            scratch, target, head, part, parts, most_chunks = S[member], partials[member], 0, 0, 1, members
         else:
-            scratch, target, head, part, parts, at_once = S[0], gradient, member * TEMPORARY, member, members, 1
+            scratch, target, head, part, parts, most_chunks = S[0], gradient, member * HEAD, member, members, 1
         # An input kept by rows is read once for forward and back, if no deeper layer suffers from so few examples.
         in_passing = plan[0, BY_ROWS] == 1 and plan.shape[0] == 2 and parts == 1 and mode != COST
         step = PADDING if in_passing else chunk
@@ -119,7 +138,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
             epoch_key = stream_of(~key, first_epoch + epoch)  # not that of the shuffle
             batch_start = start - start % batch_size
             batch_end = min(m, batch_start + batch_size)
-            group = min((batch_end - start + chunk - 1) // chunk, at_once, position[CHUNKS_LEFT])
+            group = min((batch_end - start + chunk - 1) // chunk, most_chunks, position[CHUNKS_LEFT])
             stop = min(batch_end, start + group * chunk)
             ends_batch = stop == batch_end
 
@@ -176,10 +195,20 @@ def make_train(source_digest: str) -> Callable[..., None]:
 
             # The member's share of the gradients, and of the update.
             if mode != COST:
-                if works:
+                stage, good = THE_REST if in_passing else EVERYTHING, True
+                power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
+                steps = ends_batch and totals[BATCH_WEIGHT] > 0.0
+                per_example = penalty = 1.0 / totals[BATCH_WEIGHT] if steps else 0.0
+                at_once = steps and start == batch_start and plan[0, STEPS] != NONE and not by_chunks
+                if at_once:
+                    good = call_steps(
+                        plan[0, STEPS], plan, m_mine, member, members, scratch, head, stage, update, per_example,
+                        penalty, penalties, settings, power1, power2, parameters, gradient, moments,
+                    )  # fmt: skip
+                elif works:
                     call_gradients(
                         plan[0, GRADIENTS], plan, 0, m_mine, part, parts, scratch, head, target,
-                        start > batch_start and not by_chunks, THE_REST if in_passing else EVERYTHING,
+                        start > batch_start and not by_chunks, stage,
                     )  # fmt: skip
                 if by_chunks:
                     if not meet(team, members):
@@ -188,10 +217,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
                     add_partial_gradients(partials, group, first, last, gradient, start > batch_start)
                     if ends_batch and not meet(team, members):
                         return
-                if ends_batch and totals[BATCH_WEIGHT] > 0.0:
-                    power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
-                    per_example = penalty = 1.0 / totals[BATCH_WEIGHT]
-                    address, good = update if finish == NONE else finish, True
+                if steps and not at_once:
+                    address = update if finish == NONE else finish
                     while address != NONE:
                         good = finish_share(
                             plan, address, per_example, penalty, member, members, penalties, settings, power1,
@@ -204,8 +231,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
                                 return
                             norm = np.sqrt(ordered_sum(gradient, 0, parameters.shape[0], SQUARES))
                             address, per_example, penalty = update, min(1.0, settings[CLIP_NORM] / (norm + 1e-6)), 0.0
-                    if not good:
-                        position[BAD_PARAMETERS] = 1
+                if not good:
+                    position[BAD_PARAMETERS] = 1
             if not meet(team, members):
                 return
             if position[BAD_PARAMETERS] == 1 and mode >= SGD:

@@ -27,11 +27,13 @@ from fastnet.kernels.plan import (
     OUTPUTS,
     PENALTIES,
     SIGNS,
+    STEPS,
     TERM_ROWS,
     UNITS,
     WEIGH,
     A,
 )
+from fastnet.kernels.steps import make_steps
 from fastnet.kernels.updates import make_update
 
 
@@ -44,16 +46,18 @@ def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.d
 
 def link_training(
     plan: np.ndarray, activations: tuple[int, ...], loss: int, dtype: np.dtype,
-    *, weighted: bool, penalised: bool, with_l1: bool, with_outputs: bool,
+    *, steps: bool, weighted: bool, penalised: bool, with_l1: bool, with_outputs: bool,
 ) -> None:  # fmt: skip
     """Write the addresses of the passes, activations, derivatives, dropout and loss to a plan; and of what is wanted.
 
-    That is what multiplies by the weights of examples, the cost of penalties, what L1 adds, and what keeps the outputs.
+    That is gradients with a step, what multiplies by the weights of examples, the cost of penalties, what L1 adds, and
+    what keeps the outputs.
     """
     first = plan[0]
     first[FORWARD] = address_of(make_forward_pass, dtype)
     first[BACKWARD] = address_of(make_backward_pass, dtype)
     first[GRADIENTS] = address_of(make_gradients, dtype)
+    first[STEPS] = address_of(make_steps, dtype) if steps else NONE
     first[PENALTIES] = address_of(make_penalty_cost, dtype) if penalised else NONE
     first[SIGNS] = address_of(make_signs, dtype) if with_l1 else NONE
     first[OUTPUTS] = address_of(make_outputs, dtype) if with_outputs else NONE

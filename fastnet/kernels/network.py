@@ -7,7 +7,6 @@ examples, from `first` to `last`, multiples of PADDING and of GRAIN; gradients a
 from collections.abc import Callable
 from typing import Any
 
-from fastnet.kernels.codes import L1, L2
 from fastnet.kernels.dense import (
     MANY_INPUTS,
     TALL,
@@ -29,8 +28,6 @@ from fastnet.kernels.parts import (
     call_derivative,
     call_dropout,
     call_loss,
-    call_signs,
-    call_update,
     call_weighting,
     forward_signature,
     gradients_signature,
@@ -52,7 +49,6 @@ from fastnet.kernels.plan import (
     PANEL_SIZE,
     ROWS,
     SETTING,
-    SIGNS,
     TERM_ROWS,
     TERMS,
     UNITS,
@@ -243,77 +239,58 @@ def make_gradients(source_digest: str) -> Callable[..., None]:
         and leaves `gradient` as it is.
         """
         _ = source_digest
-        ld = plan[0, LD]
         for layer in range(plan.shape[0] - 1, 0, -1):
-            n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
-            dz, block = plan[layer, DZ], plan[layer, ROWS] * ld
-            first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
-            if plan[layer - 1, BY_ROWS]:
-                a_prev, ldw, dw = plan[layer - 1, A], plan[layer - 1, ROWS], plan[layer, DW]
-                if stage != THE_REST:
-                    weight_gradient_by_rows(
-                        n, first_column, last_column, first, last, S, dz, block, ld, a_prev, ldw, dw
-                    )
-                if stage == IN_PASSING:
-                    return
-                copy_rows(
-                    S, dw + first_column, ldw, gradient, plan[layer, W] + first_column, n_prev, n,
-                    last_column - first_column, add,
-                )  # fmt: skip
-            elif plan[layer - 1, AT] < 0:
-                narrow_weight_gradient(
-                    first_row, last_row, first_column, last_column, n_prev, last, S, dz, block, ld,
-                    plan[layer - 1, A], plan[layer - 1, ROWS] * ld, gradient, plan[layer, W], add,
-                )  # fmt: skip
-            else:
-                weight_gradient(
-                    first_row, last_row, first_column, last_column, n_prev, last, S, dz, block, ld,
-                    plan[layer - 1, AT], plan[layer - 1, PANEL_SIZE], head, gradient, plan[layer, W], add,
-                )  # fmt: skip
-            if plan[layer, B] >= 0 and first_column == 0 and last_column > 0:
-                bias_gradient(first_row, last_row, last, S, dz, block, ld, gradient, plan[layer, B], add)
+            first_row, last_row, first_column, last_column = share_of_weights(
+                plan[layer, UNITS], plan[layer - 1, UNITS], member, members
+            )
+            gradients_of_rows(
+                plan, layer, first_row, last_row, first_column, last_column, first, last, S, head, gradient,
+                plan[layer, W], plan[layer, B], add, stage,
+            )  # fmt: skip
 
     add_gradients.signature = gradients_signature  # type: ignore[attr-defined]
     return add_gradients
 
 
 @spliced_kernel
-def finish_share(
-    plan: Any, update: int, per_example: float, penalty: float, member: int, members: int, penalties: Any,
-    settings: Any, power1: float, power2: float, parameters: Any, gradient: Any, moments: Any,
-) -> bool:  # fmt: skip
-    """Finish the gradient of a batch, or take a step, for a member's share; return whether it is finite.
+def gradients_of_rows(
+    plan: Any, layer: int, first_row: int, last_row: int, first_column: int, last_column: int, first: int, last: int,
+    S: Any, head: int, gradient: Any, w: int, b: int, add: bool, stage: int,
+) -> None:  # fmt: skip
+    """Gradient = (or +=) those sums for some rows and columns of W, and for the same rows of b.
 
-    `update` is the address of what to do, see `updates.py`; `penalties` (2, L + 1) hold the strengths of L2 and of L1
-    of layer l at l, which count `penalty` times: `per_example` times, or not at all. Where there is one of L1, the plan
-    must hold the address of what it adds.
+    dW as a whole would lie at w in `gradient`, and db at b. An input kept by rows takes all rows of W.
     """
-    good: bool = True
-    penalised = False
-    for layer in range(1, plan.shape[0]):
-        penalised |= (penalties[L2, layer] + penalties[L1, layer]) * penalty > 0.0
-    if members == 1 and not penalised:  # all in one run
-        good = call_update(
-            update, per_example, 0.0, settings, power1, power2, 0, parameters.shape[0], parameters, gradient, moments
-        )
+    n_prev, ld = plan[layer - 1, UNITS], plan[0, LD]
+    dz, block = plan[layer, DZ], plan[layer, ROWS] * ld
+    a_prev, at_prev = plan[layer - 1, A], plan[layer - 1, AT]
+    if plan[layer - 1, BY_ROWS]:
+        ldw, dw = plan[layer - 1, ROWS], plan[layer, DW]
+        if stage != THE_REST:
+            weight_gradient_by_rows(last_row, first_column, last_column, first, last, S, dz, block, ld, a_prev, ldw, dw)
+        if stage == IN_PASSING:
+            return
+        columns = last_column - first_column
+        copy_rows(S, dw + first_column, ldw, gradient, w + first_column, n_prev, last_row, columns, add)
+    elif at_prev < 0:
+        narrow_weight_gradient(
+            first_row, last_row, first_column, last_column, n_prev, last, S, dz, block, ld,
+            a_prev, plan[layer - 1, ROWS] * ld, gradient, w, add,
+        )  # fmt: skip
     else:
-        for layer in range(1, plan.shape[0]):
-            n, n_prev = plan[layer, UNITS], plan[layer - 1, UNITS]
-            first_row, last_row, first_column, last_column = share_of_weights(n, n_prev, member, members)
-            width = last_column - first_column
-            rows, length = (1, (last_row - first_row) * n_prev) if width == n_prev else (last_row - first_row, width)
-            with_bias = plan[layer, B] >= 0 and first_column == 0 and last_column > 0
-            for r in range(rows + with_bias):
-                start, decay = plan[layer, W] + (first_row + r) * n_prev + first_column, penalties[L2, layer] * penalty
-                if r == rows:
-                    start, length, decay = plan[layer, B] + first_row, last_row - first_row, 0.0
-                elif penalties[L1, layer] * penalty > 0.0:
-                    call_signs(plan[0, SIGNS], penalties[L1, layer], start, start + length, parameters, gradient)
-                good &= call_update(
-                    update, per_example, decay, settings, power1, power2, start, start + length, parameters, gradient,
-                    moments,
-                )  # fmt: skip
-    return good
+        weight_gradient(
+            first_row, last_row, first_column, last_column, n_prev, last, S, dz, block, ld,
+            at_prev, plan[layer - 1, PANEL_SIZE], head, gradient, w, add,
+        )  # fmt: skip
+    if has_bias(plan, layer, first_column, last_column):
+        bias_gradient(first_row, last_row, last, S, dz, block, ld, gradient, b, add)
+
+
+@kernel
+def has_bias(plan: Any, layer: int, first_column: int, last_column: int) -> bool:
+    """Return whether b belongs to some columns of W: where there is one, it does to the first."""
+    found: bool = plan[layer, B] >= 0 and first_column == 0 and last_column > 0
+    return found
 
 
 @spliced_kernel

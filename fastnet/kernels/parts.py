@@ -102,6 +102,16 @@ def gradients_signature(T: types.Float) -> tuple[types.Type, ...]:
     return types.Array(i, 2, "C"), i, i, i, i, vector, i, vector, yes, i
 
 
+def steps_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of gradients with a step: plan, m, member, members, S, head, stage, update, and so on.
+
+    That is, per_example, penalty, penalties, settings, power1, power2, parameters, gradient, moments.
+    """
+    real, vector, numbers = types.float64, types.Array(T, 1, "C"), types.Array(types.float64, 1, "C")
+    step = i, real, real, types.Array(real, 2, "C"), numbers, real, real, vector, vector, vector
+    return types.Array(i, 2, "C"), i, i, i, vector, i, i, *step
+
+
 def activation_signature(T: types.Float) -> tuple[types.Type, ...]:
     """Return the argument types of an activation: n, columns, S, z, kept, ld, setting."""
     return i, i, types.Array(T, 1, "C"), i, i, i, types.float64
@@ -129,9 +139,9 @@ def weighting_signature(T: types.Float) -> tuple[types.Type, ...]:
 
 
 def update_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of an update: per_example, decay, settings, power1, power2, start, stop, vectors."""
+    """Return the argument types of an update: per_example, decay, settings, 2 powers, start, stop, at, vectors."""
     real, vector = types.float64, types.Array(T, 1, "C")
-    return real, real, types.Array(real, 1, "C"), real, real, i, i, vector, vector, vector
+    return real, real, types.Array(real, 1, "C"), real, real, i, i, i, vector, vector, vector
 
 
 def penalty_cost_signature(T: types.Float) -> tuple[types.Type, ...]:
@@ -140,8 +150,8 @@ def penalty_cost_signature(T: types.Float) -> tuple[types.Type, ...]:
 
 
 def signs_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of what L1 adds: strength, start, stop, parameters, gradient."""
-    return types.float64, i, i, types.Array(T, 1, "C"), types.Array(T, 1, "C")
+    """Return the argument types of what L1 adds: strength, start, stop, at, parameters, gradient."""
+    return types.float64, i, i, i, types.Array(T, 1, "C"), types.Array(T, 1, "C")
 
 
 def outputs_signature(T: types.Float) -> tuple[types.Type, ...]:
@@ -169,6 +179,15 @@ def call_gradients(  # type: ignore[no-untyped-def]
 ):
     """Call the gradients of a chunk."""
     return types.void(i, *gradients_signature(S.dtype)), _call
+
+
+@_by_address
+def call_steps(  # type: ignore[no-untyped-def]
+    typingctx, address, plan, m, member, members, S, head, stage, update, per_example, penalty, penalties, settings,
+    power1, power2, parameters, gradient, moments,
+):  # fmt: skip
+    """Call the gradients with a step; return whether all stayed finite."""
+    return types.boolean(i, *steps_signature(S.dtype)), _call
 
 
 @_by_address
@@ -207,7 +226,7 @@ def call_weighting(typingctx, address, n, term_rows, columns, S, dz, terms, weig
 
 @_by_address
 def call_update(  # type: ignore[no-untyped-def]
-    typingctx, address, per_example, decay, settings, power1, power2, start, stop, parameters, gradient, moments
+    typingctx, address, per_example, decay, settings, power1, power2, start, stop, at, parameters, gradient, moments
 ):
     """Call an update; return whether all stayed finite."""
     return types.boolean(i, *update_signature(parameters.dtype)), _call
@@ -220,7 +239,7 @@ def call_penalty_cost(typingctx, address, plan, penalties, parameters):  # type:
 
 
 @_by_address
-def call_signs(typingctx, address, strength, start, stop, parameters, gradient):  # type: ignore[no-untyped-def]
+def call_signs(typingctx, address, strength, start, stop, at, parameters, gradient):  # type: ignore[no-untyped-def]
     """Call what L1 adds to the gradient."""
     return types.void(i, *signs_signature(parameters.dtype)), _call
 

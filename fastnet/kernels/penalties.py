@@ -37,12 +37,15 @@ def make_penalty_cost(source_digest: str) -> Callable[..., float]:
 def make_signs(source_digest: str) -> Callable[..., None]:
     """Make what L1 adds to the gradient."""
 
-    def add_signs(strength: float, start: int, stop: int, parameters: Any, gradient: Any) -> None:
-        """Add to the sum of the gradients what L1 adds: its strength times the sign of p, 0 at 0."""
+    def add_signs(strength: float, start: int, stop: int, at: int, parameters: Any, gradient: Any) -> None:
+        """Add to the sum of the gradients what L1 adds: its strength times the sign of p, 0 at 0.
+
+        For the parameters from start to stop, whose gradients begin at `at`.
+        """
         _ = source_digest
         T = parameters.dtype.type
         step = T(strength)
-        p, dp = parameters[start:stop], gradient[start:stop]
+        p, dp = parameters[start:stop], gradient[at : at + stop - start]
         for i in range(stop - start):
             dp[i] += step if p[i] > T(0) else -step if p[i] < T(0) else T(0)
 

@@ -11,7 +11,7 @@ examples, and they are its k; that of a layer of few units needs none. A very wi
 Every offset counts elements. No result is ever computed from what lies in the padding.
 
 Threads divide a chunk by examples, PADDING of them at a time, and the weight gradient by tiles of W; each has a
-head of TEMPORARY elements of its own. In a long batch each thread works on a chunk, and on a plan, of its own.
+head of HEAD elements of its own. In a long batch each thread works on a chunk, and on a plan, of its own.
 """
 
 from collections.abc import Sequence
@@ -50,11 +50,18 @@ TEMPORARY = TERMS_IN_PASS * ROWS_IN_PASS
 """Elements, for each thread, at the head of the scratch vector of one that goes back: room for so much of W^T, laid out
 anew, or for a tile that overhangs its matrix."""
 
+MANY_PARAMETERS, STEP = 2**15, 2**16
+"""From so many parameters on, a step is taken at once: with some rows of W, as soon as their gradient is there. And the
+elements after those above for that gradient, which stays in a second-level cache."""
+
+HEAD = TEMPORARY + STEP
+"""Elements at the head of the scratch vector for each thread."""
+
 (
     UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS, SETTING,
-    DROPOUT, ACTIVATE, DIFFERENTIATE, DROP, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, PENALTIES, SIGNS, OUTPUTS,
-    COLUMNS,
-) = range(31)  # fmt: skip
+    DROPOUT, ACTIVATE, DIFFERENTIATE, DROP, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, STEPS, PENALTIES, SIGNS,
+    OUTPUTS, COLUMNS,
+) = range(32)  # fmt: skip
 """Columns of a plan: units; offsets of W and b (-1: no bias) among the parameters; examples in a chunk; offset of A in
 the scratch vector, its padded rows and row stride; whether it is kept by rows; offset of AT (-1: there is none), the
 size of its panels; offset of what the derivative is computed from: A, or the slopes g'(Z), laid out like A, of a layer
@@ -65,7 +72,8 @@ setting and the rate of dropout.
 
 Then addresses (`parts.py`): of the layer's activation, derivative and dropout; in the last row, of the loss and,
 if examples have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients,
-and, where there are some, of the cost of penalties, of what L1 adds to the gradient, and of what keeps outputs.
+and, where there are some, of gradients with a step, of the cost of penalties, of what L1 adds to the gradient, and of
+what keeps outputs.
 """
 
 
@@ -98,7 +106,7 @@ def make_plan(
     ld = min(LANES, padded(examples))
     blocks = -(-examples // ld)
     plan = np.zeros((len(units), COLUMNS), dtype=np.int64)
-    parameter, scratch = 0, threads * TEMPORARY if backward else 0
+    parameter, scratch = 0, threads * HEAD if backward else 0
     for layer, row in enumerate(plan):
         row[UNITS], row[CHUNK], row[ROWS], row[LD] = units[layer], chunk, padded(units[layer]), ld
         row[BY_ROWS] = layer == 0 and units[0] >= WIDE_INPUT and units[1] <= NARROW_LAYER

@@ -196,20 +196,21 @@ def make_update(source_digest: str, code: int) -> Callable[..., bool]:
 
     def update(
         per_example: float, decay: float, settings: Any, power1: float, power2: float, start: int, stop: int,
-        parameters: Any, gradient: Any, moments: Any,
+        at: int, parameters: Any, gradient: Any, moments: Any,
     ) -> bool:  # fmt: skip
         """Do so for the parameters from start to stop; return whether all stayed finite.
 
-        `gradient` holds the sum of the gradients over a batch, of which g is `per_example` times that, plus `decay`
-        times p; `moments` none or some vectors like the parameters, one after the other; `settings` are the
-        optimizer's. `power1` and `power2` are beta1^t and beta2^t of step t = 1, 2, and so on: running products, since
-        a libm's power differs by machine.
+        From `at` on, `gradient` holds the sum of their gradients over a batch, of which g is `per_example` times that,
+        plus `decay` times p; `moments` none or some vectors like all parameters, one after the other; `settings` are
+        the optimizer's. `power1` and `power2` are beta1^t and beta2^t of step t = 1, 2, and so on: running products,
+        since a libm's power differs by machine.
         """
         _ = source_digest
         T, n = parameters.dtype.type, parameters.shape[0]
+        p, dp = parameters[start:stop], gradient[at : at + stop - start]
         # A slice of moments that are not there is empty.
         good: bool = rule(
-            code, T(per_example), T(decay), settings, power1, power2, parameters[start:stop], gradient[start:stop],
+            code, T(per_example), T(decay), settings, power1, power2, p, dp,
             moments[start:stop], moments[n + start : n + stop],
         )  # fmt: skip
         return good
