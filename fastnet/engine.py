@@ -60,11 +60,12 @@ class Network(NamedTuple):
         """The network as it is outside training."""
         return self._replace(dropout=(0.0,) * len(self.dropout))
 
-    def training(self, mode: int, *, clipped: bool, weighted: bool, with_outputs: bool) -> Training:
+    def training(self, mode: int, *, batch_size: int, clipped: bool, weighted: bool, with_outputs: bool) -> Training:
         """Return what decides which parts are compiled for a run."""
+        large = self.n_parameters >= MANY_PARAMETERS
         return Training(
             self.activations, self.keeps_slope, any(self.dropout), self.loss, mode, self.dtype,
-            steps=mode >= codes.SGD and not clipped and self.n_parameters >= MANY_PARAMETERS, clipped=clipped,
+            steps=mode >= codes.SGD and not clipped and large and batch_size <= chunk_size(self.units), clipped=clipped,
             weighted=weighted, penalised=any(self.l2) or any(self.l1), with_l1=any(self.l1), with_outputs=with_outputs,
         )  # fmt: skip
 
@@ -224,8 +225,8 @@ class Run:
         self.totals = np.zeros(self.kernels.TOTALS + team.threads)
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
         training = self.network.training(
-            self.mode, clipped=self.settings[codes.CLIP_NORM] > 0, weighted=len(self.weights) > 0,
-            with_outputs=self.outputs.shape[1] > 0,
+            self.mode, batch_size=self.batch_size, clipped=self.settings[codes.CLIP_NORM] > 0,
+            weighted=len(self.weights) > 0, with_outputs=self.outputs.shape[1] > 0,
         )  # fmt: skip
         self.train, self.updates = compiled_train(self.plan.rows, training)
         self.scratch = aligned_zeros(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
@@ -391,13 +392,12 @@ class Run:
         """Return the first layer, from 1, that an update has left with a non-finite value, and what that value is.
 
         "gradient", if that was not finite itself or is not when squared, in a running mean; else "parameter": W or b.
+        Only there `gradient` is sure to be of this batch: of a large network it is not kept.
         """
         ends = [*self.plan.rows[2:, W].tolist(), len(self.parameters)]
-        vectors = {
-            "gradient": np.concatenate([self.gradient, self.state.moments]).reshape(-1, len(self.parameters)),
-            "parameter": self.parameters.reshape(1, -1),
-        }
-        finite = {kind: np.isfinite(vector).all(axis=0) for kind, vector in vectors.items()}
+        parameters, gradient = np.isfinite(self.parameters), np.isfinite(self.gradient)
+        moments = np.isfinite(self.state.moments).reshape(-1, len(parameters)).all(axis=0)
+        finite = {"gradient": moments & (gradient | parameters), "parameter": parameters}
         kind = "parameter" if finite["gradient"].all() else "gradient"
         first_bad = int(np.argmin(finite[kind]))
         return 1 + next(layer for layer, end in enumerate(ends) if first_bad < end), kind

@@ -286,17 +286,23 @@ class Model(Architecture):
             kept, taken = split(weighted, share, activation, self._key)
             weighted, held_out = weighted.take(kept), data.take(taken)
         self.history = history = History()
-        history.compile_seconds = self._compile(weighted, held_out, bool(names), progress)
+        history.compile_seconds = self._compile(weighted, held_out, batch_size, bool(names), progress)
         self._train(
             weighted, progress, history, epochs=epochs, batch_size=batch_size, threads=threads,
             shuffle=bool(shuffle) and batch_size is not None, metrics=names, held_out=held_out, callbacks=callbacks,
         )  # fmt: skip
         return history
 
-    def _compile(self, data: Data, held_out: Data | None, with_outputs: bool, progress: Progress) -> float:
+    def _compile(
+        self, data: Data, held_out: Data | None, batch_size: int | None, with_outputs: bool, progress: Progress
+    ) -> float:
         """Compile, or load, what training needs and is not there yet; return the seconds."""
         network, clipped = self._built(), self.optimizer.clip_norm is not None
-        wanted = {"clipped": clipped, "weighted": data.weights is not None, "with_outputs": with_outputs}
+        m = data.X.shape[0]
+        wanted: dict[str, Any] = {
+            "batch_size": m if batch_size is None else min(batch_size, m),
+            "clipped": clipped, "weighted": data.weights is not None, "with_outputs": with_outputs,
+        }  # fmt: skip
         needed = [(network, network.training(self.optimizer.code, **wanted))]
         if held_out:
             network, wanted["weighted"] = network.without_dropout, held_out.weights is not None

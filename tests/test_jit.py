@@ -116,6 +116,8 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
     assert fit(Dense(3, "relu"), Dense(1)) > 0
     assert fit(Dense(3, "leaky_relu"), Dense(1)) > 0
     assert fit(Dense(3, LeakyReLU(0.2)), Dense(1)) == 0  # a slope is data
+    assert fit(Dense(17_000, "relu"), Dense(1)) > 0  # a large network
+    assert fit(Dense(17_000, "relu"), Dense(1)) == 0
     for settings in ({"l2": 0.1}, {"l1": 0.1}, {"data": {"metrics": ["mse"]}}, {"data": {"sample_weight": [1, 2]}}):
         assert fit(Dense(1), **settings) > 0
         assert fit(Dense(1), **settings) == 0
@@ -125,6 +127,7 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
         for last in (Dense(1), Dense(1, "sigmoid"), Dense(2, "softmax"), Dense(1, "tanh")):
             loss = "mean_squared_error" if last.activation == "tanh" else None
             assert fit(Dense(3, "leaky_relu"), Dense(3, "gelu"), last, optimizer=optimizer, loss=loss) == 0
+    assert fit(Dense(17_000, "relu"), Dense(1)) == 0
     assert everything(Dense(3, "leaky_relu"), Dropout(0.5), Dense(1), optimizer=SGD(clip_norm=1.0)) == 0
 
 

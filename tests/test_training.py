@@ -83,14 +83,40 @@ def test_a_batch_of_several_chunks_equals_the_reference():
     assert_equal_training(model, [5, 4, 1], ["tanh", "sigmoid"], X, y, epochs=3, batch_size=None, l2=0.0)
 
 
+LARGE = [260, 301, 7, 1], ["relu", "tanh", "sigmoid"]
+
+
 @pytest.mark.parametrize("optimizer", [SGD(0.05), Adam(0.002)])
-def test_a_large_network_equals_the_reference(optimizer):
-    """Of so many parameters that steps are taken layer by layer, with gradients that never exist as a whole."""
-    units, activations = [260, 301, 7, 1], ["relu", "tanh", "sigmoid"]
+@pytest.mark.parametrize(("units", "activations"), [LARGE, ([9000, 4], ["softmax"])])
+def test_a_large_network_equals_the_reference(units, activations, optimizer):
+    """Of so many parameters that steps are taken along with the gradients; the second with an input kept by rows."""
     model = make_model(units, activations, l2=0.3, optimizer=optimizer)
     assert model.parameters.size > plan.MANY_PARAMETERS
-    X, y = random_data(50, 260)
+    X, y = random_data(50, units[0])
+    if units[-1] > 1:
+        _, y = random_classes(50, units[-1])
     assert_equal_training(model, units, activations, X, y, epochs=2, batch_size=33, l2=0.3)
+
+
+@pytest.mark.jit
+def test_a_large_network_in_batches_of_several_chunks_equals_the_reference():
+    """Whose steps are taken after all gradients are there: the first batch of two chunks, the second of one."""
+    model = make_model(*LARGE)
+    X, y = random_data(1100, 260)
+    assert_equal_training(model, *LARGE, X, y, epochs=2, batch_size=600)
+
+
+def test_a_batch_without_weight_is_not_blamed_for_what_comes_later():
+    """Its gradient, of 0 times inf, stays in a place that a large network's next step does not use."""
+    X, y = np.abs(random_data(32, 260)[0]), np.repeat([0.0, 1.0], 16)
+    X[:16], X[16:, 0] = 3e38, 1e20
+    model = make_model([260, 301, 20, 1], ["relu", "tanh", "sigmoid"], dtype="float32", learning_rate=1e27)
+    for layer, scale in zip(model.layers, (0.1, 0.001), strict=False):
+        layer.W = scale * np.abs(layer.W)
+    model.layers[0].W[:, 0] = 0
+    with pytest.raises(TrainingDivergedError) as caught:
+        model.fit(X, y, epochs=1, batch_size=16, shuffle=False, sample_weight=np.repeat([0, 1], 16))
+    assert (caught.value.batch, caught.value.layer, caught.value.kind) == (2, 1, "parameter")
 
 
 @pytest.mark.jit

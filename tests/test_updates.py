@@ -9,7 +9,7 @@ from compiled import from_python, part
 from fastnet.kernels import codes, network, steps, updates
 from fastnet.kernels.parts import address_of
 from fastnet.kernels.penalties import make_penalty_cost, make_signs
-from fastnet.kernels.plan import DZ, HEAD, LD, SIGNS, STEP, UNITS, B, W, make_plan
+from fastnet.kernels.plan import BY_ROWS, DZ, HEAD, LD, SIGNS, STEP, UNITS, B, W, make_plan
 
 M = 33
 
@@ -181,6 +181,7 @@ class Step:
         """Return whether all stayed finite, and the new parameters and moments."""
         update = address_of(updates.make_update, self.parameters.inside.dtype, self.mode)
         S, stage, finite = self.S.inside, network.EVERYTHING, []
+        activations = S[self.members * HEAD :].copy()
         how = 1 / M, 1 / M
         state = self.settings, 0.5, 0.6, self.parameters.inside, self.gradient.inside, self.moments.inside
         for member in range(self.members):
@@ -196,6 +197,8 @@ class Step:
                 finite.append(finish_share(self.plan, update, *how, *share, self.penalties, *state))
         for buffer in (self.S, self.parameters, self.moments, self.gradient):
             buffer.assert_guards()
+        if not self.plan[0, BY_ROWS]:  # which has a place for dW there
+            np.testing.assert_array_equal(S[self.members * HEAD :], activations)
         return all(finite), self.parameters.inside.copy(), self.moments.inside.copy()
 
 

@@ -1,6 +1,6 @@
 """Prints a digest of the parameters after training several networks: one line per dtype.
 
-`test_contract.py` runs it under different instruction sets, each in a process and a cache of its own.
+`test_contract.py` runs it under different instruction sets, each in a process of its own.
 """
 
 import hashlib

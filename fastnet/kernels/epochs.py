@@ -197,10 +197,10 @@ def make_train(source_digest: str) -> Callable[..., None]:
             if mode != COST:
                 stage, good = THE_REST if in_passing else EVERYTHING, True
                 power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
-                steps = ends_batch and totals[BATCH_WEIGHT] > 0.0
-                per_example = penalty = 1.0 / totals[BATCH_WEIGHT] if steps else 0.0
-                at_once = steps and start == batch_start and plan[0, STEPS] != NONE and not by_chunks
-                if at_once:
+                finishes = ends_batch and totals[BATCH_WEIGHT] > 0.0
+                per_example = penalty = 1.0 / totals[BATCH_WEIGHT] if finishes else 0.0
+                at_once = finishes and plan[0, STEPS] != NONE
+                if at_once:  # linked only where every batch is one chunk, and nothing is clipped
                     good = call_steps(
                         plan[0, STEPS], plan, m_mine, member, members, scratch, head, stage, update, per_example,
                         penalty, penalties, settings, power1, power2, parameters, gradient, moments,
@@ -217,7 +217,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
                     add_partial_gradients(partials, group, first, last, gradient, start > batch_start)
                     if ends_batch and not meet(team, members):
                         return
-                if steps and not at_once:
+                if finishes and not at_once:
                     address = update if finish == NONE else finish
                     while address != NONE:
                         good = finish_share(

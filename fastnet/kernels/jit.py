@@ -66,7 +66,8 @@ def entry_point(factory: Callable[..., Function], dtype: np.dtype, *code: int) -
     function = factory(source_digest(), *code)
     if JIT_DISABLED:
         return function
-    # A name for each dtype, code and target, so that two processes never write two functions into one index file.
+    # A name for each dtype, code and target, with checks or without, so that two processes never write two functions
+    # into one index file.
     function.__qualname__ += "_".join(("", dtype.name, *map(str, code), TARGET_DIGEST))
     argument_types = function.signature(types.float32 if dtype == np.float32 else types.float64)  # type: ignore[attr-defined]
     with garbage_collection_paused():

@@ -257,9 +257,10 @@ def gradients_of_rows(
     plan: Any, layer: int, first_row: int, last_row: int, first_column: int, last_column: int, first: int, last: int,
     S: Any, head: int, gradient: Any, w: int, b: int, add: bool, stage: int,
 ) -> None:  # fmt: skip
-    """Gradient = (or +=) those sums for some rows and columns of W, and for the same rows of b.
+    """Gradient = (or +=) the sums over the examples of a chunk, for some rows and columns of W and the same rows of b.
 
-    dW as a whole would lie at w in `gradient`, and db at b. An input kept by rows takes all rows of W.
+    dW as a whole would lie at w in `gradient`, and db at b: where there is room for the rows alone, those are less than
+    zero. `first`, `last` and `stage` as in `add_gradients`. An input kept by rows takes all rows of W.
     """
     n_prev, ld = plan[layer - 1, UNITS], plan[0, LD]
     dz, block = plan[layer, DZ], plan[layer, ROWS] * ld
@@ -282,13 +283,13 @@ def gradients_of_rows(
             first_row, last_row, first_column, last_column, n_prev, last, S, dz, block, ld,
             at_prev, plan[layer - 1, PANEL_SIZE], head, gradient, w, add,
         )  # fmt: skip
-    if has_bias(plan, layer, first_column, last_column):
+    if owns_bias(plan, layer, first_column, last_column):
         bias_gradient(first_row, last_row, last, S, dz, block, ld, gradient, b, add)
 
 
 @kernel
-def has_bias(plan: Any, layer: int, first_column: int, last_column: int) -> bool:
-    """Return whether b belongs to some columns of W: where there is one, it does to the first."""
+def owns_bias(plan: Any, layer: int, first_column: int, last_column: int) -> bool:
+    """Return whether who works on some columns of W works on b too: where there is one, it goes with the first."""
     found: bool = plan[layer, B] >= 0 and first_column == 0 and last_column > 0
     return found
 

@@ -50,9 +50,11 @@ TEMPORARY = TERMS_IN_PASS * ROWS_IN_PASS
 """Elements, for each thread, at the head of the scratch vector of one that goes back: room for so much of W^T, laid out
 anew, or for a tile that overhangs its matrix."""
 
-MANY_PARAMETERS, STEP = 2**15, 2**16
-"""From so many parameters on, a step is taken at once: with some rows of W, as soon as their gradient is there. And the
-elements after those above for that gradient, which stays in a second-level cache."""
+MANY_PARAMETERS = 2**15
+"""From so many parameters on, a step is taken with some rows of W as soon as their gradient is there."""
+
+STEP = 2**16
+"""Elements, after the TEMPORARY ones, for that gradient: they stay in a second-level cache."""
 
 HEAD = TEMPORARY + STEP
 """Elements at the head of the scratch vector for each thread."""

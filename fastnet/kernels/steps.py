@@ -1,7 +1,7 @@
 """From gradients to steps: a member's share of the update of a batch, after all gradients are there or along with them.
 
-Along with them, a step needs no memory for the gradient of a large network, which would be written and read again past
-the nearest caches: with it, `wide` took 1.03 times as long in float32 and 1.1 times in float64.
+Along with them, most of the gradient of a large network is never written to memory and read again, past the nearest
+caches: that made `wide` 1.03 times as fast in float32, and 1024-1024-1024-1 1.1 times in float64.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 from fastnet.kernels.codes import L1, L2
 from fastnet.kernels.dense import TALL
 from fastnet.kernels.jit import kernel, spliced_kernel
-from fastnet.kernels.network import gradients_of_rows, has_bias, share_of_weights
+from fastnet.kernels.network import gradients_of_rows, owns_bias, share_of_weights
 from fastnet.kernels.parts import call_signs, call_update, steps_signature
 from fastnet.kernels.plan import AT, SIGNS, STEP, TEMPORARY, UNITS, B, W
 
@@ -52,14 +52,14 @@ def finish_rows(
     per_example: float, penalty: float, penalties: Any, settings: Any, power1: float, power2: float, parameters: Any,
     gradient: Any, at: int, at_bias: int, moments: Any,
 ) -> bool:  # fmt: skip
-    """Do so for some rows and columns of W, and the same rows of b.
+    """Finish the gradient, or take a step, for some rows and columns of W, and the same rows of b.
 
     The gradient of the first of those weights lies at `at` in `gradient`, its rows as far apart as those of W; and that
     of the first bias at `at_bias`.
     """
     n_prev, width, good = plan[layer - 1, UNITS], last_column - first_column, True
     rows, length = (1, (last_row - first_row) * n_prev) if width == n_prev else (last_row - first_row, width)
-    for r in range(rows + has_bias(plan, layer, first_column, last_column)):
+    for r in range(rows + owns_bias(plan, layer, first_column, last_column)):
         start, here = plan[layer, W] + (first_row + r) * n_prev + first_column, at + r * n_prev
         decay = penalties[L2, layer] * penalty
         if r == rows:
@@ -83,9 +83,9 @@ def make_steps(source_digest: str) -> Callable[..., bool]:
     ) -> bool:  # fmt: skip
         """Work out the gradients of m examples and take a step, for a member's share; return whether it is finite.
 
-        As `add_gradients` at this `stage` and then `finish_share` would, whose arguments these are. But the gradient of
-        W, if rows of it are the share, is worked out some rows at a time, in S, and what lies in `gradient` afterwards
-        is of use only where the step has left a parameter that is not finite: it tells whether the gradient was.
+        As `add_gradients` at this `stage` and then `finish_share` would, whose arguments these are. But where rows of W
+        are the share, as many as fit into STEP elements are worked out at a time, in S. `gradient` then receives only
+        what has left a parameter or a moment that is not finite, so that one can tell whether the gradient was.
         """
         _ = source_digest
         good = True

@@ -31,7 +31,6 @@ SUM_LANES = 16
 VALUES, SQUARES, MAGNITUDES = range(3)
 """What `ordered_sum` adds: the elements, their squares, or their absolute values."""
 
-
 OUTSIDE = "a sum reaches outside its array"
 
 
