@@ -1,7 +1,7 @@
 """From gradients to steps: a member's share of the update of a batch, after all gradients are there or along with them.
 
 Along with them, most of the gradient of a large network is never written to memory and read again, past the nearest
-caches: that made `wide` 1.03 times as fast in float32, and 1024-1024-1024-1 1.1 times in float64.
+caches. (`wide`: 1.03 times as fast as with MANY_PARAMETERS out of reach, `python benchmarks/peers.py --only wide`.)
 """
 
 from collections.abc import Callable
