@@ -40,7 +40,7 @@ class Predictor:
         operations = self.network.operations / 3 * m
         wanted = max(1, min(get_num_threads(), int(operations / OPERATIONS_PER_THREAD)))
         with reserved_cores(wanted) as threads:
-            return Slices(self, X, out).run(threads)
+            return Slices(self, X, out, threads).run()
 
     def rows(self, X: np.ndarray, start: int, stop: int, out: np.ndarray) -> bool:
         """Do so for the rows from start to stop, on this thread."""
@@ -56,15 +56,15 @@ class Predictor:
 class Slices:
     """The rows of one large prediction, handed out to threads a slice at a time."""
 
-    def __init__(self, predictor: Predictor, X: np.ndarray, out: np.ndarray) -> None:
-        self.predictor, self.X, self.out = predictor, X, out
+    def __init__(self, predictor: Predictor, X: np.ndarray, out: np.ndarray, threads: int) -> None:
+        self.predictor, self.X, self.out, self.threads = predictor, X, out, threads
         self.lock = threading.Lock()
         self.next_row = 0
         self.finite, self.stopped = True, False
 
-    def run(self, threads: int) -> bool:
-        """Work through all rows with that many threads; return whether all of X is finite."""
-        helpers = Helpers(threads, lambda _: self.work(), self.stop)
+    def run(self) -> bool:
+        """Work through all rows; return whether all of X is finite."""
+        helpers = Helpers(self.threads, lambda _: self.work(), self.stop)
         try:
             try:
                 helpers.start()
@@ -82,12 +82,17 @@ class Slices:
         self.stopped = True
 
     def work(self) -> None:
-        """Take slices until none is left, each about as long as CALL_SECONDS."""
+        """Take slices until none is left, each about as long as CALL_SECONDS; of many threads, shorter towards the end.
+
+        So none is left with a long slice when the others have no more: of what remains, one takes half of its share.
+        """
         rows = self.predictor.first_rows
         while True:
             with self.lock:
                 start = self.next_row
-                self.next_row = stop = min(len(self.X), start + rows)
+                left = len(self.X) - start
+                most = left if self.threads == 1 else LANES * max(1, left // (2 * self.threads * LANES))
+                self.next_row = stop = start + min(rows, left, most)
             if start == stop or self.stopped:
                 return
             began = time.perf_counter()

@@ -226,6 +226,25 @@ def test_a_prediction_by_several_threads_gives_the_same_bits(hidden, last, dtype
     assert not threads._reserved
 
 
+def test_no_thread_gets_so_long_a_slice_that_the_others_wait_for_it(team_of_four, monkeypatch):
+    monkeypatch.setattr(prediction, "CALL_SECONDS", 1e9)  # a slice could be all rows
+    model = net(7, ("relu",), "sigmoid", "float32")
+    X = rows_of(130 if JIT_DISABLED else 5011, 7, "float32")
+    rows, slices = prediction.Predictor.rows, []
+
+    def recorded(self, X, start, stop, out):
+        slices.append((start, stop))
+        return rows(self, X, start, stop, out)
+
+    monkeypatch.setattr(prediction.Predictor, "rows", recorded)
+    model.forward(X)
+    slices.sort()
+    assert [start for start, _ in slices] == [0, *(stop for _, stop in slices[:-1])]
+    assert slices[-1][1] == len(X)
+    for start, stop in slices:
+        assert stop - start <= max(LANES, (len(X) - start) / (2 * 4))
+
+
 def test_an_exception_in_one_of_the_threads_reaches_the_caller(team_of_four, monkeypatch):
     model = net(17, ("relu",), "sigmoid", "float32")
     X = rows_of(500, 17, "float32")
