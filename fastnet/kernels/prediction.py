@@ -76,9 +76,8 @@ def make_forward(source_digest: str) -> Callable[..., bool]:
         for start in range(first, last, LANES):
             m = min(LANES, last - start)
             rows = X[start : start + m]
-            for i in range(m):
-                if not all_finite(rows[i]):
-                    return False
+            if not all_finite(rows.reshape(m * rows.shape[1])):
+                return False
             if few:
                 a, lda = plan[0, A], plan[0, ROWS]
                 for i in range(m):
