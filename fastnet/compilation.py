@@ -1,11 +1,13 @@
 """The compiled kernels, each compiled or loaded from the cache on first use: the only door to numba."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnet.kernels import codes
+from fastnet.threads import get_num_threads
 from fastnet.validation import float_dtype
 
 _loaded: set[tuple[str, int, np.dtype]] = set()
@@ -57,15 +59,18 @@ class Training(NamedTuple):
 
 def compiled_train(plan: np.ndarray, training: Training) -> tuple[Callable[..., None], tuple[int, int]]:
     """Return the entry point `kernels.epochs.train` and the addresses of its updates; link a plan for it."""
-    from fastnet.kernels import epochs, jit, linking
+    from fastnet.kernels import companion, epochs, jit, linking
 
     dtype = training.dtype
-    train = jit.entry_point(epochs.make_train, dtype)
-    linking.link_training(
-        plan, training.activations, training.loss, dtype, steps=training.steps, weighted=training.weighted,
-        penalised=training.penalised, with_l1=training.with_l1, with_outputs=training.with_outputs,
-    )  # fmt: skip
-    updates = linking.update_addresses(training.mode, training.clipped, dtype)
+    passes = linking.passes(steps=training.steps).values()
+    with companion.compiled_meanwhile(passes, dtype) if get_num_threads() > 1 else nullcontext():
+        train = jit.entry_point(epochs.make_train, dtype)
+        linking.link_training(
+            plan, training.activations, training.loss, dtype, weighted=training.weighted,
+            penalised=training.penalised, with_l1=training.with_l1, with_outputs=training.with_outputs,
+        )  # fmt: skip
+        updates = linking.update_addresses(training.mode, training.clipped, dtype)
+    linking.link_passes(plan, dtype, steps=training.steps)
     _loaded.update(training.parts)
     return train, updates
 

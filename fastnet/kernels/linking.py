@@ -9,6 +9,7 @@ from fastnet.kernels.activations import (
 )
 from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, KEPT_SLOPE, LINEAR
 from fastnet.kernels.dropout import make_dropout
+from fastnet.kernels.jit import Function
 from fastnet.kernels.loading import make_outputs
 from fastnet.kernels.losses import make_loss, make_weighting
 from fastnet.kernels.network import make_backward_pass, make_forward_pass, make_gradients
@@ -44,20 +45,30 @@ def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.d
         row[ACTIVATE] = NONE if code == LINEAR else address_of(make_activation, dtype, code)
 
 
+def passes(*, steps: bool) -> dict[int, Function]:
+    """Return what makes the passes of training, which take long to compile, by the columns of a plan.
+
+    With `steps`, gradients with a step are among them.
+    """
+    made = {FORWARD: make_forward_pass, BACKWARD: make_backward_pass, GRADIENTS: make_gradients}
+    return made | {STEPS: make_steps} if steps else made
+
+
+def link_passes(plan: np.ndarray, dtype: np.dtype, *, steps: bool) -> None:
+    """Write the addresses of the passes to a plan."""
+    for column, factory in passes(steps=steps).items():
+        plan[0, column] = address_of(factory, dtype)
+
+
 def link_training(
     plan: np.ndarray, activations: tuple[int, ...], loss: int, dtype: np.dtype,
-    *, steps: bool, weighted: bool, penalised: bool, with_l1: bool, with_outputs: bool,
+    *, weighted: bool, penalised: bool, with_l1: bool, with_outputs: bool,
 ) -> None:  # fmt: skip
-    """Write the addresses of the passes, activations, derivatives, dropout and loss to a plan; and of what is wanted.
+    """Write the addresses of activations, derivatives, dropout and loss to a plan; and of what is wanted.
 
-    That is gradients with a step, what multiplies by the weights of examples, the cost of penalties, what L1 adds, and
-    what keeps the outputs.
+    That is what multiplies by the weights of examples, the cost of penalties, what L1 adds, and what keeps the outputs.
     """
     first = plan[0]
-    first[FORWARD] = address_of(make_forward_pass, dtype)
-    first[BACKWARD] = address_of(make_backward_pass, dtype)
-    first[GRADIENTS] = address_of(make_gradients, dtype)
-    first[STEPS] = address_of(make_steps, dtype) if steps else NONE
     first[PENALTIES] = address_of(make_penalty_cost, dtype) if penalised else NONE
     first[SIGNS] = address_of(make_signs, dtype) if with_l1 else NONE
     first[OUTPUTS] = address_of(make_outputs, dtype) if with_outputs else NONE
