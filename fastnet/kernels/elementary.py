@@ -10,7 +10,7 @@ in units in the last place, are measured over the whole range and kept by `tests
 from typing import Any
 
 from fastnet.kernels.jit import kernel
-from fastnet.kernels.scalars import MAGIC, exponent, fma, per_dtype, polynomial, power_of_two
+from fastnet.kernels.scalars import MAGIC, exponent, fma, per_dtype, polynomial, power_of_two, with_sign_of
 
 magic = per_dtype(MAGIC[32], MAGIC[64])
 log2_e = per_dtype(1.4426950408889634, 1.4426950408889634)
@@ -139,10 +139,9 @@ def tanh(x: Any) -> Any:
 
     With m = e^(-2|x|) - 1, which keeps its digits near zero, tanh |x| = -m / (2 + m).
     """
-    T = type(x)
-    m = expm1(T(-2) * abs(x))
-    y = m / (T(2) + m)
-    return y if x < T(0) else -y
+    minus_x = -abs(x)
+    m = expm1(minus_x + minus_x)
+    return with_sign_of(m / (type(x)(2) + m), x)
 
 
 @kernel

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.errors import TypingError
 
 from fastnet.kernels.simd import Function, with_twin
@@ -37,6 +38,25 @@ def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
         return builder.fma(*arguments)
 
     return kind(kind, kind, kind), generate
+
+
+def _with_sign_of_twin(x: Any, y: Any) -> Any:
+    return np.copysign(x, y)
+
+
+@with_twin(_with_sign_of_twin)
+def with_sign_of(typingctx, x, y):  # type: ignore[no-untyped-def]
+    """Return |x| with the sign of y, that of a zero or NaN too."""
+    kind = is_float(x, y)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        element = context.get_value_type(kind)
+        copysign = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(element, [element] * 2), f"llvm.copysign.f{kind.bitwidth}"
+        )
+        return builder.call(copysign, arguments)
+
+    return kind(kind, kind), generate
 
 
 def per_dtype(float32: float, float64: float) -> Function:
