@@ -19,7 +19,8 @@ class Training(NamedTuple):
 
     The codes of the activations, one a layer, and whether each keeps its slopes; whether there is dropout; the codes of
     the loss and of what is done with a batch; the dtype; whether steps go with the gradients, the gradient is
-    clipped, examples have weights, there are penalties, and among them L1's, and outputs are kept.
+    clipped, examples have weights, there are penalties, and among them L1's, outputs are kept, and the input is kept by
+    rows.
     """
 
     activations: tuple[int, ...]
@@ -34,6 +35,7 @@ class Training(NamedTuple):
     penalised: bool
     with_l1: bool
     with_outputs: bool
+    by_rows: bool
 
     @property
     def parts(self) -> set[tuple[str, int, np.dtype]]:
@@ -47,7 +49,7 @@ class Training(NamedTuple):
                 parts.append(("activation keeping slope" if keeps_slope else "activation", code))
         if self.clipped:
             parts.append(("update", codes.GRADIENT))
-        wanted = ("dropout", "steps", "weighted", "penalised", "with_l1", "with_outputs")
+        wanted = ("dropout", "steps", "weighted", "penalised", "with_l1", "with_outputs", "by_rows")
         parts.extend((name, 0) for name in wanted if getattr(self, name))
         return {(*part, self.dtype) for part in parts}
 
@@ -99,7 +101,7 @@ def warmup(dtype: Any = "float32") -> None:
         If it is neither.
     """
     from fastnet.activations import ACTIVATIONS
-    from fastnet.kernels.plan import DROPOUT, make_plan
+    from fastnet.kernels.plan import BY_ROWS, DROPOUT, make_plan
     from fastnet.losses import LOSSES
 
     found = float_dtype(dtype)
@@ -108,6 +110,7 @@ def warmup(dtype: Any = "float32") -> None:
     keeps_slope = [code in codes.SLOPE_FROM_Z for code in activations]
     units, use_bias = (1,) * (len(activations) + 1), (True,) * len(activations)
     plan = make_plan(units, use_bias, examples=1, backward=True, keeps_slope=keeps_slope).rows
+    plan[0, BY_ROWS] = 1
     compiled_forward(plan, activations, found)
     wanted = {
         "steps": True,
@@ -116,6 +119,7 @@ def warmup(dtype: Any = "float32") -> None:
         "with_l1": True,
         "with_outputs": True,
         "clipped": False,
+        "by_rows": True,
     }
     for loss in LOSSES.values():
         for mode in codes.UPDATES:

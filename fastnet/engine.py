@@ -13,7 +13,20 @@ import numpy as np
 
 from fastnet.compilation import Training, compiled_train
 from fastnet.kernels import codes
-from fastnet.kernels.plan import DROPOUT, LD, MANY_PARAMETERS, ROWS, SETTING, UNITS, A, Plan, W, chunk_size, make_plan
+from fastnet.kernels.plan import (
+    DROPOUT,
+    LD,
+    MANY_PARAMETERS,
+    ROWS,
+    SETTING,
+    UNITS,
+    A,
+    Plan,
+    W,
+    chunk_size,
+    keeps_input_by_rows,
+    make_plan,
+)
 from fastnet.memory import aligned_zeros
 from fastnet.optimizers import Optimizer
 from fastnet.sparse import DenseWindow, SparseRows
@@ -67,6 +80,7 @@ class Network(NamedTuple):
             self.activations, self.keeps_slope, any(self.dropout), self.loss, mode, self.dtype,
             steps=mode >= codes.SGD and not clipped and large and batch_size <= chunk_size(self.units), clipped=clipped,
             weighted=weighted, penalised=any(self.l2) or any(self.l1), with_l1=any(self.l1), with_outputs=with_outputs,
+            by_rows=keeps_input_by_rows(self.units),
         )  # fmt: skip
 
     @property

@@ -5,10 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 from bounds import DTYPES, SEVEN_UNITS, TEN_BATCHES, Guarded, assert_within
-from compiled import from_python
+from compiled import from_python, part
 from conftest import JIT_DISABLED
 
-from fastnet.kernels import dense
+from fastnet.kernels import by_rows, dense
 from fastnet.kernels.jit import kernel
 from fastnet.kernels.plan import LANES, NARROW_LAYER, PADDING, PANEL, TEMPORARY, TERMS_IN_PASS, padded
 from fastnet.kernels.sums import VALUES, ordered_sum
@@ -252,7 +252,7 @@ def test_narrow_weight_gradient(n, n_prev, dtype):
         assert len(results) == 1
 
 
-def by_rows(matrix):
+def in_rows(matrix):
     """Return a matrix (n, m) as an input kept by rows: (m, padded n + PADDING), padding NaN."""
     n, m = matrix.shape
     rows = np.full((m, padded(n) + PADDING), np.nan, matrix.dtype)
@@ -271,7 +271,7 @@ def test_matmul_plus_bias_by_rows(n, n_prev, dtype):
         A_prev = rng.standard_normal((n_prev, m)).astype(dtype)
         W, b = parameters[: n * n_prev].reshape(n, n_prev).astype(float), parameters[n * n_prev :, None] * with_bias
         magnitude = np.abs(W) @ np.abs(A_prev.astype(float)) + np.abs(b)
-        inputs = by_rows(A_prev)
+        inputs = in_rows(A_prev)
         results = set()
         for ld in (columns_in_block(m), 1):
             block = padded(n) * ld
@@ -280,7 +280,7 @@ def test_matmul_plus_bias_by_rows(n, n_prev, dtype):
                 S.inside[: inputs.size] = inputs.ravel()
                 z = S.offset + inputs.size
                 for first, last in parts:
-                    from_python(dense.matmul_plus_bias_by_rows)(
+                    part(by_rows.make_forward_by_rows)(
                         n, n_prev, first, last, parameters, 0, n * n_prev if with_bias else -1,
                         S.whole, S.offset, inputs.shape[1], z, block, ld,
                     )  # fmt: skip
@@ -301,7 +301,7 @@ def test_weight_gradient_by_rows_is_the_other_to_the_bit(n, n_prev, dtype):
     for m in CHUNKS:
         ld = columns_in_block(m)
         dZ, A_prev, _ = problem_of_weights(n, n_prev, m, dtype)
-        blocks, inputs, panels = in_blocks(dZ, ld), by_rows(A_prev), in_panels(A_prev, ld)
+        blocks, inputs, panels = in_blocks(dZ, ld), in_rows(A_prev), in_panels(A_prev, ld)
         ldw, block = inputs.shape[1], padded(n) * ld
         same = np.full(n * n_prev, np.nan, dtype)
         scratch = np.concatenate([np.full(TEMPORARY, np.nan, dtype), blocks.ravel(), panels.ravel()])
@@ -315,7 +315,7 @@ def test_weight_gradient_by_rows_is_the_other_to_the_bit(n, n_prev, dtype):
             a, dw = S.offset + blocks.size, S.offset + blocks.size + inputs.size
             for j, j_end in columns:
                 for first, last in examples:
-                    from_python(dense.weight_gradient_by_rows)(
+                    part(by_rows.make_gradient_by_rows)(
                         n, j, j_end, first, last, S.whole, S.offset, block, ld, a, ldw, dw
                     )
             S.assert_guards()
@@ -331,8 +331,8 @@ def test_an_empty_share_of_a_gradient_touches_nothing():
     from_python(dense.weight_gradient)(0, 3, 5, 5, 5, 1, S.whole, 0, 16, 16, 16, 16, 0, S.whole, 0, False)
     for share in ((3, 3, 0, 5), (0, 3, 5, 5)):
         from_python(dense.narrow_weight_gradient)(*share, 5, 1, S.whole, 0, 16, 16, 16, 16, S.whole, 0, False)
-    from_python(dense.weight_gradient_by_rows)(3, 5, 5, 0, 1, S.whole, 0, 16, 16, 0, 32, 0)
-    from_python(dense.matmul_plus_bias_by_rows)(3, 5, 16, 16, S.whole, 0, -1, S.whole, 0, 32, 0, 16, 16)
+    part(by_rows.make_gradient_by_rows)(3, 5, 5, 0, 1, S.whole, 0, 16, 16, 0, 32, 0)
+    part(by_rows.make_forward_by_rows)(3, 5, 16, 16, S.whole, 0, -1, S.whole, 0, 32, 0, 16, 16)
     from_python(dense.bias_gradient)(3, 3, 1, S.whole, 0, 16, 16, S.whole, 0, False)
     assert np.isnan(S.inside).all()
     S.assert_guards()

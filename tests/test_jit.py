@@ -100,8 +100,8 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
     monkeypatch.setattr(compilation, "_loaded", set())
 
     def fit(*layers, data=None, **settings):
-        model, data = Model(layers, seed=0, **settings), data or {}
-        return model.fit([[0.0], [1.0]], [0, 1], epochs=1, verbose=False, **data).compile_seconds
+        model, data = Model(layers, seed=0, **settings), {"X": [[0.0], [1.0]], **(data or {})}
+        return model.fit(y=[0, 1], epochs=1, verbose=False, **data).compile_seconds
 
     def everything(*layers, **settings):
         data = {"metrics": ["mse"], "sample_weight": [1, 2], "validation_data": ([[0.5]], [1])}
@@ -116,6 +116,9 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
     assert fit(Dense(3, "relu"), Dense(1)) > 0
     assert fit(Dense(3, "leaky_relu"), Dense(1)) > 0
     assert fit(Dense(3, LeakyReLU(0.2)), Dense(1)) == 0  # a slope is data
+    wide = {"X": np.zeros((2, 2048))}
+    assert fit(Dense(1), data=wide) > 0
+    assert fit(Dense(1), data=wide) == 0
     assert fit(Dense(17_000, "relu"), Dense(1)) > 0  # a large network
     assert fit(Dense(17_000, "relu"), Dense(1)) == 0
     for settings in ({"l2": 0.1}, {"l1": 0.1}, {"data": {"metrics": ["mse"]}}, {"data": {"sample_weight": [1, 2]}}):
@@ -128,6 +131,7 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
             loss = "mean_squared_error" if last.activation == "tanh" else None
             assert fit(Dense(3, "leaky_relu"), Dense(3, "gelu"), last, optimizer=optimizer, loss=loss) == 0
     assert fit(Dense(17_000, "relu"), Dense(1)) == 0
+    assert fit(Dense(1), data=wide) == 0
     assert everything(Dense(3, "leaky_relu"), Dropout(0.5), Dense(1), optimizer=SGD(clip_norm=1.0)) == 0
 
 

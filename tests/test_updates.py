@@ -7,9 +7,10 @@ from bounds import DTYPES, SEVEN_UNITS, Guarded, assert_within
 from compiled import from_python, part
 
 from fastnet.kernels import codes, network, steps, updates
+from fastnet.kernels.by_rows import make_gradient_by_rows
 from fastnet.kernels.parts import address_of
 from fastnet.kernels.penalties import make_penalty_cost, make_signs
-from fastnet.kernels.plan import BY_ROWS, DZ, HEAD, LD, SIGNS, STEP, UNITS, B, W, make_plan
+from fastnet.kernels.plan import BY_ROWS, DZ, GRADIENT_BY_ROWS, HEAD, LD, SIGNS, STEP, UNITS, B, W, make_plan
 
 M = 33
 
@@ -168,6 +169,7 @@ class Step:
         plan = make_plan(units, [use_bias] * (len(units) - 1), examples=self.m, backward=True, threads=members)
         self.plan, self.members, self.mode = plan.rows, members, mode
         self.plan[0, SIGNS] = address_of(make_signs, np.dtype(dtype))
+        self.plan[0, GRADIENT_BY_ROWS] = address_of(make_gradient_by_rows, np.dtype(dtype))
         rng = np.random.default_rng(0)
         self.penalties = rng.random((2, len(units)))
         self.S, self.parameters = Guarded(plan.n_scratch, dtype), Guarded(plan.n_parameters, dtype)

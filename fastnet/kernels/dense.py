@@ -12,8 +12,8 @@ from numba.core import config
 
 from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, transpose_square
-from fastnet.kernels.plan import GRAIN, LANES, PADDING, PANEL, ROWS_IN_PASS, TERMS_IN_PASS
-from fastnet.kernels.sums import make_dot_rows, make_sum_rows
+from fastnet.kernels.plan import GRAIN, LANES, PANEL, ROWS_IN_PASS, TERMS_IN_PASS
+from fastnet.kernels.sums import make_sum_rows
 from fastnet.kernels.tiles import (
     ADD_TO_TARGET,
     FOUR,
@@ -33,7 +33,6 @@ TALL = 6 if VECTOR_BYTES == 32 else 8
 
 tile_tall, tile_4, tile_2, tile_1 = (make_tile(rows, TWO, ONE, HALF) for rows in (TALL, 4, 2, 1))
 tile_1_wide = make_tile(1, FOUR)  # a single row needs as many sums side by side as an fma takes cycles
-dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (16, 4, 1))
 sum_rows, sum_rows_times = make_sum_rows(weighted=False), make_sum_rows(weighted=True)
 
 MANY_INPUTS = 1024
@@ -138,35 +137,6 @@ def matmul_plus_bias(
                 )  # fmt: skip
 
 
-@kernel
-def matmul_plus_bias_by_rows(
-    n: int, n_prev: int, first: int, last: int, parameters: Any, w: int, b: int,
-    S: Any, a_prev: int, lda: int, z: int, block: int, ld: int,
-) -> None:  # fmt: skip
-    """Z = W A_prev + b for the examples first to last of a chunk, where A_prev is kept by rows: (m, lda) at a_prev.
-
-    Z in blocks (n, ld) at z in S, `first` a multiple of PADDING; or with ld = 1, which makes them rows.
-    """
-    step, lanes = 1 if ld > 1 else block, VECTOR_BYTES // S.itemsize
-    if BOUNDS_CHECKED and last > first:
-        check_inside(parameters, max(b, 0), max(b, 0) + (n - 1 if b >= 0 else 0))
-        check_inside(S, a_prev + first * lda, a_prev + (last - 1) * lda + n_prev - 1)
-        check_inside(S, z + first // ld * block, z + (last - 1) // ld * block + (n - 1) * ld + (last - 1) % ld)
-        check_inside(parameters, w, w + n * n_prev - 1)
-    e = first
-    while e < last:
-        rows = lanes if last - e >= lanes else 4 if last - e >= 4 else 1
-        for i in range(n):
-            target, bias = z + e // ld * block + i * ld + e % ld, b + i if b >= 0 else -1
-            if rows == lanes:
-                dot_rows(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
-            elif rows == 4:
-                dot_4_rows(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
-            else:
-                dot_1_row(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
-        e += rows
-
-
 @spliced_kernel
 def input_gradient(
     n: int, n_prev: int, first: int, last: int, parameters: Any, w: int,
@@ -246,23 +216,6 @@ def weight_gradient(
                     S, b, PANEL, b, m, START_ZERO, S, 0,
                 )  # fmt: skip
                 copy_rows(S, head, PANEL, gradient, w + i * n_prev + j, n_prev, rows, width, add)
-
-
-@kernel
-def weight_gradient_by_rows(
-    n: int, first_column: int, last_column: int, first: int, last: int,
-    S: Any, dz: int, block: int, ld: int, a_prev: int, ldw: int, dw: int,
-) -> None:  # fmt: skip
-    """DW = dZ A_prev^T as above, for some columns, where A_prev is kept by rows: (m, ldw) at a_prev in S.
-
-    DW (n, ldw), padded, lies at dw in S. Adds examples `first` to `last`, PADDING at a time, to what it holds of those
-    before, which the second pass over them then finds in the cache; begins with zero at example 0.
-    """
-    columns = (last_column - first_column + PADDING - 1) // PADDING * PADDING
-    for e in range(first, last, PADDING):
-        start, K = START_ZERO if e == 0 else START_TARGET, min(PADDING, last - e)
-        c, a, b = dw + first_column, dz + e // ld * block + e % ld, a_prev + e * ldw + first_column
-        multiply(n, columns, S, c, ldw, S, a, ld, 1, 1, S, b, ldw, b + PADDING * ldw, K, start, S, 0)
 
 
 @kernel

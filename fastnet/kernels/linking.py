@@ -7,6 +7,7 @@ from fastnet.kernels.activations import (
     make_activation_keeping_slope,
     make_derivative,
 )
+from fastnet.kernels.by_rows import make_forward_by_rows, make_gradient_by_rows
 from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, KEPT_SLOPE, LINEAR
 from fastnet.kernels.dropout import make_dropout
 from fastnet.kernels.jit import Function
@@ -18,10 +19,13 @@ from fastnet.kernels.penalties import make_penalty_cost, make_signs
 from fastnet.kernels.plan import (
     ACTIVATE,
     BACKWARD,
+    BY_ROWS,
     DIFFERENTIATE,
     DROP,
     DROPOUT,
     FORWARD,
+    FORWARD_BY_ROWS,
+    GRADIENT_BY_ROWS,
     GRADIENTS,
     KEPT,
     LOSS,
@@ -41,6 +45,8 @@ from fastnet.kernels.updates import make_update
 def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.dtype) -> None:
     """Write the addresses of the way forward and of the activations, one code a layer, to a plan."""
     plan[0, FORWARD] = address_of(make_forward_pass, dtype)
+    if plan[0, BY_ROWS]:
+        plan[0, FORWARD_BY_ROWS] = address_of(make_forward_by_rows, dtype)
     for row, code in zip(plan[1:], activations, strict=True):
         row[ACTIVATE] = NONE if code == LINEAR else address_of(make_activation, dtype, code)
 
@@ -55,8 +61,11 @@ def passes(*, steps: bool) -> dict[int, Function]:
 
 
 def link_passes(plan: np.ndarray, dtype: np.dtype, *, steps: bool) -> None:
-    """Write the addresses of the passes to a plan."""
-    for column, factory in passes(steps=steps).items():
+    """Write the addresses of the passes to a plan, and of what an input that is kept by rows needs."""
+    wanted = passes(steps=steps)
+    if plan[0, BY_ROWS]:
+        wanted |= {FORWARD_BY_ROWS: make_forward_by_rows, GRADIENT_BY_ROWS: make_gradient_by_rows}
+    for column, factory in wanted.items():
         plan[0, column] = address_of(factory, dtype)
 
 

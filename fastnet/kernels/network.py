@@ -13,10 +13,8 @@ from fastnet.kernels.dense import (
     bias_gradient,
     input_gradient,
     matmul_plus_bias,
-    matmul_plus_bias_by_rows,
     narrow_weight_gradient,
     weight_gradient,
-    weight_gradient_by_rows,
 )
 from fastnet.kernels.jit import kernel, spliced_kernel
 from fastnet.kernels.loading import transpose_panels
@@ -27,6 +25,8 @@ from fastnet.kernels.parts import (
     call_activation,
     call_derivative,
     call_dropout,
+    call_forward_by_rows,
+    call_gradient_by_rows,
     call_loss,
     call_weighting,
     forward_signature,
@@ -41,6 +41,8 @@ from fastnet.kernels.plan import (
     DROPOUT,
     DW,
     DZ,
+    FORWARD_BY_ROWS,
+    GRADIENT_BY_ROWS,
     KEPT,
     LD,
     LOSS,
@@ -99,9 +101,10 @@ def make_forward_pass(source_digest: str) -> Callable[..., None]:
                 a_prev, z = plan[layer - 1, A], plan[layer, A]
                 block_prev, block = plan[layer - 1, ROWS] * ld, plan[layer, ROWS] * ld
                 if plan[layer - 1, BY_ROWS]:
-                    matmul_plus_bias_by_rows(
-                        n, n_prev, start, min(stop, m), parameters, w, b, S, a_prev, plan[layer - 1, ROWS], z, block, ld
-                    )
+                    call_forward_by_rows(
+                        plan[0, FORWARD_BY_ROWS], n, n_prev, start, min(stop, m), parameters, w, b, S, a_prev,
+                        plan[layer - 1, ROWS], z, block, ld,
+                    )  # fmt: skip
                 else:
                     matmul_plus_bias(n, n_prev, start, stop, parameters, w, b, S, a_prev, block_prev, z, block, ld)
                 here = start
@@ -268,7 +271,10 @@ def gradients_of_rows(
     if plan[layer - 1, BY_ROWS]:
         ldw, dw = plan[layer - 1, ROWS], plan[layer, DW]
         if stage != THE_REST:
-            weight_gradient_by_rows(last_row, first_column, last_column, first, last, S, dz, block, ld, a_prev, ldw, dw)
+            call_gradient_by_rows(
+                plan[0, GRADIENT_BY_ROWS], last_row, first_column, last_column, first, last, S, dz, block, ld, a_prev,
+                ldw, dw,
+            )  # fmt: skip
         if stage == IN_PASSING:
             return
         columns = last_column - first_column

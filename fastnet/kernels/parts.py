@@ -112,6 +112,17 @@ def steps_signature(T: types.Float) -> tuple[types.Type, ...]:
     return types.Array(i, 2, "C"), i, i, i, vector, i, i, *step
 
 
+def forward_by_rows_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of the way from an input by rows: n to last, parameters, w, b, S, a_prev to ld."""
+    vector = types.Array(T, 1, "C")
+    return i, i, i, i, vector, i, i, vector, i, i, i, i, i
+
+
+def gradient_by_rows_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of the weights' gradient there: n, columns and examples, S, dz to dw."""
+    return i, i, i, i, i, types.Array(T, 1, "C"), i, i, i, i, i, i
+
+
 def activation_signature(T: types.Float) -> tuple[types.Type, ...]:
     """Return the argument types of an activation: n, columns, S, z, kept, ld, setting."""
     return i, i, types.Array(T, 1, "C"), i, i, i, types.float64
@@ -188,6 +199,22 @@ def call_steps(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Call the gradients with a step; return whether all stayed finite."""
     return types.boolean(i, *steps_signature(S.dtype)), _call
+
+
+@_by_address
+def call_forward_by_rows(  # type: ignore[no-untyped-def]
+    typingctx, address, n, n_prev, first, last, parameters, w, b, S, a_prev, lda, z, block, ld
+):
+    """Call the way forward from an input that is kept by rows."""
+    return types.void(i, *forward_by_rows_signature(S.dtype)), _call
+
+
+@_by_address
+def call_gradient_by_rows(  # type: ignore[no-untyped-def]
+    typingctx, address, n, first_column, last_column, first, last, S, dz, block, ld, a_prev, ldw, dw
+):
+    """Call the gradient of the weights behind an input that is kept by rows."""
+    return types.void(i, *gradient_by_rows_signature(S.dtype)), _call
 
 
 @_by_address

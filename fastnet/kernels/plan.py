@@ -62,8 +62,8 @@ HEAD = TEMPORARY + STEP
 (
     UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS, SETTING,
     DROPOUT, ACTIVATE, DIFFERENTIATE, DROP, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, STEPS, PENALTIES, SIGNS,
-    OUTPUTS, COLUMNS,
-) = range(32)  # fmt: skip
+    OUTPUTS, FORWARD_BY_ROWS, GRADIENT_BY_ROWS, COLUMNS,
+) = range(34)  # fmt: skip
 """Columns of a plan: units; offsets of W and b (-1: no bias) among the parameters; examples in a chunk; offset of A in
 the scratch vector, its padded rows and row stride; whether it is kept by rows; offset of AT (-1: there is none), the
 size of its panels; offset of what the derivative is computed from: A, or the slopes g'(Z), laid out like A, of a layer
@@ -74,8 +74,8 @@ setting and the rate of dropout.
 
 Then addresses (`parts.py`): of the layer's activation, derivative and dropout; in the last row, of the loss and,
 if examples have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients,
-and, where there are some, of gradients with a step, of the cost of penalties, of what L1 adds to the gradient, and of
-what keeps outputs.
+and, where there are some, of gradients with a step, of the cost of penalties, of what L1 adds to the gradient, of what
+keeps outputs, and of the two products of an input that is kept by rows.
 """
 
 
@@ -111,7 +111,7 @@ def make_plan(
     parameter, scratch = 0, threads * HEAD if backward else 0
     for layer, row in enumerate(plan):
         row[UNITS], row[CHUNK], row[ROWS], row[LD] = units[layer], chunk, padded(units[layer]), ld
-        row[BY_ROWS] = layer == 0 and units[0] >= WIDE_INPUT and units[1] <= NARROW_LAYER
+        row[BY_ROWS] = layer == 0 and keeps_input_by_rows(units)
         if row[BY_ROWS]:
             row[ROWS] += PADDING  # rows a multiple of 4096 bytes apart would share few sets of the cache
         block = int(row[ROWS]) * ld
@@ -135,6 +135,11 @@ def make_plan(
         plan[-1, TERMS], scratch = scratch, scratch + blocks * block
         plan[-1, WEIGHTS], scratch = scratch, scratch + blocks * ld
     return Plan(plan, parameter, scratch)
+
+
+def keeps_input_by_rows(units: Sequence[int]) -> bool:
+    """Return whether the input of a network is kept by rows: it is wide, and few units come after it."""
+    return units[0] >= WIDE_INPUT and units[1] <= NARROW_LAYER
 
 
 def chunk_size(units: Sequence[int]) -> int:
