@@ -9,7 +9,7 @@ from bounds import DTYPES, Guarded, assert_within
 from compiled import from_python
 from numba import njit, types
 
-from fastnet.kernels import dense, moves, prediction, tiles
+from fastnet.kernels import by_rows, dense, moves, prediction, tiles
 from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES, kernel
 from fastnet.kernels.plan import GRAIN, LANES
 from fastnet.kernels.sums import MAGNITUDES, SQUARES, VALUES, ordered_sum
@@ -244,7 +244,7 @@ def test_sums_of_rows(call, add, dtype):
     rng = np.random.default_rng(0)
     for n in (1, 2, 15, 16, 17, 63, 64, 65, 209, 512):
         ld = min(LANES, -(-n // 16) * 16)
-        for rows in (1, 2, 7, 8, 9, 17):
+        for rows in (1, 2, 4, 5, 7, 8, 9, 12, 13, 17):
             X = rng.standard_normal((rows, n)).astype(dtype)
             Y = rng.standard_normal((1, n)).astype(dtype)
             S = np.concatenate([rows_in_blocks(X, ld).ravel(), rows_in_blocks(Y, ld).ravel()])
@@ -268,9 +268,9 @@ def make_call_of_dot(dot_rows):
 
 
 DOT_ROWS = {
-    16: make_call_of_dot(dense.dot_rows),
-    4: make_call_of_dot(dense.dot_4_rows),
-    1: make_call_of_dot(dense.dot_1_row),
+    16: make_call_of_dot(by_rows.dot_rows),
+    4: make_call_of_dot(by_rows.dot_4_rows),
+    1: make_call_of_dot(by_rows.dot_1_row),
 }
 """By the most rows that they take."""
 

@@ -36,12 +36,16 @@ OUTSIDE = "a sum reaches outside its array"
 
 def halves_added(builder: ir.IRBuilder, sums: Any) -> Any:
     """Return the sum of the lanes of a vector: its two halves are added until one lane is left."""
-    half = sums.type.count // 2
-    while half:
-        low, high = (mask(list(range(first, first + half))) for first in (0, half))
-        sums = builder.fadd(builder.shuffle_vector(sums, sums, low), builder.shuffle_vector(sums, sums, high))
-        half //= 2
+    while sums.type.count > 1:
+        sums = halved(builder, sums)
     return builder.extract_element(sums, ir.Constant(ir.IntType(32), 0))
+
+
+def halved(builder: ir.IRBuilder, sums: Any) -> Any:
+    """Return the sum of the two halves of a vector."""
+    half = sums.type.count // 2
+    low, high = (mask(list(range(first, first + half))) for first in (0, half))
+    return builder.fadd(builder.shuffle_vector(sums, sums, low), builder.shuffle_vector(sums, sums, high))
 
 
 def _halves_added(sums: np.ndarray) -> Any:
@@ -114,7 +118,7 @@ def ordered_sum(typingctx, array, a, n, of):  # type: ignore[no-untyped-def]
 
 
 ROWS_SUMMED = 8
-"""Rows that are summed side by side: their partial sums are added as columns of a transposed square."""
+"""Rows summed side by side, or half as many: their partial sums are then added as columns of a transposed square."""
 
 
 def make_sum_rows(weighted: bool) -> Function:
@@ -162,41 +166,49 @@ def make_sum_rows(weighted: bool) -> Function:
             rest = builder.sub(n, whole)
             sums = [cgutils.alloca_once(builder, vector) for _ in range(ROWS_SUMMED)]
 
-            def add_columns(starts: list[Any], j: Any, lanes: Any) -> None:
-                q, column = builder.lshr(j, INT(LANES.bit_length() - 1)), builder.and_(j, INT(LANES - 1))
-                offset = builder.add(builder.mul(q, block), column)
-                weight = None
-                if weighted:
-                    weight = load_lanes(builder, Y, vector, builder.add(builder.mul(q, block_y), column), lanes)
-                for start, total in zip(starts, sums, strict=True):
-                    x, old = load_lanes(builder, start, vector, offset, lanes), builder.load(total)
-                    new = builder.call(fma, [x, weight, old]) if weighted else builder.fadd(old, x)
-                    builder.store(new, total)
-
-            with cgutils.for_range_slice(builder, INT(0), rows, INT(ROWS_SUMMED)) as (first, _):
+            def sum_some(first: Any, sums: list[Any]) -> None:
+                """Sum as many rows as there are `sums`, from `first` on; past the last row, that again."""
                 starts = []
                 for r, total in enumerate(sums):
                     row = builder.add(first, INT(r))
                     row = builder.select(builder.icmp_signed("<", row, last), row, last)
                     starts.append(builder.gep(S, [builder.mul(row, ld)]))
                     builder.store(ir.Constant(vector, None), total)
+
+                def add_columns(j: Any, lanes: Any) -> None:
+                    q, column = builder.lshr(j, INT(LANES.bit_length() - 1)), builder.and_(j, INT(LANES - 1))
+                    offset = builder.add(builder.mul(q, block), column)
+                    weight = None
+                    if weighted:
+                        weight = load_lanes(builder, Y, vector, builder.add(builder.mul(q, block_y), column), lanes)
+                    for start, total in zip(starts, sums, strict=True):
+                        x, old = load_lanes(builder, start, vector, offset, lanes), builder.load(total)
+                        new = builder.call(fma, [x, weight, old]) if weighted else builder.fadd(old, x)
+                        builder.store(new, total)
+
                 with cgutils.for_range_slice(builder, INT(0), whole, INT(SUM_LANES)) as (j, _):
-                    add_columns(starts, j, None)
+                    add_columns(j, None)
                 with builder.if_then(builder.icmp_signed(">", rest, INT(0))):
-                    add_columns(starts, whole, lanes_below(builder, rest, SUM_LANES))
-                low, high = (mask(list(range(half, half + ROWS_SUMMED))) for half in (0, ROWS_SUMMED))
-                square = [
-                    builder.fadd(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, high))
-                    for total in map(builder.load, sums)
-                ]
+                    add_columns(whole, lanes_below(builder, rest, SUM_LANES))
+                square = [builder.load(total) for total in sums]
+                while square[0].type.count > len(sums):
+                    square = [halved(builder, row) for row in square]
                 columns = transposed(builder, square)
                 while len(columns) > 1:
                     half = len(columns) // 2
                     columns = [builder.fadd(a, b) for a, b in zip(columns[:half], columns[half:], strict=True)]
-                valid = lanes_below(builder, builder.sub(rows, first), ROWS_SUMMED)
+                valid = lanes_below(builder, builder.sub(rows, first), len(sums))
                 reads = builder.select(add, valid, ir.Constant(valid.type, None))
                 added = builder.fadd(masked_load(builder, target, columns[0].type, first, reads), columns[0])
                 masked_store(builder, builder.select(add, added, columns[0]), target, first, valid)
+
+            # Where at most half as many remain as are summed side by side, as of a layer of one unit, half are.
+            half = ROWS_SUMMED // 2
+            by_all = builder.and_(builder.add(rows, INT(half - 1)), INT(-ROWS_SUMMED))
+            with cgutils.for_range_slice(builder, INT(0), by_all, INT(ROWS_SUMMED)) as (first, _):
+                sum_some(first, sums)
+            with builder.if_then(builder.icmp_signed("<", by_all, rows)):
+                sum_some(by_all, sums[:half])
             return context.get_dummy_value()
 
         return signature, generate
