@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnet import validation
 from fastnet.activations import activation_for
-from fastnet.engine import Network, OptimizerState
+from fastnet.engine import OptimizerState
 from fastnet.errors import NotFittedError
 from fastnet.fixed import FixedSettings
 from fastnet.history import History
@@ -18,6 +18,7 @@ from fastnet.kernels.plan import UNITS, B, W
 from fastnet.layers import Dense, Dropout, checked_layers, dropout_rates
 from fastnet.losses import LOSSES, Huber, loss_for, name_of, output_code, setting_of
 from fastnet.memory import aligned_zeros
+from fastnet.network import Network
 from fastnet.optimizers import SGD, Optimizer
 from fastnet.prediction import Predictor
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastnet.data import Data
-from fastnet.engine import Network, Run
+from fastnet.engine import Run
 from fastnet.kernels import codes
+from fastnet.network import Network
 
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 TOLERANCE = 1e-6

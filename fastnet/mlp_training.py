@@ -12,9 +12,10 @@ import numpy as np
 
 from fastnet.callbacks import AnyCallback, Callback
 from fastnet.data import Data
-from fastnet.engine import Run, team_for
+from fastnet.engine import Run
 from fastnet.kernels import codes
 from fastnet.mlp import LossScale, inverse_scaling, lowest_rate
+from fastnet.network import team_for
 
 MOST_EPOCHS_OF_WORK = 10**6
 LOWEST_ADAPTIVE_RATE = 1e-6

@@ -6,9 +6,10 @@ import time
 import numpy as np
 
 from fastnet.compilation import compiled_forward
-from fastnet.engine import CALL_SECONDS, FIRST_GUESS, Network
+from fastnet.engine import CALL_SECONDS, FIRST_GUESS
 from fastnet.kernels.plan import LANES
 from fastnet.memory import aligned_zeros
+from fastnet.network import Network
 from fastnet.threads import Helpers, get_num_threads, reserved_cores
 
 OPERATIONS_PER_THREAD = 1e8

@@ -17,8 +17,9 @@ from conftest import JIT_DISABLED
 
 import fastnet
 from fastnet import SGD, Adagrad, Adam, RMSprop, TrainingDivergedError, engine, threads
-from fastnet.engine import Run, Team, team_for
+from fastnet.engine import Run
 from fastnet.kernels import plan
+from fastnet.network import Team, team_for
 from fastnet.optimizers import Optimizer
 
 ROOT = Path(__file__).parent.parent
