@@ -1,7 +1,6 @@
 """The compiled kernels, each compiled or loaded from the cache on first use: the only door to numba."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,12 +60,11 @@ class Training(NamedTuple):
 
 def compiled_train(plan: np.ndarray, training: Training) -> tuple[Callable[..., None], tuple[int, int]]:
     """Return the entry point `kernels.epochs.train` and the addresses of its updates; link a plan for it."""
-    from fastnet.kernels import companion, epochs, jit, linking
+    from fastnet.kernels import companion, epochs, linking
 
     dtype = training.dtype
-    passes = linking.passes(steps=training.steps).values()
-    with companion.compiled_meanwhile(passes, dtype) if get_num_threads() > 1 else nullcontext():
-        train = jit.entry_point(epochs.make_train, dtype)
+    others = linking.passes(steps=training.steps).values() if get_num_threads() > 1 else ()
+    with companion.compiled_beside(epochs.make_train, others, dtype) as train:
         linking.link_training(
             plan, training.activations, training.loss, dtype, weighted=training.weighted,
             penalised=training.penalised, with_l1=training.with_l1, with_outputs=training.with_outputs,

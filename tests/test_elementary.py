@@ -160,6 +160,7 @@ def test_ends_of_the_range(dtype):
     x = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e4, -1e4], dtype)
     np.testing.assert_array_equal(apply("exp", x), np.array([1, 1, np.nan, np.inf, 0, np.inf, 0], dtype))
     np.testing.assert_array_equal(apply("tanh", x), np.array([0, 0, np.nan, 1, -1, 1, -1], dtype))
+    assert np.signbit(apply("tanh", x[:2])).tolist() == [False, True]
     np.testing.assert_array_equal(apply("sigmoid", x), np.array([0.5, 0.5, np.nan, 1, 0, 1, 0], dtype))
     for name in ("log1p", "log1p_of_sum"):
         np.testing.assert_array_equal(apply(name, x[:3]), np.array([0, 0, np.nan], dtype))

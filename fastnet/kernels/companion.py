@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -18,53 +19,60 @@ from fastnet.kernels.companion import compile_parts
 compile_parts(dtype, parts.split())
 """
 
+PATIENCE = 60.0
+"""Seconds to wait for another process at the most: several times what it needs."""
+
 
 @contextmanager
-def compiled_meanwhile(factories: Iterable[Function], dtype: np.dtype) -> Iterator[None]:
-    """While what is within compiles something else, let another process compile these parts, into the cache on disk.
+def compiled_beside(factory: Function, others: Iterable[Function], dtype: np.dtype) -> Iterator[Function]:
+    """Yield the entry point of `factory`; if that is not in the cache on disk, another process compiles `others` to it.
 
-    None is started unless something within has to be compiled, and there is a cache. Afterwards they can be loaded; if
-    anything went wrong with that process, they are compiled as ever.
+    It does so until the context is left. Afterwards they can be loaded; if anything went wrong with that process, they
+    are compiled as ever.
     """
-    companion = Companion(factories, dtype)
+    companion = Companion(others, dtype)
     try:
         with event.install_listener("numba:compile", companion):
-            yield
+            entry = entry_point(factory, dtype)
+        yield entry
         companion.wait()
     finally:
         companion.end()
 
 
 class Companion(event.Listener):  # type: ignore[misc]
-    """Another Python process, which starts when this one begins to compile."""
+    """Another Python process, which starts when this thread begins to compile."""
 
     def __init__(self, factories: Iterable[Function], dtype: np.dtype) -> None:
         parts = " ".join(f"{factory.__module__}:{factory.__name__}" for factory in factories)
-        self.arguments = ["-c", PROGRAM, dtype.name, parts, *sys.path]
+        path = (place for place in sys.path if isinstance(place, str))  # Python ignores all else
+        self.command = [sys.executable, "-c", PROGRAM, dtype.name, parts, *path]
         self.process: subprocess.Popen[bytes] | None = None
-        self.is_wanted = not JIT_DISABLED and bool(sys.executable) and not getattr(sys, "frozen", False)
+        self.is_wanted = bool(parts and sys.executable) and not JIT_DISABLED and not getattr(sys, "frozen", False)
+        self.thread = threading.get_ident()
 
     def on_start(self, event: event.Event) -> None:
-        """Start, at the first function that has a cache file, and is not in it."""
-        if not self.is_wanted or event.data["dispatcher"].stats.cache_path is None:
+        """Start, at the first function, unless there is no cache."""
+        if not self.is_wanted or threading.get_ident() != self.thread:
             return
         self.is_wanted = False
+        if event.data["dispatcher"].stats.cache_path is None:
+            return
         nothing = subprocess.DEVNULL
-        with suppress(OSError):  # it could not be started
-            self.process = subprocess.Popen(
-                [sys.executable, *self.arguments], stdin=nothing, stdout=nothing, stderr=nothing
-            )
+        with suppress(OSError, ValueError, RuntimeError):  # it cannot be started
+            self.process = subprocess.Popen(self.command, stdin=nothing, stdout=nothing, stderr=nothing)
 
     def on_end(self, event: event.Event) -> None:
-        """Do nothing: more may be compiled."""
+        """Do nothing."""
 
     def wait(self) -> None:
-        """Wait until it has done its work."""
+        """Wait until it has done its work, but not for ever."""
         if self.process is not None:
-            self.process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE)
 
     def end(self) -> None:
-        """End it, if it is still at work, as after Ctrl-C."""
+        """End it, if it is still at work, as after Ctrl-C; one that was just being started then ends by itself."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()

@@ -101,7 +101,7 @@ def make_plan(
     `use_bias` has one entry a layer, so one fewer than `units`. Without `backward`, there is no room for gradients:
     enough for `prediction.forward`. `threads` is how many share the scratch vector. `keeps_slope` says of each layer
     whether its slopes have a place of their own; empty, of none. Settings, and addresses of parts, are left empty; see
-    `engine.Network.plan` and `linking.py`.
+    `network.Network.plan` and `linking.py`.
     """
     chunk = chunk_size(units)
     examples = min(examples, chunk)
