@@ -19,7 +19,7 @@ from fastnet.optimizers import Optimizer
 from fastnet.sparse import DenseWindow, SparseRows
 from fastnet.threads import Helpers, reserved_cores
 
-CALL_SECONDS = 0.05
+CALL_SECONDS = 0.02
 MOST_CHUNKS = 10**9
 FIRST_GUESS = 1e9
 """Operations per second assumed of a machine not yet measured: fewer than any reaches, so the first call is short."""
