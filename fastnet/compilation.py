@@ -108,7 +108,7 @@ def warmup(dtype: Any = "float32") -> None:
     keeps_slope = [code in codes.SLOPE_FROM_Z for code in activations]
     units, use_bias = (1,) * (len(activations) + 1), (True,) * len(activations)
     plan = make_plan(units, use_bias, examples=1, backward=True, keeps_slope=keeps_slope).rows
-    plan[0, BY_ROWS] = 1
+    plan[0, BY_ROWS] = 1  # as a wide input would be: for the parts that it needs
     compiled_forward(plan, activations, found)
     wanted = {
         "steps": True,

@@ -20,6 +20,9 @@ from fastnet.sparse import DenseWindow, SparseRows
 from fastnet.threads import Helpers, reserved_cores
 
 CALL_SECONDS = 0.02
+"""With 0.05, Ctrl-C was answered in up to 0.30 s instead of 0.24 beside two busy processes on two cores
+(`pytest tests/test_stress.py -k interrupts`); with less, `planar` trains no slower (`benchmarks/peers.py --only planar`).
+"""
 MOST_CHUNKS = 10**9
 FIRST_GUESS = 1e9
 """Operations per second assumed of a machine not yet measured: fewer than any reaches, so the first call is short."""

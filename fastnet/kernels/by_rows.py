@@ -1,6 +1,7 @@
 """The products of an input of very many features before a layer of few units: kept by rows, and read as it lies.
 
-Parts, compiled for such networks alone. Arrays are flat, as in `dense.py`.
+Parts, compiled for such networks alone. The way forward is sums in lanes (`sums.py`); the gradient runs over the
+examples in order. Arrays are flat, as in `dense.py`.
 """
 
 from collections.abc import Callable

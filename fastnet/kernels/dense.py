@@ -1,8 +1,8 @@
 """The three products of a dense layer, on the register tile: W A_prev + b, W^T dZ and dZ A_prev^T.
 
 Most are sums over k in the order of k, one fma each, so that neither the size of a block nor that of a register
-enters the result. Three kinds are sums in lanes (`sums.py`), with an order as fixed: the gradient of a bias; that of
-the weights of a layer of few units, unless its input is kept by rows; and the product with an input kept by rows.
+enters the result. Two kinds are sums in lanes (`sums.py`), with an order as fixed: the gradient of a bias, and that of
+the weights of a layer of few units, unless its input is kept by rows (`by_rows.py`).
 Arrays are flat; a matrix is an offset and a stride. `plan.py` says what lies where.
 """
 
