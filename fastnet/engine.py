@@ -21,7 +21,7 @@ from fastnet.threads import Helpers, reserved_cores
 
 CALL_SECONDS = 0.02
 """With 0.05, Ctrl-C was answered in up to 0.30 s instead of 0.24 beside two busy processes on two cores
-(`pytest tests/test_stress.py -k interrupts`); `planar` trained no slower with less (`benchmarks/peers.py --only planar`).
+(`pytest tests/test_stress.py -k interrupts`); with less, `planar` was as fast (`benchmarks/peers.py --only planar`).
 """
 MOST_CHUNKS = 10**9
 FIRST_GUESS = 1e9
