@@ -19,7 +19,7 @@ class Training(NamedTuple):
     The codes of the activations, one a layer, and whether each keeps its slopes; whether there is dropout; the codes of
     the loss and of what is done with a batch; the dtype; whether steps go with the gradients, the gradient is
     clipped, examples have weights, there are penalties, and among them L1's, outputs are kept, and the input is kept by
-    rows.
+    rows or swept.
     """
 
     activations: tuple[int, ...]
@@ -35,6 +35,7 @@ class Training(NamedTuple):
     with_l1: bool
     with_outputs: bool
     by_rows: bool
+    swept: bool
 
     @property
     def parts(self) -> set[tuple[str, int, np.dtype]]:
@@ -50,6 +51,7 @@ class Training(NamedTuple):
             parts.append(("update", codes.GRADIENT))
         wanted = ("dropout", "steps", "weighted", "penalised", "with_l1", "with_outputs", "by_rows")
         parts.extend((name, 0) for name in wanted if getattr(self, name))
+        parts.append(("sweep", self.mode) if self.swept else ("gradients", 0))
         return {(*part, self.dtype) for part in parts}
 
     @property
@@ -63,14 +65,15 @@ def compiled_train(plan: np.ndarray, training: Training) -> tuple[Callable[..., 
     from fastnet.kernels import companion, epochs, linking
 
     dtype = training.dtype
-    others = linking.passes(steps=training.steps).values() if get_num_threads() > 1 else ()
+    passes = linking.passes(steps=training.steps, swept=training.swept)
+    others = passes.values() if get_num_threads() > 1 else ()
     with companion.compiled_beside(epochs.make_train, others, dtype) as train:
         linking.link_training(
             plan, training.activations, training.loss, dtype, weighted=training.weighted,
             penalised=training.penalised, with_l1=training.with_l1, with_outputs=training.with_outputs,
         )  # fmt: skip
         updates = linking.update_addresses(training.mode, training.clipped, dtype)
-    linking.link_passes(plan, dtype, steps=training.steps)
+    linking.link_passes(plan, training.mode, dtype, steps=training.steps)
     _loaded.update(training.parts)
     return train, updates
 
@@ -118,6 +121,7 @@ def warmup(dtype: Any = "float32") -> None:
         "with_outputs": True,
         "clipped": False,
         "by_rows": True,
+        "swept": False,
     }
     for loss in LOSSES.values():
         for mode in codes.UPDATES:
@@ -127,3 +131,9 @@ def warmup(dtype: Any = "float32") -> None:
     with_dropout.rows[1:, DROPOUT] = 1
     training = Training(hidden, (True,) * len(hidden), True, loss.code, mode, found, **wanted)
     compiled_train(with_dropout.rows, training)
+    swept = make_plan((1, 1), (True,), examples=1, backward=True, swept=True)
+    wanted |= {"steps": False, "by_rows": False, "swept": True}
+    for mode in codes.UPDATES:
+        if mode >= codes.SGD:
+            training = Training((codes.LINEAR,), (False,), False, loss.code, mode, found, **wanted)
+            compiled_train(swept.rows, training)

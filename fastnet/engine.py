@@ -136,13 +136,15 @@ class Run:
         """Make the memory that a team of that size works in."""
         self.team, dtype = team, self.network.dtype
         vectors = team.threads if team.by_chunks else 1
-        self.plan = self.network.plan(self.batch_size, backward=True, threads=1 if team.by_chunks else team.threads)
+        training = self.network.training(
+            self.mode, batch_size=self.batch_size, same_batch=self.batch_size == self.m and not self.shuffle,
+            clipped=self.settings[codes.CLIP_NORM] > 0, weighted=len(self.weights) > 0,
+            with_outputs=self.outputs.shape[1] > 0,
+        )  # fmt: skip
+        threads = 1 if team.by_chunks else team.threads
+        self.plan = self.network.plan(self.batch_size, backward=True, threads=threads, swept=training.swept)
         self.totals = np.zeros(self.kernels.TOTALS + team.threads)
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
-        training = self.network.training(
-            self.mode, batch_size=self.batch_size, clipped=self.settings[codes.CLIP_NORM] > 0,
-            weighted=len(self.weights) > 0, with_outputs=self.outputs.shape[1] > 0,
-        )  # fmt: skip
         self.train, self.updates = compiled_train(self.plan.rows, training)
         self.scratch = aligned_zeros(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
         self.partials = aligned_zeros(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)

@@ -286,21 +286,24 @@ class Model(Architecture):
             kept, taken = split(weighted, share, activation, self._key)
             weighted, held_out = weighted.take(kept), data.take(taken)
         self.history = history = History()
-        history.compile_seconds = self._compile(weighted, held_out, batch_size, bool(names), progress)
+        shuffle = bool(shuffle) and batch_size is not None
+        history.compile_seconds = self._compile(weighted, held_out, batch_size, shuffle, bool(names), progress)
         self._train(
             weighted, progress, history, epochs=epochs, batch_size=batch_size, threads=threads,
-            shuffle=bool(shuffle) and batch_size is not None, metrics=names, held_out=held_out, callbacks=callbacks,
+            shuffle=shuffle, metrics=names, held_out=held_out, callbacks=callbacks,
         )  # fmt: skip
         return history
 
     def _compile(
-        self, data: Data, held_out: Data | None, batch_size: int | None, with_outputs: bool, progress: Progress
-    ) -> float:
+        self, data: Data, held_out: Data | None, batch_size: int | None, shuffle: bool, with_outputs: bool,
+        progress: Progress,
+    ) -> float:  # fmt: skip
         """Compile, or load, what training needs and is not there yet; return the seconds."""
         network, clipped = self._built(), self.optimizer.clip_norm is not None
         m = data.X.shape[0]
+        size = m if batch_size is None else min(batch_size, m)
         wanted: dict[str, Any] = {
-            "batch_size": m if batch_size is None else min(batch_size, m),
+            "batch_size": size, "same_batch": size == m and not shuffle,
             "clipped": clipped, "weighted": data.weights is not None, "with_outputs": with_outputs,
         }  # fmt: skip
         needed = [(network, network.training(self.optimizer.code, **wanted))]
@@ -312,7 +315,7 @@ class Model(Architecture):
         start = time.perf_counter()
         with progress.compiling():
             for laid_out, training in needed:
-                compiled_train(laid_out.plan(1, backward=True).rows, training)
+                compiled_train(laid_out.plan(1, backward=True, swept=training.swept).rows, training)
         return time.perf_counter() - start
 
     def _held_out(self, validation_data: Any, n_features: int) -> Data | None:

@@ -33,11 +33,11 @@ class Network(NamedTuple):
     l1: tuple[float, ...]
     dtype: np.dtype
 
-    def plan(self, examples: int, backward: bool, threads: int = 1) -> Plan:
-        """Lay the network out for batches of up to that many examples."""
+    def plan(self, examples: int, backward: bool, threads: int = 1, swept: bool = False) -> Plan:
+        """Lay the network out for batches of up to that many examples; `swept` is what its input is to be."""
         plan = make_plan(
             self.units, self.use_bias, examples=examples, backward=backward, threads=threads,
-            keeps_slope=self.keeps_slope,
+            keeps_slope=self.keeps_slope, swept=swept,
         )  # fmt: skip
         plan.rows[1:, SETTING] = np.array(self.activation_settings).view(np.int64)
         plan.rows[1:, DROPOUT] = np.array(self.dropout).view(np.int64)
@@ -54,14 +54,21 @@ class Network(NamedTuple):
         """The network as it is outside training."""
         return self._replace(dropout=(0.0,) * len(self.dropout))
 
-    def training(self, mode: int, *, batch_size: int, clipped: bool, weighted: bool, with_outputs: bool) -> Training:
-        """Return what decides which parts are compiled for a run."""
-        large = self.n_parameters >= MANY_PARAMETERS
+    def training(
+        self, mode: int, *, batch_size: int, same_batch: bool, clipped: bool, weighted: bool, with_outputs: bool
+    ) -> Training:
+        """Return what decides which parts are compiled for a run, and how its input is kept.
+
+        `same_batch` says whether every batch consists of the same examples, in the same order.
+        """
+        at_once = mode >= codes.SGD and not clipped and batch_size <= chunk_size(self.units)
+        by_rows = keeps_input_by_rows(self.units)
+        swept = by_rows and len(self.units) == 2 and at_once and same_batch and not weighted
         return Training(
             self.activations, self.keeps_slope, any(self.dropout), self.loss, mode, self.dtype,
-            steps=mode >= codes.SGD and not clipped and large and batch_size <= chunk_size(self.units), clipped=clipped,
-            weighted=weighted, penalised=any(self.l2) or any(self.l1), with_l1=any(self.l1), with_outputs=with_outputs,
-            by_rows=keeps_input_by_rows(self.units),
+            steps=at_once and not swept and self.n_parameters >= MANY_PARAMETERS, clipped=clipped, weighted=weighted,
+            penalised=any(self.l2) or any(self.l1), with_l1=any(self.l1), with_outputs=with_outputs,
+            by_rows=by_rows and not swept, swept=swept,
         )  # fmt: skip
 
     @property

@@ -119,6 +119,9 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
     wide = {"X": np.zeros((2, 2048))}
     assert fit(Dense(1), data=wide) > 0
     assert fit(Dense(1), data=wide) == 0
+    swept = wide | {"batch_size": None}
+    assert fit(Dense(1), data=swept) > 0
+    assert fit(Dense(1), data=swept) == 0
     assert fit(Dense(17_000, "relu"), Dense(1)) > 0  # a large network
     assert fit(Dense(17_000, "relu"), Dense(1)) == 0
     for settings in ({"l2": 0.1}, {"l1": 0.1}, {"data": {"metrics": ["mse"]}}, {"data": {"sample_weight": [1, 2]}}):
@@ -132,6 +135,7 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
             assert fit(Dense(3, "leaky_relu"), Dense(3, "gelu"), last, optimizer=optimizer, loss=loss) == 0
     assert fit(Dense(17_000, "relu"), Dense(1)) == 0
     assert fit(Dense(1), data=wide) == 0
+    assert fit(Dense(1, "tanh"), data=swept, optimizer=Adam(), loss="mean_squared_error", l1=0.1) == 0
     assert everything(Dense(3, "leaky_relu"), Dropout(0.5), Dense(1), optimizer=SGD(clip_norm=1.0)) == 0
 
 

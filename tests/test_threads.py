@@ -110,6 +110,8 @@ CASES = {
     "few units behind others": Case((30, 65, 4, 1), ("gelu", "linear", "sigmoid"), CHUNK + 60, None, l2=0.3),
     "wide": Case((WIDE, 20, 1), ("relu", "sigmoid"), 90, 40),
     "wide, narrow layer": Case((WIDE, 3), ("softmax",), 90, 40, optimizer=Adam(0.01)),
+    "wide, swept": Case((plan.WIDE_INPUT + 52, 1), ("sigmoid",), 90, None, 3, l2=0.3),
+    "wide, swept, Adam": Case((plan.WIDE_INPUT + 52, 3), ("softmax",), 90, None, 3, optimizer=Adam(0.01)),
     "wide, several chunks": Case((WIDE, 1), ("sigmoid",), 2 * CHUNK - 30, None, epochs=1),
 }
 

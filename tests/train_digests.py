@@ -23,10 +23,11 @@ def parameters_after_training(dtype: str) -> bytes:
     runs = [(model, X, y, 20, batch_size) for model, batch_size in models]
     softmax = Model([Dense(33, "relu"), Dense(20, "relu"), Dense(10, "softmax")], None, Adam(0.01), 0.1, dtype, 4)
     runs.append((softmax, X, np.arange(569) % 10, 10, 50))
-    # Wide inputs, kept as panels and by rows; and a batch of several chunks.
+    # Wide inputs, kept as panels, by rows and swept; and a batch of several chunks.
     X_wide, y_wide = rng.standard_normal((70, 2100)), rng.random(70) < 0.5
     wide = [Dense(20, "relu"), Dense(1, "sigmoid")], [Dense(1, "sigmoid")]
     runs += [(Model(layers, None, SGD(0.01), 0.0, dtype, 5), X_wide, y_wide, 5, 33) for layers in wide]
+    runs.append((Model([Dense(1, "sigmoid")], None, Adam(0.01), 0.1, dtype, 9), X_wide, y_wide, 5, None))
     regression = Model([Dense(30, "tanh"), Dense(1)], None, SGD(0.1), 0.0, dtype, 6)
     runs.append((regression, np.tile(X, (4, 1)), np.sin(np.tile(X[:, 0], 4)), 10, 1500))
     rectifiers = [Dense(33, "gelu"), Dense(20, "silu"), Dense(17, "mish"), Dense(10, "elu"), Dense(9, "selu")]

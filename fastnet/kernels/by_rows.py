@@ -9,7 +9,7 @@ from typing import Any
 
 from fastnet.kernels.dense import BOUNDS_CHECKED, check_inside, multiply
 from fastnet.kernels.jit import VECTOR_BYTES
-from fastnet.kernels.parts import forward_by_rows_signature, gradient_by_rows_signature
+from fastnet.kernels.parts import from_input_signature, gradient_by_rows_signature
 from fastnet.kernels.plan import PADDING
 from fastnet.kernels.sums import make_dot_rows
 from fastnet.kernels.tiles import START_TARGET, START_ZERO
@@ -48,7 +48,7 @@ def make_forward_by_rows(source_digest: str) -> Callable[..., None]:
                     dot_1_row(S, target, step, S, a_prev + e * lda, lda, parameters, w + i * n_prev, bias, n_prev)
             e += rows
 
-    matmul_plus_bias_by_rows.signature = forward_by_rows_signature  # type: ignore[attr-defined]
+    matmul_plus_bias_by_rows.signature = from_input_signature  # type: ignore[attr-defined]
     return matmul_plus_bias_by_rows
 
 

@@ -52,10 +52,12 @@ from fastnet.kernels.plan import (
     PADDING,
     PENALTIES,
     STEPS,
+    SWEPT,
 )
 from fastnet.kernels.steps import finish_share
 from fastnet.kernels.streams import stream_of
 from fastnet.kernels.sums import SQUARES, ordered_sum
+from fastnet.kernels.sweep import PRODUCTS, STEP, STEP_AND_PRODUCTS
 from fastnet.kernels.team import meet, share
 
 EPOCH, EXAMPLE, LOADED, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = range(8)
@@ -124,6 +126,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
         # An input kept by rows is read once for forward and back, if no deeper layer suffers from so few examples.
         in_passing = plan[0, BY_ROWS] == 1 and plan.shape[0] == 2 and parts == 1 and mode != COST
         step = PADDING if in_passing else chunk
+        swept, ready = plan[0, SWEPT] == 1, False  # `ready`: a sweep has found the products of this step
         while chunks > 0:
             if member == 0:
                 if position[EPOCH] == costs.shape[0]:
@@ -153,6 +156,15 @@ def make_train(source_digest: str) -> Callable[..., None]:
                     load_targets(plan, targets, order, mine, first, min(last, m_mine), scratch)
                     if weights.shape[0] > 0:
                         load_weights(plan, weights, order, mine, first, min(last, m_mine), scratch)
+                if swept and not ready:
+                    if not meet(team, members):
+                        return
+                    call_steps(
+                        plan[0, STEPS], plan, m_mine, member, members, scratch, head, PRODUCTS, update, 0.0, 0.0,
+                        penalties, settings, 0.0, 0.0, parameters, gradient, moments,
+                    )  # fmt: skip
+                    if not meet(team, members):
+                        return
                 for here in range(first, last, step):
                     there = min(last, here + step)
                     call_forward(plan[0, FORWARD], plan, here, there, m_mine, parameters, scratch, epoch_key, mine)
@@ -196,6 +208,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
             # The member's share of the gradients, and of the update.
             if mode != COST:
                 stage, good = THE_REST if in_passing else EVERYTHING, True
+                if swept:
+                    ready = position[CHUNKS_LEFT] > 1 and epoch + 1 < costs.shape[0]
+                    stage = STEP_AND_PRODUCTS if ready else STEP
                 power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
                 finishes = ends_batch and totals[BATCH_WEIGHT] > 0.0
                 per_example = penalty = 1.0 / totals[BATCH_WEIGHT] if finishes else 0.0

@@ -31,12 +31,12 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": Fa
 Function = Callable[..., Any]
 
 
-def kernel(function: Function) -> Function:
+def kernel(function: Function, **more: Any) -> Function:
     """Compile a helper that entry points call; it lives in their cache files, not in its own.
 
     It is compiled once for a dtype: numba would do so again for every constant among the arguments of a call.
     """
-    compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+    compiled = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS, **more)(function)
     if not JIT_DISABLED:
         find = compiled.get_call_template
         compiled.get_call_template = lambda arguments, keywords: find(
@@ -44,6 +44,11 @@ def kernel(function: Function) -> Function:
         )
     made: Function = compiled
     return made
+
+
+def inlined_kernel(function: Function) -> Function:
+    """Compile a helper whose machine code becomes a part of its caller's, however long: for a few numbers at a time."""
+    return kernel(function, forceinline=True)
 
 
 def spliced_kernel(function: Function) -> Function:

@@ -24,7 +24,7 @@ from fastnet.kernels.plan import (
     DROP,
     DROPOUT,
     FORWARD,
-    FORWARD_BY_ROWS,
+    FROM_INPUT,
     GRADIENT_BY_ROWS,
     GRADIENTS,
     KEPT,
@@ -33,12 +33,14 @@ from fastnet.kernels.plan import (
     PENALTIES,
     SIGNS,
     STEPS,
+    SWEPT,
     TERM_ROWS,
     UNITS,
     WEIGH,
     A,
 )
 from fastnet.kernels.steps import make_steps
+from fastnet.kernels.sweep import make_sum_of_slabs, make_sweep
 from fastnet.kernels.updates import make_update
 
 
@@ -46,25 +48,33 @@ def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.d
     """Write the addresses of the way forward and of the activations, one code a layer, to a plan."""
     plan[0, FORWARD] = address_of(make_forward_pass, dtype)
     if plan[0, BY_ROWS]:
-        plan[0, FORWARD_BY_ROWS] = address_of(make_forward_by_rows, dtype)
+        plan[0, FROM_INPUT] = address_of(make_forward_by_rows, dtype)
     for row, code in zip(plan[1:], activations, strict=True):
         row[ACTIVATE] = NONE if code == LINEAR else address_of(make_activation, dtype, code)
 
 
-def passes(*, steps: bool) -> dict[int, Function]:
+def passes(*, steps: bool, swept: bool) -> dict[int, Function]:
     """Return what makes the passes of training, which take long to compile, by the columns of a plan.
 
-    With `steps`, gradients with a step are among them.
+    With `steps`, gradients with a step are among them. Where the input is swept, the sweep takes their place.
     """
-    made = {FORWARD: make_forward_pass, BACKWARD: make_backward_pass, GRADIENTS: make_gradients}
-    return made | {STEPS: make_steps} if steps else made
+    made: dict[int, Function] = {FORWARD: make_forward_pass, BACKWARD: make_backward_pass}
+    if not swept:
+        made[GRADIENTS] = make_gradients
+    if steps and not swept:
+        made[STEPS] = make_steps
+    return made
 
 
-def link_passes(plan: np.ndarray, dtype: np.dtype, *, steps: bool) -> None:
-    """Write the addresses of the passes to a plan, and of what an input that is kept by rows needs."""
-    wanted = passes(steps=steps)
+def link_passes(plan: np.ndarray, mode: int, dtype: np.dtype, *, steps: bool) -> None:
+    """Write the addresses of the passes to a plan, and of what an input needs that is kept by rows or swept."""
+    swept = bool(plan[0, SWEPT])
+    wanted = passes(steps=steps, swept=swept)
     if plan[0, BY_ROWS]:
-        wanted |= {FORWARD_BY_ROWS: make_forward_by_rows, GRADIENT_BY_ROWS: make_gradient_by_rows}
+        wanted |= {FROM_INPUT: make_forward_by_rows, GRADIENT_BY_ROWS: make_gradient_by_rows}
+    if swept:
+        wanted[FROM_INPUT] = make_sum_of_slabs
+        plan[0, STEPS] = address_of(make_sweep, dtype, mode)
     for column, factory in wanted.items():
         plan[0, column] = address_of(factory, dtype)
 

@@ -7,7 +7,8 @@ from fastnet.kernels.dense import transpose
 from fastnet.kernels.jit import VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, gather_square
 from fastnet.kernels.parts import outputs_signature
-from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, WEIGHTS, A, Y
+from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, SWEPT, UNITS, WEIGHTS, A, Y
+from fastnet.kernels.squares import SQUARE
 from fastnet.kernels.streams import random_bits, stream_of
 
 
@@ -15,15 +16,17 @@ from fastnet.kernels.streams import random_bits, stream_of
 def load_examples(plan: Any, X: Any, order: Any, chunk: int, first: int, last: int, S: Any) -> None:
     """Copy examples first to last of the chunk that begins at order[chunk], transposed, into A of the input.
 
-    And as they are into AT, if it has one. Or into A as they are, where it is kept by rows. `first` is a multiple of
-    PADDING.
+    And as they are into AT, if it has one. Or into A as they are, where it is kept by rows; or into the squares of one
+    that is swept. `first` is a multiple of PADDING.
     """
-    a, rows, n = plan[0, A], plan[0, ROWS], plan[0, UNITS]
+    a, rows, n, at, panel = plan[0, A], plan[0, ROWS], plan[0, UNITS], plan[0, AT], plan[0, PANEL_SIZE]
     if plan[0, BY_ROWS]:
         for i in range(first, last):
             copy_rows(X, order[chunk + i] * n, n, S, a + i * rows, rows, 1, n, False)
+    elif plan[0, SWEPT]:
+        gather_squares(X, order, chunk, first, last, S, at, panel)
     else:
-        gather(X, order, chunk, first, last, S, a, plan[0, LD], rows, plan[0, AT], plan[0, PANEL_SIZE])
+        gather(X, order, chunk, first, last, S, a, plan[0, LD], rows, at, panel)
 
 
 @kernel
@@ -90,6 +93,28 @@ def gather(
             AT_square = -1 if at < 0 else at + j // PANEL * panel + i * PANEL + j % PANEL
             examples, columns = min(side, last - i), min(side, n - j)
             gather_square(X, order, chunk + i, examples, n, j, columns, S, A_square, ld, AT_square, PANEL)
+
+
+@kernel
+def gather_squares(X: Any, order: Any, chunk: int, first: int, last: int, S: Any, at: int, columns: int) -> None:
+    """Copy the same rows of X to squares of SQUARE features by SQUARE examples, transposed, at `at` in S.
+
+    Squares of the same features follow each other, in rows of so many `columns`, a multiple of SQUARE. Where one has no
+    feature, or no example, there are finite numbers.
+    """
+    side, n = VECTOR_BYTES // S.itemsize, X.shape[1]
+    for i in range(first, last, SQUARE):
+        for j in range(0, n, SQUARE):
+            square, examples, features = at + j * columns + i * SQUARE, min(SQUARE, last - i), min(SQUARE, n - j)
+            if examples < SQUARE or features < SQUARE:
+                for e in range(SQUARE * SQUARE):
+                    S[square + e] = 0
+            for r in range(0, examples, side):
+                for k in range(0, features, side):
+                    gather_square(
+                        X, order, chunk + i + r, min(side, examples - r), n, j + k, min(side, features - k), S,
+                        square + k * SQUARE + r, SQUARE, -1, 0,
+                    )  # fmt: skip
 
 
 @spliced_kernel

@@ -25,7 +25,7 @@ from fastnet.kernels.parts import (
     call_activation,
     call_derivative,
     call_dropout,
-    call_forward_by_rows,
+    call_from_input,
     call_gradient_by_rows,
     call_loss,
     call_weighting,
@@ -41,7 +41,7 @@ from fastnet.kernels.plan import (
     DROPOUT,
     DW,
     DZ,
-    FORWARD_BY_ROWS,
+    FROM_INPUT,
     GRADIENT_BY_ROWS,
     KEPT,
     LD,
@@ -51,6 +51,7 @@ from fastnet.kernels.plan import (
     PANEL_SIZE,
     ROWS,
     SETTING,
+    SWEPT,
     TERM_ROWS,
     TERMS,
     UNITS,
@@ -100,10 +101,10 @@ def make_forward_pass(source_digest: str) -> Callable[..., None]:
                 n, n_prev, w, b = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, W], plan[layer, B]
                 a_prev, z = plan[layer - 1, A], plan[layer, A]
                 block_prev, block = plan[layer - 1, ROWS] * ld, plan[layer, ROWS] * ld
-                if plan[layer - 1, BY_ROWS]:
-                    call_forward_by_rows(
-                        plan[0, FORWARD_BY_ROWS], n, n_prev, start, min(stop, m), parameters, w, b, S, a_prev,
-                        plan[layer - 1, ROWS], z, block, ld,
+                if plan[layer - 1, BY_ROWS] or plan[layer - 1, SWEPT]:
+                    call_from_input(
+                        plan[0, FROM_INPUT], n, n_prev, start, min(stop, m), parameters, w, b, S, a_prev,
+                        plan[layer - 1, PANEL_SIZE if plan[layer - 1, SWEPT] else ROWS], z, block, ld,
                     )  # fmt: skip
                 else:
                     matmul_plus_bias(n, n_prev, start, stop, parameters, w, b, S, a_prev, block_prev, z, block, ld)

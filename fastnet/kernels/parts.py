@@ -54,7 +54,7 @@ def chosen_from(table: dict[int, Function]) -> Function:
         return call
 
     if not JIT_DISABLED:
-        overload(choose, jit_options=OPTIONS, prefer_literal=True)(typed)
+        overload(choose, jit_options=OPTIONS | {"forceinline": True}, prefer_literal=True)(typed)
     return choose
 
 
@@ -112,8 +112,8 @@ def steps_signature(T: types.Float) -> tuple[types.Type, ...]:
     return types.Array(i, 2, "C"), i, i, i, vector, i, i, *step
 
 
-def forward_by_rows_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the way from an input by rows: n to last, parameters, w, b, S, a_prev to ld."""
+def from_input_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of the way from an input by rows, or swept: n to last, parameters, w, b, S to ld."""
     vector = types.Array(T, 1, "C")
     return i, i, i, i, vector, i, i, vector, i, i, i, i, i
 
@@ -202,11 +202,11 @@ def call_steps(  # type: ignore[no-untyped-def]
 
 
 @_by_address
-def call_forward_by_rows(  # type: ignore[no-untyped-def]
+def call_from_input(  # type: ignore[no-untyped-def]
     typingctx, address, n, n_prev, first, last, parameters, w, b, S, a_prev, lda, z, block, ld
 ):
-    """Call the way forward from an input that is kept by rows."""
-    return types.void(i, *forward_by_rows_signature(S.dtype)), _call
+    """Call the way forward from an input that is kept by rows or swept."""
+    return types.void(i, *from_input_signature(S.dtype)), _call
 
 
 @_by_address

@@ -7,7 +7,8 @@ A batch is worked through in *chunks*, a chunk in *blocks* of up to LANES exampl
 (rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. AT holds the same
 activations transposed, an example a row, in *panels* of PANEL units, each contiguous: the weight gradient sums over
 examples, and they are its k; that of a layer of few units needs none. A very wide input before few units is kept once,
-*by rows*: A is (examples, ROWS) then.
+*by rows*: A is (examples, ROWS) then. Or it is *swept* (`sweep.py`): AT has squares of 16 features by 16 examples then,
+and A (ROWS, PANEL_SIZE) the products of slabs of it, of slab s with row i of W in row s n_1 + i.
 Every offset counts elements. No result is ever computed from what lies in the padding.
 
 Threads divide a chunk by examples, PADDING of them at a time, and the weight gradient by tiles of W; each has a
@@ -41,6 +42,10 @@ NARROW_LAYER, WIDE_INPUT = 4, 2048
 But an input of so many features before one is kept by rows, since a step does little but read it, and summed over in
 the order of the examples."""
 
+SLAB = 1024
+"""Features of a swept input whose products are one chain of sums; those of slabs are added in order. So a part of the
+numerical contract."""
+
 TERMS_IN_PASS, ROWS_IN_PASS = 1024, 32
 """Terms of a sum in a pass: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache. And the rows
 of a large W in a pass, or of W^T, as many as make whole panels. With 64 rows, `wide` was 0.96 times as fast
@@ -60,22 +65,22 @@ HEAD = TEMPORARY + STEP
 """Elements at the head of the scratch vector for each thread."""
 
 (
-    UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS, SETTING,
-    DROPOUT, ACTIVATE, DIFFERENTIATE, DROP, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, STEPS, PENALTIES, SIGNS,
-    OUTPUTS, FORWARD_BY_ROWS, GRADIENT_BY_ROWS, COLUMNS,
-) = range(34)  # fmt: skip
+    UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, SWEPT, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS,
+    SETTING, DROPOUT, ACTIVATE, DIFFERENTIATE, DROP, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, STEPS, PENALTIES,
+    SIGNS, OUTPUTS, FROM_INPUT, GRADIENT_BY_ROWS, COLUMNS,
+) = range(35)  # fmt: skip
 """Columns of a plan: units; offsets of W and b (-1: no bias) among the parameters; examples in a chunk; offset of A in
-the scratch vector, its padded rows and row stride; whether it is kept by rows; offset of AT (-1: there is none), the
-size of its panels; offset of what the derivative is computed from: A, or the slopes g'(Z), laid out like A, of a layer
-that keeps those; offset of dZ; offset of dW (units, ROWS of the input), padded, of a layer whose input is kept by rows;
-in the last row the offsets of the targets Y and of the terms of the cost, laid out like A, how many rows of terms there
-are, and the offset of the weights of the examples, ld for each block; and the bits of two float64, the activation's
-setting and the rate of dropout.
+the scratch vector, its padded rows and row stride; whether it is kept by rows, or swept; offset of AT (-1: there is
+none), the size of its panels, or the padded examples of a swept input; offset of what the derivative is computed from:
+A, or the slopes g'(Z), laid out like A, of a layer that keeps those; offset of dZ; offset of dW (units, ROWS of the
+input), padded, of a layer whose input is kept by rows; in the last row the offsets of the targets Y and of the terms of
+the cost, laid out like A, how many rows of terms there are, and the offset of the weights of the examples, ld for each
+block; and the bits of two float64, the activation's setting and the rate of dropout.
 
 Then addresses (`parts.py`): of the layer's activation, derivative and dropout; in the last row, of the loss and,
 if examples have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients,
 and, where there are some, of gradients with a step, of the cost of penalties, of what L1 adds to the gradient, of what
-keeps outputs, and of the two products of an input that is kept by rows.
+keeps outputs, of the product of an input that is kept by rows or swept, and of the gradient behind one by rows.
 """
 
 
@@ -95,13 +100,14 @@ def make_plan(
     backward: bool,
     threads: int = 1,
     keeps_slope: Sequence[bool] = (),
+    swept: bool = False,
 ) -> Plan:
     """Lay out a network of `units` (the input's width first) for batches of up to `examples` examples.
 
     `use_bias` has one entry a layer, so one fewer than `units`. Without `backward`, there is no room for gradients:
     enough for `prediction.forward`. `threads` is how many share the scratch vector. `keeps_slope` says of each layer
-    whether its slopes have a place of their own; empty, of none. Settings, and addresses of parts, are left empty; see
-    `network.Network.plan` and `linking.py`.
+    whether its slopes have a place of their own; empty, of none. `swept` is what its input is to be. Settings, and
+    addresses of parts, are left empty; see `network.Network.plan` and `linking.py`.
     """
     chunk = chunk_size(units)
     examples = min(examples, chunk)
@@ -111,15 +117,20 @@ def make_plan(
     parameter, scratch = 0, threads * HEAD if backward else 0
     for layer, row in enumerate(plan):
         row[UNITS], row[CHUNK], row[ROWS], row[LD] = units[layer], chunk, padded(units[layer]), ld
-        row[BY_ROWS] = layer == 0 and keeps_input_by_rows(units)
+        row[SWEPT] = layer == 0 and swept
+        row[BY_ROWS] = layer == 0 and not swept and keeps_input_by_rows(units)
         if row[BY_ROWS]:
             row[ROWS] += PADDING  # rows a multiple of 4096 bytes apart would share few sets of the cache
+        if row[SWEPT]:
+            row[ROWS], row[PANEL_SIZE] = -(-units[0] // SLAB) * units[1], padded(examples)
         block = int(row[ROWS]) * ld
         row[A], scratch = scratch, scratch + blocks * block
         row[KEPT] = row[A]
         if layer > 0 and backward and keeps_slope and keeps_slope[layer - 1]:
             row[KEPT], scratch = scratch, scratch + blocks * block
         row[AT] = -1
+        if row[SWEPT]:
+            row[AT], scratch = scratch, scratch + padded(units[0]) * int(row[PANEL_SIZE])
         if backward and layer < len(units) - 1 and units[layer + 1] > NARROW_LAYER:
             row[PANEL_SIZE] = blocks * ld * PANEL
             row[AT], scratch = scratch, scratch + int(row[PANEL_SIZE]) * -(-units[layer] // PANEL)

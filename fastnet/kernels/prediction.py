@@ -11,8 +11,8 @@ from numba import types
 from fastnet.kernels.jit import VECTOR_BYTES, kernel
 from fastnet.kernels.loading import load_examples
 from fastnet.kernels.network import columns_of
-from fastnet.kernels.parts import NONE, call_activation, call_forward, call_forward_by_rows
-from fastnet.kernels.plan import ACTIVATE, BY_ROWS, FORWARD, FORWARD_BY_ROWS, LANES, LD, ROWS, SETTING, UNITS, A, B, W
+from fastnet.kernels.parts import NONE, call_activation, call_forward, call_from_input
+from fastnet.kernels.plan import ACTIVATE, BY_ROWS, FORWARD, FROM_INPUT, LANES, LD, ROWS, SETTING, UNITS, A, B, W
 from fastnet.kernels.scalars import float_of_bits
 from fastnet.kernels.tiles import make_units_tile
 from fastnet.kernels.updates import largest_finite
@@ -42,7 +42,7 @@ def forward_few(plan: Any, m: int, parameters: Any, S: Any) -> None:
         w, b = plan[layer, W], plan[layer, B]
         r = 0
         if plan[layer - 1, BY_ROWS]:
-            call_forward_by_rows(plan[0, FORWARD_BY_ROWS], n, n_prev, 0, m, parameters, w, b, S, a, lda, z, ldz, 1)
+            call_from_input(plan[0, FROM_INPUT], n, n_prev, 0, m, parameters, w, b, S, a, lda, z, ldz, 1)
             r = m
         while r < m:
             four = m - r >= 4

@@ -21,7 +21,6 @@ from fastnet.kernels.simd import (
     masked_store,
     pointer,
     suffix,
-    transposed,
     with_twin,
 )
 
@@ -46,6 +45,21 @@ def halved(builder: ir.IRBuilder, sums: Any) -> Any:
     half = sums.type.count // 2
     low, high = (mask(list(range(first, first + half))) for first in (0, half))
     return builder.fadd(builder.shuffle_vector(sums, sums, low), builder.shuffle_vector(sums, sums, high))
+
+
+def halves_of_each_added(builder: ir.IRBuilder, rows: list[Any]) -> Any:
+    """Return a vector with the `halves_added` of each of some vectors, whose number is a power of two.
+
+    A vector holds parts of several rows, as they become shorter: its halves are those of each part.
+    """
+    width = rows[0].type.count
+    while len(rows) > 1 or width > 1:
+        pairs = list(zip(rows[::2], rows[1::2], strict=True)) if len(rows) > 1 else [(rows[0], rows[0])]
+        lanes = range(rows[0].type.count * min(len(rows), 2))
+        low, high = (mask([lane for lane in lanes if lane % width // (width // 2) == half]) for half in (0, 1))
+        rows = [builder.fadd(builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)) for pair in pairs]
+        width //= 2
+    return rows[0]
 
 
 def _halves_added(sums: np.ndarray) -> Any:
@@ -190,17 +204,11 @@ def make_sum_rows(weighted: bool) -> Function:
                     add_columns(j, None)
                 with builder.if_then(builder.icmp_signed(">", rest, INT(0))):
                     add_columns(whole, lanes_below(builder, rest, SUM_LANES))
-                square = [builder.load(total) for total in sums]
-                while square[0].type.count > len(sums):
-                    square = [halved(builder, row) for row in square]
-                columns = transposed(builder, square)
-                while len(columns) > 1:
-                    half = len(columns) // 2
-                    columns = [builder.fadd(a, b) for a, b in zip(columns[:half], columns[half:], strict=True)]
+                found = halves_of_each_added(builder, [builder.load(total) for total in sums])
                 valid = lanes_below(builder, builder.sub(rows, first), len(sums))
                 reads = builder.select(add, valid, ir.Constant(valid.type, None))
-                added = builder.fadd(masked_load(builder, target, columns[0].type, first, reads), columns[0])
-                masked_store(builder, builder.select(add, added, columns[0]), target, first, valid)
+                added = builder.fadd(masked_load(builder, target, found.type, first, reads), found)
+                masked_store(builder, builder.select(add, added, found), target, first, valid)
 
             # Where at most half as many remain as are summed side by side, as of a layer of one unit, half are.
             half = ROWS_SUMMED // 2

@@ -26,7 +26,7 @@ from fastnet.kernels.codes import (
     SGD,
     WEIGHT_DECAY,
 )
-from fastnet.kernels.jit import kernel
+from fastnet.kernels.jit import inlined_kernel, kernel
 from fastnet.kernels.parts import chosen_from, update_signature
 from fastnet.kernels.scalars import fma, per_dtype
 
@@ -34,7 +34,7 @@ smallest_normal = per_dtype(float(np.finfo(np.float32).tiny), float(np.finfo(np.
 largest_finite = per_dtype(float(np.finfo(np.float32).max), float(np.finfo(np.float64).max))
 
 
-@kernel
+@inlined_kernel
 def finish_gradient(
     per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
     p: Any, dp: Any, moment_1: Any, moment_2: Any,
@@ -45,7 +45,7 @@ def finish_gradient(
     return True
 
 
-@kernel
+@inlined_kernel
 def gradient_descent(
     per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
     p: Any, dp: Any, moment_1: Any, moment_2: Any,
@@ -60,7 +60,7 @@ def gradient_descent(
     return not bad
 
 
-@kernel
+@inlined_kernel
 def momentum(
     per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
     p: Any, dp: Any, moment_1: Any, moment_2: Any,
@@ -79,7 +79,7 @@ def momentum(
     return not bad
 
 
-@kernel
+@inlined_kernel
 def nesterov(
     per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
     p: Any, dp: Any, moment_1: Any, moment_2: Any,
@@ -101,7 +101,7 @@ def nesterov(
     return not bad
 
 
-@kernel
+@inlined_kernel
 def rmsprop(
     per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
     p: Any, dp: Any, moment_1: Any, moment_2: Any,
@@ -124,7 +124,7 @@ def rmsprop(
     return not bad
 
 
-@kernel
+@inlined_kernel
 def adagrad(
     per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
     p: Any, dp: Any, moment_1: Any, moment_2: Any,
@@ -146,7 +146,7 @@ def adagrad(
     return not bad
 
 
-@kernel
+@inlined_kernel
 def adam(
     per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
     p: Any, dp: Any, moment_1: Any, moment_2: Any,
