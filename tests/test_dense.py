@@ -252,6 +252,36 @@ def test_narrow_weight_gradient(n, n_prev, dtype):
         assert len(results) == 1
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", UNITS)
+@pytest.mark.parametrize("n_prev", range(1, NARROW_LAYER + 1))
+def test_weight_gradient_of_few_inputs(n_prev, n, dtype):
+    """By all rows, and by parts of them, to the bits that sums for each row have."""
+    for m, add in product(CHUNKS, (False, True)):
+        ld = columns_in_block(m)
+        dZ, A_prev, before = problem_of_weights(n, n_prev, m, dtype)
+        blocks, inputs = in_blocks(dZ, ld), in_blocks(A_prev, ld)
+        S = np.concatenate([blocks.ravel(), inputs.ravel(), np.full(NARROW_LAYER * LANES, np.nan, dtype)])
+        a_prev, head, block, block_prev = blocks.size, blocks.size + inputs.size, blocks[0].size, inputs[0].size
+        results = set()
+        for rows in (*pieces(n, 1), None):
+            gradient = guarded_gradient(before, add)
+            w, b = gradient.offset, gradient.offset + n * n_prev
+            arguments = S, 0, block, ld, a_prev, block_prev
+            if rows is None:
+                from_python(dense.narrow_weight_gradient)(
+                    0, n, 0, n_prev, n_prev, m, *arguments, gradient.whole, w, add
+                )
+            for first, last in rows or ():
+                from_python(dense.weight_gradient_of_few_inputs)(
+                    first, last, n_prev, m, *arguments, head, gradient.whole, w, add
+                )
+            from_python(dense.bias_gradient)(0, n, m, S, 0, block, ld, gradient.whole, b, add)
+            assert_gradient(gradient, dZ, A_prev, before, add)
+            results.add(gradient.inside.tobytes())
+        assert len(results) == 1
+
+
 def in_rows(matrix):
     """Return a matrix (n, m) as an input kept by rows: (m, padded n + PADDING), padding NaN."""
     n, m = matrix.shape

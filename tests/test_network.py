@@ -123,7 +123,7 @@ def test_an_epoch_in_pieces_gives_the_bits_of_a_whole_one(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", UNITS)
 def test_loading_examples_and_targets(n, dtype):
-    """AT holds the chosen rows, A their transposes in blocks, Y the targets; nothing beyond the scratch is touched."""
+    """AT, if there is one, holds the chosen rows, A their transposes in blocks, Y the targets; and that is all."""
     m_all, chunk, outputs = 700, 3, NARROW_LAYER + 1
     X, y = random_data(m_all, n, outputs)
     X, y = X.astype(dtype), y.astype(dtype)
@@ -139,7 +139,9 @@ def test_loading_examples_and_targets(n, dtype):
             S.assert_guards()
             chosen = order[chunk : chunk + m]
             source, output = plan.rows
-            np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), X[chosen])
+            assert (source[AT] < 0) == (n <= NARROW_LAYER)
+            if n > NARROW_LAYER:
+                np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), X[chosen])
             np.testing.assert_array_equal(examples_in_blocks(S.inside, source, source[A], n, m), X[chosen])
             np.testing.assert_array_equal(examples_in_blocks(S.inside, output, output[Y], outputs, m), y[chosen])
 

@@ -191,6 +191,29 @@ def test_gather_square(to_at, dtype):
 
 
 @kernel
+def call_gather_few(X, order, o, examples, n, target, a, lda):
+    moves.gather_few(X, order, o, examples, n, target, a, lda)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", range(1, moves.FEW + 1))
+def test_gather_few(n, dtype):
+    """Rows of X up to its last, behind which the memory is not read."""
+    side, o = lanes_of(dtype), 2
+    lda = side + 3
+    X = np.arange(9 * n, dtype=dtype).reshape(9, n)
+    order = np.array([0, 0, 8, 3, 8, 1, *range(9), *range(9)])
+    for examples in {1, min(3, side), side}:
+        target = Guarded(moves.FEW * lda, dtype)
+        from_python(call_gather_few)(X, order, o, examples, n, target.whole, target.offset, lda)
+        target.assert_guards()
+        A = target.inside.reshape(moves.FEW, lda)
+        np.testing.assert_array_equal(A[:n, :examples], X[order[o : o + examples]].T)
+        assert np.isnan(A[n:]).all()
+        assert np.isnan(A[:, side:]).all()
+
+
+@kernel
 def call_copy_rows(source, s, lds, target, t, ldt, rows, columns, add):
     moves.copy_rows(source, s, lds, target, t, ldt, rows, columns, add)
 

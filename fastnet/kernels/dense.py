@@ -2,7 +2,7 @@
 
 Most are sums over k in the order of k, one fma each, so that neither the size of a block nor that of a register
 enters the result. Two kinds are sums in lanes (`sums.py`), with an order as fixed: the gradient of a bias, and that of
-the weights of a layer of few units, unless its input is kept by rows (`by_rows.py`).
+the weights of a layer of few units or inputs, unless its input is kept by rows (`by_rows.py`).
 Arrays are flat; a matrix is an offset and a stride. `plan.py` says what lies where.
 """
 
@@ -239,6 +239,32 @@ def narrow_weight_gradient(
                 S, a_prev + first_column * ld, ld, block_prev, m, width, dz + i * ld, block,
                 gradient, w + i * n_prev + first_column, add,
             )  # fmt: skip
+
+
+@kernel
+def weight_gradient_of_few_inputs(
+    first_row: int, last_row: int, n_prev: int, m: int,
+    S: Any, dz: int, block: int, ld: int, a_prev: int, block_prev: int, head: int, gradient: Any, w: int, add: bool,
+) -> None:  # fmt: skip
+    """DW = dZ A_prev^T as above, of a layer of few inputs: sums in lanes too, but of as many rows of dZ side by side.
+
+    A_prev as in `narrow_weight_gradient`. Some rows of dW at a time are put together, transposed, at `head` in S.
+    """
+    if BOUNDS_CHECKED and last_row > first_row:
+        last_block = (m - 1) // ld
+        check_inside(S, a_prev, a_prev + last_block * block_prev + (n_prev - 1) * ld + (m - 1) % ld)
+        check_inside(S, dz, dz + last_block * block + (last_row - 1) * ld + (m - 1) % ld)
+        check_inside(S, head, head + n_prev * LANES - 1)
+    for first in range(first_row, last_row, LANES):
+        rows = min(LANES, last_row - first)
+        for k in range(n_prev):
+            target = head + k * LANES
+            sum_rows_times(S, dz + first * ld, ld, block, m, rows, a_prev + k * ld, block_prev, S, target, False)
+        for i in range(rows):
+            for k in range(n_prev):
+                at = w + (first + i) * n_prev + k
+                dW = S[head + k * LANES + i]
+                gradient[at] = gradient[at] + dW if add else dW
 
 
 @kernel

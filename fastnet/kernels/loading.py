@@ -5,7 +5,7 @@ from typing import Any
 
 from fastnet.kernels.dense import transpose
 from fastnet.kernels.jit import VECTOR_BYTES, kernel, spliced_kernel
-from fastnet.kernels.moves import copy_rows, gather_square
+from fastnet.kernels.moves import FEW, copy_rows, gather_few, gather_square
 from fastnet.kernels.parts import outputs_signature
 from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, SWEPT, UNITS, WEIGHTS, A, Y
 from fastnet.kernels.squares import SQUARE
@@ -88,6 +88,9 @@ def gather(
     """
     side, n = VECTOR_BYTES // S.itemsize, X.shape[1]
     for i in range(first, last, side):
+        if n <= FEW and at < 0:
+            gather_few(X, order, chunk + i, min(side, last - i), n, S, a + i // ld * rows * ld + i % ld, ld)
+            continue
         for j in range(0, n, side):
             A_square = a + i // ld * rows * ld + i % ld + j * ld
             AT_square = -1 if at < 0 else at + j // PANEL * panel + i * PANEL + j % PANEL

@@ -15,6 +15,7 @@ from fastnet.kernels.simd import (
     lanes_below,
     lanes_of,
     load,
+    mask,
     masked_load,
     masked_store,
     pointer,
@@ -50,6 +51,10 @@ def transpose_square(typingctx, source, s, lds, target, t, ldt):  # type: ignore
         return context.get_dummy_value()
 
     return signature, generate
+
+
+FEW = 4
+"""The most columns that `gather_few` takes."""
 
 
 def _gather_square_twin(
@@ -98,6 +103,51 @@ def gather_square(typingctx, X, order, o, examples, n, column, columns, target, 
         for r, row in enumerate(transposed(builder, rows)):
             with builder.if_then(builder.icmp_signed("<", INT(r), columns)):
                 store(builder, row, A, builder.mul(lda, INT(r)))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _gather_few_twin(
+    X: np.ndarray, order: np.ndarray, o: int, examples: int, n: int, target: np.ndarray, a: int, lda: int
+) -> None:
+    for i in range(examples):
+        target[a + i + np.arange(n) * lda] = X[order[o + i]]
+
+
+@with_twin(_gather_few_twin)
+def gather_few(typingctx, X, order, o, examples, n, target, a, lda):  # type: ignore[no-untyped-def]
+    """Copy rows of X (m, n), one row an example, into columns of `target`, as `gather_square` does: n is at most FEW.
+
+    target[a + j lda + i] = X[order[o + i], j] for i < examples, which are at most what a register holds; what remains
+    of the register becomes any number.
+    """
+    dtype = flat_float(X, target)
+    side = lanes_of(dtype)
+    i = types.intp
+    signature = types.void(X, order, i, i, i, target, i, i)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        X, order, o, examples, n, target, a, lda = arguments
+        vector = ir.VectorType(context.get_value_type(dtype), FEW)
+        X = pointer(context, builder, signature.args[0], X, INT(0))
+        order = pointer(context, builder, signature.args[1], order, o)
+        A = pointer(context, builder, signature.args[5], target, a)
+        last = builder.sub(examples, INT(1))
+        lanes = lanes_below(builder, n, FEW)
+        rows = []
+        for r in range(side):
+            example = builder.select(builder.icmp_signed("<", INT(r), last), INT(r), last)
+            rows.append(
+                masked_load(builder, X, vector, builder.mul(builder.load(builder.gep(order, [example])), n), lanes)
+            )
+        while len(rows) > 1:
+            both = mask(list(range(2 * rows[0].type.count)))
+            rows = [builder.shuffle_vector(*pair, both) for pair in zip(rows[::2], rows[1::2], strict=True)]
+        for j in range(FEW):
+            with builder.if_then(builder.icmp_signed(">", n, INT(j))):
+                column = builder.shuffle_vector(rows[0], rows[0], mask([j + FEW * r for r in range(side)]))
+                store(builder, column, A, builder.mul(lda, INT(j)))
         return context.get_dummy_value()
 
     return signature, generate

@@ -15,6 +15,7 @@ from fastnet.kernels.dense import (
     matmul_plus_bias,
     narrow_weight_gradient,
     weight_gradient,
+    weight_gradient_of_few_inputs,
 )
 from fastnet.kernels.jit import kernel, spliced_kernel
 from fastnet.kernels.loading import transpose_panels
@@ -280,6 +281,11 @@ def gradients_of_rows(
             return
         columns = last_column - first_column
         copy_rows(S, dw + first_column, ldw, gradient, w + first_column, n_prev, last_row, columns, add)
+    elif at_prev < 0 and n_prev < plan[layer, UNITS]:
+        weight_gradient_of_few_inputs(
+            first_row, last_row, n_prev, last, S, dz, block, ld, a_prev, plan[layer - 1, ROWS] * ld, head, gradient, w,
+            add,
+        )  # fmt: skip
     elif at_prev < 0:
         narrow_weight_gradient(
             first_row, last_row, first_column, last_column, n_prev, last, S, dz, block, ld,

@@ -6,9 +6,9 @@ Parameters of layer l: W (units, units_before) in C order at plan[l, W], then b 
 A batch is worked through in *chunks*, a chunk in *blocks* of up to LANES examples. A block of layer l holds A
 (rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. AT holds the same
 activations transposed, an example a row, in *panels* of PANEL units, each contiguous: the weight gradient sums over
-examples, and they are its k; that of a layer of few units needs none. A very wide input before few units is kept once,
-*by rows*: A is (examples, ROWS) then. Or it is *swept* (`sweep.py`): AT has squares of 16 features by 16 examples then,
-and A (ROWS, PANEL_SIZE) the products of slabs of it, of slab s with row i of W in row s n_1 + i.
+examples, and they are its k; that of a layer of few units or inputs needs none. A very wide input before few units is
+kept once, *by rows*: A is (examples, ROWS) then. Or it is *swept* (`sweep.py`): AT has squares of 16 features by 16
+examples then, and A (ROWS, PANEL_SIZE) the products of slabs of it, of slab s with row i of W in row s n_1 + i.
 Every offset counts elements. No result is ever computed from what lies in the padding.
 
 Threads divide a chunk by examples, PADDING of them at a time, and the weight gradient by tiles of W; each has a
@@ -38,9 +38,9 @@ PANEL = 32
 """Units in a panel of AT: two of the widest registers, so that a tile reads one run of memory."""
 
 NARROW_LAYER, WIDE_INPUT = 4, 2048
-"""The weight gradient of a layer of so few units is summed in lanes, from A as it is: a part of the numerical contract.
-But an input of so many features before one is kept by rows, since a step does little but read it, and summed over in
-the order of the examples."""
+"""The weight gradient of a layer of so few units, or inputs, is summed in lanes, from A as it is: a part of the
+numerical contract. But an input of so many features before so few units is kept by rows, since a step does little but
+read it, and summed over in the order of the examples."""
 
 SLAB = 1024
 """Features of a swept input whose products are one chain of sums; those of slabs are added in order. So a part of the
@@ -131,7 +131,7 @@ def make_plan(
         row[AT] = -1
         if row[SWEPT]:
             row[AT], scratch = scratch, scratch + padded(units[0]) * int(row[PANEL_SIZE])
-        if backward and layer < len(units) - 1 and units[layer + 1] > NARROW_LAYER:
+        if backward and layer < len(units) - 1 and min(units[layer], units[layer + 1]) > NARROW_LAYER:
             row[PANEL_SIZE] = blocks * ld * PANEL
             row[AT], scratch = scratch, scratch + int(row[PANEL_SIZE]) * -(-units[layer] // PANEL)
         if layer > 0:
