@@ -32,6 +32,22 @@ class Epoch:
         problem(workload).train(EPOCHS.get(workload, 1), threads)
 
 
+class Step:
+    """Time of one call of `Model.step` on a batch, as in a training loop of one's own."""
+
+    params = ([name for name in WORKLOADS if name != "matrix-exp"],)  # whose batch is all of its many examples
+    param_names = ("workload",)
+    timeout = 600
+
+    def setup(self, workload):
+        made = problem(workload)
+        size = made.workload.batch_size or made.workload.examples
+        self.model, self.batch = made.model, (made.X[:size], made.y[:size])
+
+    def time_step(self, workload):
+        self.model.step(*self.batch)
+
+
 class Share:
     """How near training comes to the machine's limit, and what a second thread brings."""
 
@@ -67,7 +83,8 @@ class Share:
     def track_memory_of_a_fit(self, workload):
         """Peak of what `fit` allocates beyond the data, in bytes."""
         made = problem(workload)
-        with patch.object(memory, "LARGE", sys.maxsize):  # tracemalloc does not see what is mapped
+        # tracemalloc sees neither what is mapped nor what earlier fits have left.
+        with patch.object(memory, "LARGE", sys.maxsize), patch.object(memory, "_kept", {}):
             tracemalloc.start()
             made.train(1)
             peak_bytes = tracemalloc.get_traced_memory()[1]

@@ -7,10 +7,11 @@ import numpy as np
 from fastnet.engine import Run
 from fastnet.errors import TrainingDivergedError
 from fastnet.kernels.codes import COST_NOT_FINITE, LEARNING_RATE, PARAMETERS_NOT_FINITE
+from fastnet.memory import copy_of, give_back
 
 
 class Snapshot(NamedTuple):
-    """Where a run stood: enough to repeat it from there, bit by bit."""
+    """Where a run stood: enough to repeat it from there, bit by bit. To be dropped when it is no longer needed."""
 
     parameters: np.ndarray
     position: np.ndarray
@@ -21,16 +22,21 @@ class Snapshot(NamedTuple):
     powers: np.ndarray
     taken_at: float
 
+    def drop(self) -> None:
+        """Give its memory back."""
+        for array in (self.parameters, self.gradient, self.moments):
+            give_back(array)
+
 
 def take_snapshot(run: Run, now: float) -> Snapshot:
     """Copy what training changes; a few times a second at most, so that it costs nothing beside the work."""
     return Snapshot(
-        parameters=run.parameters.copy(),
+        parameters=copy_of(run.parameters),
         position=run.position.copy(),
         totals=run.totals.copy(),
         order=run.order.copy(),
-        gradient=run.gradient.copy(),
-        moments=run.state.moments.copy(),
+        gradient=copy_of(run.gradient),
+        moments=copy_of(run.state.moments),
         powers=run.state.powers.copy(),
         taken_at=now,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from fastnet.compilation import compiled_train
 from fastnet.kernels import codes
 from fastnet.kernels.plan import LD, ROWS, UNITS, A, W, chunk_size
-from fastnet.memory import aligned_zeros
+from fastnet.memory import aligned_zeros, give_back, take
 from fastnet.network import Network, Team, team_for
 from fastnet.optimizers import Optimizer
 from fastnet.sparse import DenseWindow, SparseRows
@@ -116,7 +116,8 @@ class Run:
         self.outputs = np.empty((network.units[-1], self.m * with_outputs), network.dtype)
         self.order = np.arange(self.m)
         self.costs = np.zeros(epochs)
-        self.gradient = aligned_zeros(len(parameters), network.dtype)
+        self.gradient = take(len(parameters), network.dtype)
+        self.gradient[:] = 0
         self.chunk = chunk_size(network.units)
         self.window = DenseWindow(X, min(self.chunk, self.batch_size)) if isinstance(X, SparseRows) else None
         if self.window is None:
@@ -146,8 +147,8 @@ class Run:
         self.totals = np.zeros(self.kernels.TOTALS + team.threads)
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
         self.train, self.updates = compiled_train(self.plan.rows, training)
-        self.scratch = aligned_zeros(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
-        self.partials = aligned_zeros(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)
+        self.scratch = take(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
+        self.partials = take(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)
         self.meeting = np.zeros(self.team_entries.TEAM, dtype=np.int64)
 
     def use(self, optimizer: Optimizer) -> None:
@@ -166,6 +167,16 @@ class Run:
         finally:
             self.helpers = None  # it refers to this run, whose memory would wait for the garbage collector
             self.resources.close()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Leave to other runs the memory that no one looks at after this one: not a gradient that was asked for."""
+        give_back(self.scratch)
+        give_back(self.partials)
+        self.scratch = self.partials = np.empty((0, 0), self.network.dtype)
+        if self.mode >= codes.SGD:
+            give_back(self.gradient)
+            self.gradient = np.empty(0, self.network.dtype)
 
     def go_on_alone(self) -> None:
         """End the other threads; from now on one does the work."""

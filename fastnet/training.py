@@ -39,6 +39,7 @@ def train(run: Run, progress: Progress, history: History, watch: Watch | None = 
                 reason = watch.after_epoch()
                 outdated |= watch.changed_something
             if outdated:
+                snapshot.drop()
                 snapshot = take_snapshot(run, now)
             progress.update(history, run.finished_examples, run.m, now - start)
         if watch is not None:
@@ -49,5 +50,6 @@ def train(run: Run, progress: Progress, history: History, watch: Watch | None = 
             bring_back(run, snapshot)
         raise
     finally:
+        snapshot.drop()
         history.seconds = time.perf_counter() - start
         progress.close(history, history.seconds)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnet import memory
-from fastnet.memory import HUGE_PAGE, LARGE, LINE, aligned_zeros
+from fastnet import Dense, Model, memory
+from fastnet.memory import HUGE_PAGE, KEPT, LARGE, LINE, SMALL, aligned_zeros, copy_of, give_back, take
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 needs_huge_pages = pytest.mark.skipif(
@@ -45,6 +45,66 @@ def test_without_huge_pages_it_is_zeros_all_the_same(size, monkeypatch):
     assert array.nbytes == size
     assert array.ctypes.data % LINE == 0
     assert not array.any()
+
+
+@pytest.fixture
+def nothing_kept(monkeypatch):
+    kept = {}
+    monkeypatch.setattr(memory, "_kept", kept)
+    return kept
+
+
+def kept_bytes(kept):
+    return sum(piece.nbytes for pieces in kept.values() for piece in pieces)
+
+
+def test_memory_that_is_given_back_is_taken_again_by_who_asks_for_as_much(nothing_kept):
+    first = take(SMALL // 4, np.dtype(np.float32))
+    first[:] = 7
+    give_back(first.reshape(2, -1))
+    other = take(SMALL // 4 + 16, np.dtype(np.float32))
+    again = take(SMALL // 8, np.dtype(np.float64))
+    assert not np.shares_memory(other, first)
+    assert np.shares_memory(again, first)
+    assert again.dtype == np.float64
+    assert not np.shares_memory(take(SMALL // 8, np.dtype(np.float64)), first)
+    np.testing.assert_array_equal(copy_of(again), again)
+
+
+def test_little_is_not_kept_and_of_much_only_so_much(nothing_kept):
+    give_back(take(SMALL // 4 - 1, np.dtype(np.float32)))
+    give_back(take(KEPT + 1, np.dtype(np.uint8)))
+    assert not kept_bytes(nothing_kept)
+    for quarters in (1, 2, 1, 3):
+        give_back(np.zeros(quarters * KEPT // 4, np.uint8))
+        assert kept_bytes(nothing_kept) <= KEPT
+    assert [piece.nbytes for piece in nothing_kept[3 * KEPT // 4]] == [3 * KEPT // 4]  # what came last
+
+
+def test_runs_leave_their_memory_to_the_next(nothing_kept):
+    rng = np.random.default_rng(0)
+    X, y = rng.random((500, 300)), rng.random(500)
+    model = Model([Dense(100, "relu"), Dense(1)], seed=0)
+    model.step(X, y)
+    before = {size: [piece.ctypes.data for piece in pieces] for size, pieces in nothing_kept.items()}
+    assert len(before) >= 2  # the scratch memory; gradients and copies of parameters
+    model.step(X, y)
+    assert {size: sorted(piece.ctypes.data for piece in pieces) for size, pieces in nothing_kept.items()} == {
+        size: sorted(places) for size, places in before.items()
+    }
+
+
+def test_a_gradient_that_was_asked_for_is_not_taken_from_the_user(nothing_kept):
+    rng = np.random.default_rng(0)
+    X, y = rng.random((50, 300)), rng.random(50)
+    model = Model([Dense(100, "relu"), Dense(1)], seed=0)
+    model.build(300)
+    gradients = model.gradients(X, y)
+    copies = [dW.copy() for dW, _ in gradients]
+    for _ in range(3):
+        model.step(X, y)
+    for (dW, _), copy in zip(gradients, copies, strict=True):
+        np.testing.assert_array_equal(dW, copy)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system knows no fork")

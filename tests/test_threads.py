@@ -124,6 +124,20 @@ def trained(case, dtype, n):
     return [np.array(history.cost).tobytes(), *(part.tobytes() for part in (model.parameters, *state))]
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("name", CASES)
+def test_what_memory_held_before_changes_no_bit_of_training(name, n_threads, monkeypatch):
+    expected, taken = trained(CASES[name], "float32", n_threads), []
+
+    def take_nan(n, dtype):
+        taken.append(n)
+        return np.full(n, np.nan, dtype)
+
+    monkeypatch.setattr("fastnet.engine.take", take_nan)
+    assert trained(CASES[name], "float32", n_threads) == expected
+    assert taken
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
 def test_training_gives_the_same_bits_with_any_number_of_threads(name, dtype, members):
