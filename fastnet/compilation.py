@@ -42,7 +42,7 @@ class Training(NamedTuple):
         """What is compiled, but for what all runs share: kinds of part, with code and dtype."""
         layers = list(zip(self.activations, self.keeps_slope, strict=True))
         parts = [("loss", self.loss)]
-        if self.mode != codes.COST:
+        if self.mode != codes.COST and not self.swept:
             parts.append(("update", self.mode))
         for code, keeps_slope in layers[:-1] if self.loss in codes.FROM_Z else layers:
             if keeps_slope or code != codes.LINEAR:
@@ -72,7 +72,7 @@ def compiled_train(plan: np.ndarray, training: Training) -> tuple[Callable[..., 
             plan, training.activations, training.loss, dtype, weighted=training.weighted,
             penalised=training.penalised, with_l1=training.with_l1, with_outputs=training.with_outputs,
         )  # fmt: skip
-        updates = linking.update_addresses(training.mode, training.clipped, dtype)
+        updates = linking.update_addresses(training.mode, training.clipped, training.swept, dtype)
     linking.link_passes(plan, training.mode, dtype, steps=training.steps)
     _loaded.update(training.parts)
     return train, updates

@@ -89,5 +89,6 @@ def bring_back(run: Run, snapshot: Snapshot) -> None:
     run.state.moments[:] = snapshot.moments
     run.state.powers[:] = snapshot.powers
     run.position[run.kernels.LOADED] = 0
+    run.parameters_changed()
     while (chunks := until_chunk - run.chunks_before(run.finished_epochs, run.finished_examples)) > 0:
         run.work(min(chunks, run.chunks_in_a_call))

@@ -116,7 +116,8 @@ class Run:
         self.outputs = np.empty((network.units[-1], self.m * with_outputs), network.dtype)
         self.order = np.arange(self.m)
         self.costs = np.zeros(epochs)
-        self.gradient = take(len(parameters), network.dtype)
+        memory = aligned_zeros if self.mode == codes.GRADIENT else take  # for a gradient may be kept for good
+        self.gradient = memory(len(parameters), network.dtype)
         self.gradient[:] = 0
         self.chunk = chunk_size(network.units)
         self.window = DenseWindow(X, min(self.chunk, self.batch_size)) if isinstance(X, SparseRows) else None
@@ -174,7 +175,7 @@ class Run:
         give_back(self.scratch)
         give_back(self.partials)
         self.scratch = self.partials = np.empty((0, 0), self.network.dtype)
-        if self.mode >= codes.SGD:
+        if self.mode != codes.GRADIENT:
             give_back(self.gradient)
             self.gradient = np.empty(0, self.network.dtype)
 
@@ -276,6 +277,10 @@ class Run:
     def rewind(self) -> None:
         """Go back to the start: the next call begins epoch 0 anew."""
         self.position[: self.kernels.LOADED] = 0
+
+    def parameters_changed(self) -> None:
+        """To be told between two calls: what was found along with the step before is then found anew."""
+        self.position[self.kernels.SWEPT_AHEAD] = 0
 
     @property
     def penalty(self) -> float:

@@ -1,6 +1,8 @@
 """Memory for the kernels to work in: aligned, in huge pages where it is large, and kept for the next run."""
 
 import mmap
+import os
+import threading
 
 import numpy as np
 
@@ -29,8 +31,10 @@ def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
 SMALL, KEPT = 2**16, 2**26
 """Memory of fewer bytes is not worth keeping; and of all that is given back, so much is kept at the most."""
 
-_kept: dict[int, list[np.ndarray]] = {}
-"""What was given back, by its size in bytes. A thread changes it by single calls, so that it needs no lock."""
+_kept: list[np.ndarray] = []
+"""What was given back, as bytes, the latest last."""
+
+_lock = threading.Lock()
 
 
 def take(n: int, dtype: np.dtype) -> np.ndarray:
@@ -39,10 +43,12 @@ def take(n: int, dtype: np.dtype) -> np.ndarray:
     The system hands out pages one by one, and clears them first: that was half of the time of a single step of
     784-256-128-10 (`scripts/bench --bench Step`).
     """
-    try:
-        return _kept[n * dtype.itemsize].pop().view(dtype)
-    except (KeyError, IndexError):
-        return aligned_zeros(n, dtype)
+    size = n * dtype.itemsize
+    with _lock:
+        for i in reversed(range(len(_kept))):
+            if _kept[i].nbytes == size:
+                return _kept.pop(i).view(dtype)
+    return aligned_zeros(n, dtype)
 
 
 def copy_of(array: np.ndarray) -> np.ndarray:
@@ -56,12 +62,21 @@ def give_back(memory: np.ndarray) -> None:
     """Keep memory of `take`, which nobody may use any more, for the next that asks for as much."""
     if not SMALL <= memory.nbytes <= KEPT:
         return
-    _kept.setdefault(memory.nbytes, []).append(memory.reshape(-1).view(np.uint8))
-    kept = sum(size * len(pieces) for size, pieces in list(_kept.items()))
-    for size, pieces in list(_kept.items()):
-        while kept > KEPT and pieces:
-            pieces.pop()
-            kept -= size
+    with _lock:
+        _kept.append(memory.reshape(-1).view(np.uint8))
+        while sum(piece.nbytes for piece in _kept) > KEPT:
+            del _kept[0]
+
+
+def _forget() -> None:
+    """Keep nothing, with a lock of its own: in a forked process, where the thread that held the lock is gone."""
+    global _lock
+    _lock = threading.Lock()
+    _kept.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def in_huge_pages(size: int) -> np.ndarray:

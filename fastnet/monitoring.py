@@ -96,6 +96,8 @@ class Watch:
         if self.model.optimizer is not optimizer:
             run.use(self.model.optimizer)
             self.changed_something = True
+        if self.changed_something:
+            run.parameters_changed()
         return reason
 
     def finish(self) -> None:

@@ -59,7 +59,7 @@ class Network(NamedTuple):
     ) -> Training:
         """Return what decides which parts are compiled for a run, and how its input is kept.
 
-        `same_batch` says whether every batch consists of the same examples, in the same order.
+        `same_batch` says whether all examples are one batch, which the kernel does not shuffle: it is loaded once.
         """
         at_once = mode >= codes.SGD and not clipped and batch_size <= chunk_size(self.units)
         by_rows = keeps_input_by_rows(self.units)

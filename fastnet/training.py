@@ -39,8 +39,8 @@ def train(run: Run, progress: Progress, history: History, watch: Watch | None = 
                 reason = watch.after_epoch()
                 outdated |= watch.changed_something
             if outdated:
-                snapshot.drop()
-                snapshot = take_snapshot(run, now)
+                older, snapshot = snapshot, take_snapshot(run, now)  # so that Ctrl-C never leads to dropping one twice
+                older.drop()
             progress.update(history, run.finished_examples, run.m, now - start)
         if watch is not None:
             watch.finish()

@@ -1,12 +1,15 @@
 """Memory for the kernels: zeros, aligned, in huge pages where there are some."""
 
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fastnet import Dense, Model, memory
+from fastnet import Dense, Model, memory, training
 from fastnet.memory import HUGE_PAGE, KEPT, LARGE, LINE, SMALL, aligned_zeros, copy_of, give_back, take
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
@@ -49,13 +52,9 @@ def test_without_huge_pages_it_is_zeros_all_the_same(size, monkeypatch):
 
 @pytest.fixture
 def nothing_kept(monkeypatch):
-    kept = {}
+    kept = []
     monkeypatch.setattr(memory, "_kept", kept)
     return kept
-
-
-def kept_bytes(kept):
-    return sum(piece.nbytes for pieces in kept.values() for piece in pieces)
 
 
 def test_memory_that_is_given_back_is_taken_again_by_who_asks_for_as_much(nothing_kept):
@@ -74,11 +73,10 @@ def test_memory_that_is_given_back_is_taken_again_by_who_asks_for_as_much(nothin
 def test_little_is_not_kept_and_of_much_only_so_much(nothing_kept):
     give_back(take(SMALL // 4 - 1, np.dtype(np.float32)))
     give_back(take(KEPT + 1, np.dtype(np.uint8)))
-    assert not kept_bytes(nothing_kept)
-    for quarters in (1, 2, 1, 3):
+    assert not nothing_kept
+    for quarters, expected in ((1, [1]), (2, [1, 2]), (1, [1, 2, 1]), (3, [1, 3]), (2, [2]), (3, [3])):
         give_back(np.zeros(quarters * KEPT // 4, np.uint8))
-        assert kept_bytes(nothing_kept) <= KEPT
-    assert [piece.nbytes for piece in nothing_kept[3 * KEPT // 4]] == [3 * KEPT // 4]  # what came last
+        assert [piece.nbytes * 4 // KEPT for piece in nothing_kept] == expected  # what came last
 
 
 def test_runs_leave_their_memory_to_the_next(nothing_kept):
@@ -86,12 +84,45 @@ def test_runs_leave_their_memory_to_the_next(nothing_kept):
     X, y = rng.random((500, 300)), rng.random(500)
     model = Model([Dense(100, "relu"), Dense(1)], seed=0)
     model.step(X, y)
-    before = {size: [piece.ctypes.data for piece in pieces] for size, pieces in nothing_kept.items()}
-    assert len(before) >= 2  # the scratch memory; gradients and copies of parameters
-    model.step(X, y)
-    assert {size: sorted(piece.ctypes.data for piece in pieces) for size, pieces in nothing_kept.items()} == {
-        size: sorted(places) for size, places in before.items()
-    }
+    before = sorted(piece.ctypes.data for piece in nothing_kept)
+    assert len(set(before)) == len(before) >= 3  # the scratch memory; gradient and parameters, and copies of them
+    for _ in range(2):
+        model.step(X, y)
+        model.cost(X, y)
+        assert sorted(piece.ctypes.data for piece in nothing_kept) == before
+
+
+def test_memory_is_given_back_once_when_an_interrupt_comes_with_a_new_snapshot(nothing_kept, monkeypatch):
+    rng = np.random.default_rng(0)
+    taken, take_snapshot = [], training.take_snapshot
+
+    def interrupted(run, now):
+        taken.append(now)
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+        return take_snapshot(run, now)
+
+    monkeypatch.setattr(training, "SNAPSHOT_SECONDS", -1.0)
+    monkeypatch.setattr(training, "take_snapshot", interrupted)
+    model = Model([Dense(100, "relu"), Dense(1)], seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rng.random((500, 300)), rng.random(500), epochs=10**6, verbose=False)
+    places = [piece.ctypes.data for piece in nothing_kept]
+    assert len(set(places)) == len(places) >= 3
+
+
+def test_threads_take_and_give_back_at_once(nothing_kept):
+    def work(_):
+        for size in (1, 2, 3) * 300:
+            piece = take(size * SMALL, np.dtype(np.uint8))
+            piece[:8] = np.frombuffer(threading.get_ident().to_bytes(8, "little"), np.uint8)
+            time.sleep(0)
+            assert piece[:8].tobytes() == threading.get_ident().to_bytes(8, "little")
+            give_back(piece)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert len({piece.ctypes.data for piece in nothing_kept}) == len(nothing_kept)
 
 
 def test_a_gradient_that_was_asked_for_is_not_taken_from_the_user(nothing_kept):

@@ -7,7 +7,8 @@ from compiled import from_python, make_model, random_classes, random_data, raw_r
 from conftest import JIT_DISABLED
 from test_training import assert_equal_training
 
-from fastnet import SGD, Adagrad, Adam, AdamW, RMSprop, TrainingDivergedError
+from fastnet import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastnet.divergence import diverged, take_snapshot
 from fastnet.kernels import codes, loading, squares
 from fastnet.kernels.jit import kernel
 from fastnet.kernels.plan import AT, PANEL_SIZE, SLAB, SWEPT, WIDE_INPUT, make_plan, padded
@@ -117,6 +118,7 @@ def test_loading_squares(n, dtype):
     features = found.transpose(0, 2, 1, 3).reshape(padded(n), -1)
     np.testing.assert_array_equal(features[:n, :m].T, X.astype(dtype)[order[1 : 1 + m]])
     assert np.isnan(S.inside[: source[AT]]).all()
+    assert np.isnan(S.inside[source[AT] + padded(n) * source[PANEL_SIZE] :]).all()
 
 
 OUTPUTS = {
@@ -146,16 +148,16 @@ OPTIMIZERS = [
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: type(optimizer).__name__)
-@pytest.mark.parametrize(("use_bias", "l1"), [(True, 0.0), (False, 0.2)])
-def test_is_a_fit_by_rows_but_for_rounding(use_bias, l1, optimizer):
+@pytest.mark.parametrize(("use_bias", "l1", "metrics"), [(True, 0.0, ["accuracy"]), (False, 0.2, [])])
+def test_is_a_fit_by_rows_but_for_rounding(use_bias, l1, metrics, optimizer):
     """That of examples with weights, of one each; with penalties, metrics, and without a bias."""
     m = 17 if JIT_DISABLED else 65
     X, y = random_data(m, WIDE)
     results = []
     for weights in (None, np.ones(m)):
         model = make_model((WIDE, 1), ["sigmoid"], l1=l1, optimizer=optimizer, use_bias=use_bias)
-        history = model.fit(X, y, epochs=4, batch_size=None, metrics=["accuracy"], sample_weight=weights)
-        results.append((history.cost, history.accuracy, model.parameters))
+        history = model.fit(X, y, epochs=4, batch_size=None, metrics=metrics, sample_weight=weights)
+        results.append((history.cost, history.metrics, model.parameters))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-9)
     assert results[0][1] == results[1][1]
     np.testing.assert_allclose(results[0][2], results[1][2], rtol=1e-8, atol=1e-10)
@@ -184,16 +186,18 @@ def test_an_input_is_swept_where_every_step_sees_the_same_examples(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_where_the_kernel_returns_changes_no_bit(dtype):
-    """Then the products of the next step are not found along with this one, but by themselves."""
+    """Nor does it whether the products of the next step are found along with this one, or by themselves."""
     X, y = random_data(33, WIDE, 2)
-    results = []
-    for chunks in (1, 2, 10**6):
+    results = set()
+    for chunks, threads, anew in ((1, 1, False), (1, 2, True), (2, 2, False), (10**6, 1, False), (10**6, 2, False)):
         model = make_model((WIDE, 2), ["sigmoid"], dtype=dtype)
-        with raw_run(model, X, y, epochs=5) as run:
+        with raw_run(model, X, y, epochs=5, threads=threads, cores=threads) as run:
             while not run.done:
                 run.work(chunks)
-        results.append((model.parameters.tobytes(), run.costs.tobytes()))
-    assert results[0] == results[1] == results[2]
+                if anew:
+                    run.parameters_changed()
+        results.add((model.parameters.tobytes(), run.costs.tobytes()))
+    assert len(results) == 1
 
 
 def test_what_a_callback_does_to_the_weights_counts():
@@ -208,8 +212,20 @@ def test_what_a_callback_does_to_the_weights_counts():
     assert abs(costs[0] - np.log(2)) > 0.01
 
 
-def test_divergence_is_noticed():
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("good_steps", [0, 3])
+def test_a_step_that_leaves_a_parameter_infinite_is_taken_back(good_steps, threads):
     X, y = random_data(33, WIDE)
-    model = make_model((WIDE, 1), ["linear"], learning_rate=1e200)
-    with pytest.raises(TrainingDivergedError, match="layer 1"):
-        model.fit(X, y, epochs=5, batch_size=None)
+    expected, model = (make_model((WIDE, 1), ["sigmoid"], learning_rate=1.0) for _ in range(2))
+    if good_steps:
+        expected.fit(X, y, epochs=good_steps, batch_size=None)
+    with raw_run(model, X, y, epochs=10, threads=threads, cores=threads) as run:
+        run.rates[:] = [np.inf if epoch >= good_steps else 1.0 for epoch in range(10)]
+        snapshot = take_snapshot(run, 0.0)
+        run.work(10**6)
+        assert run.status == codes.PARAMETERS_NOT_FINITE
+        assert not np.isfinite(model.parameters).all()
+        error = diverged(run, snapshot)
+    assert error.kind == "parameter"
+    assert error.epoch == good_steps + 1
+    np.testing.assert_array_equal(model.parameters, expected.parameters)

@@ -432,7 +432,7 @@ def test_an_interrupt_ends_a_team_and_leaves_a_usable_model(by_chunks):
         signal.signal(signal.SIGALRM, handler)
     assert time.perf_counter() - start < 30, "not answered before the epochs were over"
     assert model.history.stopped_reason == "interrupted"
-    assert model.history.epochs < 100_000
+    assert model.history.epochs < 100_000  # perhaps none at all, on a machine that is full of tests
     assert not threads._reserved
     cost = model.cost(X, y)
     assert np.isfinite(cost)

@@ -100,7 +100,7 @@ def test_a_batch_of_no_weight_changes_nothing():
     ("units", "m", "threads"), [((4, 33, 17, 1), 200, 2), ((3, 5, 1), 600, 1), ((WIDE_INPUT, NARROW_LAYER, 1), 33, 1)]
 )
 def test_weights_of_one_change_not_a_bit(units, m, threads):
-    """With the loss fused or not, on any number of threads, and where the input is kept by rows."""
+    """With the loss fused or not, on any number of threads, and where the input is kept by rows; but not if swept."""
     X, y = random_data(m, units[0])
     for last, loss in (("sigmoid", None), ("sigmoid", "mean_squared_error")):
         with_ones, without = (

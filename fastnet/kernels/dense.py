@@ -255,15 +255,16 @@ def weight_gradient_of_few_inputs(
         check_inside(S, a_prev, a_prev + last_block * block_prev + (n_prev - 1) * ld + (m - 1) % ld)
         check_inside(S, dz, dz + last_block * block + (last_row - 1) * ld + (m - 1) % ld)
         check_inside(S, head, head + n_prev * LANES - 1)
-    for first in range(first_row, last_row, LANES):
-        rows = min(LANES, last_row - first)
+    at_a_time = LANES  # as good a number of rows as any: their dW^T stays near
+    for first in range(first_row, last_row, at_a_time):
+        rows = min(at_a_time, last_row - first)
         for k in range(n_prev):
-            target = head + k * LANES
+            target = head + k * at_a_time
             sum_rows_times(S, dz + first * ld, ld, block, m, rows, a_prev + k * ld, block_prev, S, target, False)
         for i in range(rows):
             for k in range(n_prev):
                 at = w + (first + i) * n_prev + k
-                dW = S[head + k * LANES + i]
+                dW = S[head + k * at_a_time + i]
                 gradient[at] = gradient[at] + dW if add else dW
 
 

@@ -60,10 +60,11 @@ from fastnet.kernels.sums import SQUARES, ordered_sum
 from fastnet.kernels.sweep import PRODUCTS, STEP, STEP_AND_PRODUCTS
 from fastnet.kernels.team import meet, share
 
-EPOCH, EXAMPLE, LOADED, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = range(8)
+EPOCH, EXAMPLE, SWEPT_AHEAD, LOADED, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = range(9)
 """Entries of `position`, and their number: epochs finished in this run; the example where the next chunk starts;
-whether the scratch vector already holds the only chunk there is; RUNNING or why training stopped, and if so, which row
-of the scratch memory holds the chunk where it did; and two that the team talks by."""
+whether a sweep has already found the products of the next step, and the scratch vector already holds the only chunk
+there is; RUNNING or why training stopped, and if so, which row of the scratch memory holds the chunk where it did; and
+two that the team talks by."""
 
 BATCH_COST, EPOCH_COST, PENALTY, EPOCH_PENALTY, BATCH_WEIGHT, EPOCH_WEIGHT, TOTALS = range(7)
 """Entries of `totals`: the cost summed over the examples of the batch, and over the epoch, so far; what penalties add
@@ -126,7 +127,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
         # An input kept by rows is read once for forward and back, if no deeper layer suffers from so few examples.
         in_passing = plan[0, BY_ROWS] == 1 and plan.shape[0] == 2 and parts == 1 and mode != COST
         step = PADDING if in_passing else chunk
-        swept, ready = plan[0, SWEPT] == 1, False  # `ready`: a sweep has found the products of this step
+        swept = plan[0, SWEPT] == 1
         while chunks > 0:
             if member == 0:
                 if position[EPOCH] == costs.shape[0]:
@@ -138,6 +139,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
             if not meet(team, members):
                 return
             epoch, start = position[EPOCH], position[EXAMPLE]
+            goes_on = epoch + 1 < costs.shape[0]
             epoch_key = stream_of(~key, first_epoch + epoch)  # not that of the shuffle
             batch_start = start - start % batch_size
             batch_end = min(m, batch_start + batch_size)
@@ -156,7 +158,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
                     load_targets(plan, targets, order, mine, first, min(last, m_mine), scratch)
                     if weights.shape[0] > 0:
                         load_weights(plan, weights, order, mine, first, min(last, m_mine), scratch)
-                if swept and not ready:
+                if swept and position[SWEPT_AHEAD] == 0:
                     if not meet(team, members):
                         return
                     call_steps(
@@ -209,8 +211,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
             if mode != COST:
                 stage, good = THE_REST if in_passing else EVERYTHING, True
                 if swept:
-                    ready = position[CHUNKS_LEFT] > 1 and epoch + 1 < costs.shape[0]
-                    stage = STEP_AND_PRODUCTS if ready else STEP
+                    stage = STEP_AND_PRODUCTS if goes_on else STEP
                 power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
                 finishes = ends_batch and totals[BATCH_WEIGHT] > 0.0
                 per_example = penalty = 1.0 / totals[BATCH_WEIGHT] if finishes else 0.0
@@ -259,6 +260,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
                 chunks -= group
                 totals[BATCH_COST] = total
                 position[EXAMPLE], position[LOADED] = stop, 1
+                position[SWEPT_AHEAD] = swept and goes_on
                 if ends_batch:
                     if batch_start == 0:
                         totals[EPOCH_COST], totals[EPOCH_PENALTY], totals[EPOCH_WEIGHT] = 0.0, 0.0, 0.0

@@ -47,7 +47,7 @@ def kernel(function: Function, **more: Any) -> Function:
 
 
 def inlined_kernel(function: Function) -> Function:
-    """Compile a helper whose machine code becomes a part of its caller's, however long: for a few numbers at a time."""
+    """Compile a helper whose machine code becomes a part of its caller's, since a call costs as much as it does."""
     return kernel(function, forceinline=True)
 
 

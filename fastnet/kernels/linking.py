@@ -61,7 +61,7 @@ def passes(*, steps: bool, swept: bool) -> dict[int, Function]:
     made: dict[int, Function] = {FORWARD: make_forward_pass, BACKWARD: make_backward_pass}
     if not swept:
         made[GRADIENTS] = make_gradients
-    if steps and not swept:
+    if steps:
         made[STEPS] = make_steps
     return made
 
@@ -106,7 +106,10 @@ def link_training(
             row[DIFFERENTIATE] = address_of(make_derivative, dtype, code)
 
 
-def update_addresses(mode: int, clipped: bool, dtype: np.dtype) -> tuple[int, int]:
-    """Return the addresses of the update that a mode of `train` names, and of what finishes the gradient before it."""
+def update_addresses(mode: int, clipped: bool, swept: bool, dtype: np.dtype) -> tuple[int, int]:
+    """Return the addresses of the update that a mode of `train` names, and of what finishes the gradient before it.
+
+    A sweep has its update within.
+    """
     finish = address_of(make_update, dtype, GRADIENT) if clipped else NONE
-    return NONE if mode == COST else address_of(make_update, dtype, mode), finish
+    return NONE if mode == COST or swept else address_of(make_update, dtype, mode), finish

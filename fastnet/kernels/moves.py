@@ -53,6 +53,12 @@ def transpose_square(typingctx, source, s, lds, target, t, ldt):  # type: ignore
     return signature, generate
 
 
+def is_order(order: types.Type) -> None:
+    """Refuse what does not number rows."""
+    if not isinstance(order, types.Array) or order.dtype != types.int64:
+        raise TypingError(f"needs an order of int64, got {order}")
+
+
 FEW = 4
 """The most columns that `gather_few` takes."""
 
@@ -77,8 +83,7 @@ def gather_square(typingctx, X, order, o, examples, n, column, columns, target, 
     of A past the last column. Where `at` is -1, only the transpose is written.
     """
     dtype = flat_float(X, target)
-    if not isinstance(order, types.Array) or order.dtype != types.int64:
-        raise TypingError(f"needs an order of int64, got {order}")
+    is_order(order)
     side = lanes_of(dtype)
     i = types.intp
     signature = types.void(X, order, i, i, i, i, i, target, i, i, i, i)
@@ -123,6 +128,7 @@ def gather_few(typingctx, X, order, o, examples, n, target, a, lda):  # type: ig
     of the register becomes any number.
     """
     dtype = flat_float(X, target)
+    is_order(order)
     side = lanes_of(dtype)
     i = types.intp
     signature = types.void(X, order, i, i, i, target, i, i)

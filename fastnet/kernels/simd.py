@@ -96,6 +96,13 @@ def prefetch(builder: ir.IRBuilder, address: Any, cache: int = 1) -> None:
     builder.call(function, [builder.bitcast(address, byte), i32(0), i32(4 - cache), i32(1)])
 
 
+def fma_of(builder: ir.IRBuilder, vector: ir.VectorType) -> Any:
+    """Return the function a b + c of such vectors, rounded once."""
+    return cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
+    )
+
+
 def forbid_unrolling(module: ir.Module, branch: Any) -> None:
     """Mark the loop of this branch: unrolled by LLVM, a tile that fills the registers spills and loses two thirds."""
     disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])

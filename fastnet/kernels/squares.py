@@ -16,6 +16,7 @@ from fastnet.kernels.plan import LANES
 from fastnet.kernels.simd import (
     INT,
     flat_float,
+    fma_of,
     lanes_below,
     lanes_of,
     load,
@@ -25,20 +26,12 @@ from fastnet.kernels.simd import (
     prefetch,
     splat,
     store,
-    suffix,
     with_twin,
 )
 from fastnet.kernels.sums import SUM_LANES, halves_of_each_added
 
 SQUARE = 16
 """Features at a time, and examples: with 512 of those, the features' squares take 32 KB in float32."""
-
-
-def fma_of(builder: ir.IRBuilder, vector: ir.VectorType) -> Any:
-    """Return the function a b + c of such vectors, rounded once."""
-    return cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
-    )
 
 
 def _sums_over_examples_twin(

@@ -13,6 +13,7 @@ from fastnet.kernels.simd import (
     INT,
     Function,
     flat_float,
+    fma_of,
     lanes_below,
     lanes_of,
     load,
@@ -35,16 +36,7 @@ OUTSIDE = "a sum reaches outside its array"
 
 def halves_added(builder: ir.IRBuilder, sums: Any) -> Any:
     """Return the sum of the lanes of a vector: its two halves are added until one lane is left."""
-    while sums.type.count > 1:
-        sums = halved(builder, sums)
-    return builder.extract_element(sums, ir.Constant(ir.IntType(32), 0))
-
-
-def halved(builder: ir.IRBuilder, sums: Any) -> Any:
-    """Return the sum of the two halves of a vector."""
-    half = sums.type.count // 2
-    low, high = (mask(list(range(first, first + half))) for first in (0, half))
-    return builder.fadd(builder.shuffle_vector(sums, sums, low), builder.shuffle_vector(sums, sums, high))
+    return builder.extract_element(halves_of_each_added(builder, [sums]), ir.Constant(ir.IntType(32), 0))
 
 
 def halves_of_each_added(builder: ir.IRBuilder, rows: list[Any]) -> Any:
@@ -132,7 +124,7 @@ def ordered_sum(typingctx, array, a, n, of):  # type: ignore[no-untyped-def]
 
 
 ROWS_SUMMED = 8
-"""Rows summed side by side, or half as many: their partial sums are then added as columns of a transposed square."""
+"""Rows summed side by side, or half as many: their partial sums are then added together."""
 
 
 def make_sum_rows(weighted: bool) -> Function:
@@ -168,9 +160,7 @@ def make_sum_rows(weighted: bool) -> Function:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             S, s, ld, block, n, rows, y, block_y, target, t, add = arguments
             vector = ir.VectorType(context.get_value_type(dtype), SUM_LANES)
-            fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
-            )
+            fma = fma_of(builder, vector)
             Y = pointer(context, builder, signature.args[0], S, y)
             S = pointer(context, builder, signature.args[0], S, s)
             target = pointer(context, builder, signature.args[8], target, t)
@@ -258,9 +248,7 @@ def make_dot_rows(most: int) -> Function:
             Z, z, step, A, a, lda, W, w, b, n = arguments
             element = context.get_value_type(dtype)
             vector = ir.VectorType(element, SUM_LANES)
-            fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
-            )
+            fma = fma_of(builder, vector)
             Z = pointer(context, builder, signature.args[0], Z, z)
             A = pointer(context, builder, signature.args[3], A, a)
             bias = pointer(context, builder, signature.args[6], W, b)

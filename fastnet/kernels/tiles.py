@@ -14,6 +14,7 @@ from fastnet.kernels.simd import (
     INT,
     Function,
     flat_float,
+    fma_of,
     forbid_unrolling,
     lanes_below,
     lanes_of,
@@ -23,7 +24,6 @@ from fastnet.kernels.simd import (
     prefetch,
     splat,
     store,
-    suffix,
     transposed,
     with_twin,
 )
@@ -111,9 +111,7 @@ def generate_tile(
     # The tile of four registers is for single rows alone: it reads much for each product, and asking slows that down
     # (with it, logistic is 0.94 times as fast: `benchmarks/peers.py --only logistic`).
     asks_ahead = vectors < 4
-    fma = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
-    )
+    fma = fma_of(builder, vector)
     C_rows = [builder.gep(C, [builder.mul(ldc, INT(r))]) for r in range(rows)]
     A_rows = [builder.mul(ra, INT(r)) for r in range(rows)]
     cells = [(r, v) for r in range(rows) for v in range(vectors)]
@@ -227,9 +225,7 @@ def make_units_tile(rows: int) -> Function:
             W = pointer(context, builder, types_of[3], parameters, w)
             bias = pointer(context, builder, types_of[3], parameters, b)
             A = pointer(context, builder, types_of[9], A, a)
-            fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
-            )
+            fma = fma_of(builder, vector)
             last = builder.sub(n, INT(1))
             units = [builder.add(unit, INT(lane)) for lane in range(lanes)]
             units = [builder.select(builder.icmp_signed("<", u, last), u, last) for u in units]
