@@ -84,7 +84,7 @@ class Share:
         """Peak of what `fit` allocates beyond the data, in bytes."""
         made = problem(workload)
         # tracemalloc sees neither what is mapped nor what earlier fits have left.
-        with patch.object(memory, "LARGE", sys.maxsize), patch.object(memory, "_kept", {}):
+        with patch.object(memory, "LARGE", sys.maxsize), patch.object(memory, "_kept", []):
             tracemalloc.start()
             made.train(1)
             peak_bytes = tracemalloc.get_traced_memory()[1]
