@@ -212,7 +212,7 @@ def test_what_a_callback_does_to_the_weights_counts():
     assert abs(costs[0] - np.log(2)) > 0.01
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.jit)])  # without the JIT, NumPy would warn
 @pytest.mark.parametrize("good_steps", [0, 3])
 def test_a_step_that_leaves_a_parameter_infinite_is_taken_back(good_steps, threads):
     X, y = random_data(33, WIDE)
