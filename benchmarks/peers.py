@@ -220,6 +220,11 @@ def main() -> None:
     if "fastnet" in arguments.without:
         parser.error("fastnet cannot be left out: the others are held against it.")
     threads = keep_to(arguments.threads)
+    if arguments.write and (threads != 1 or arguments.only or arguments.without):
+        parser.error(
+            "the README's table is of everything on one thread: --write goes with taskset -c 0, and neither "
+            "with --only nor with --without."
+        )
     text = report(threads, arguments.only, arguments.without, not arguments.markdown)
     print(text)
     if arguments.write:

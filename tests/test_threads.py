@@ -416,14 +416,15 @@ def test_cores_come_back_when_a_run_is_interrupted(monkeypatch):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that interrupts")
 @pytest.mark.parametrize("by_chunks", [False, True])
 def test_an_interrupt_ends_a_team_and_leaves_a_usable_model(by_chunks):
-    """Ctrl-C after 0.2 s of a fit that would take minutes."""
+    """Ctrl-C soon after the first epochs of a fit that would take minutes."""
     X, y = random_data(2 * LONG, 8)
     model = make_model((8, 65, 1), ("tanh", "sigmoid"), dtype="float32", learning_rate=0.01)
     batch_size = None if by_chunks else 256
     model.fit(X, y, epochs=1, batch_size=batch_size, threads=2)
+    seconds_an_epoch = model.fit(X, y, epochs=1, batch_size=batch_size, threads=2).seconds
     handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        signal.setitimer(signal.ITIMER_REAL, 0.2 + 5 * seconds_an_epoch)  # so that epochs end on a busy machine too
         start = time.perf_counter()
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, y, epochs=100_000, batch_size=batch_size, threads=2)
@@ -432,7 +433,7 @@ def test_an_interrupt_ends_a_team_and_leaves_a_usable_model(by_chunks):
         signal.signal(signal.SIGALRM, handler)
     assert time.perf_counter() - start < 30, "not answered before the epochs were over"
     assert model.history.stopped_reason == "interrupted"
-    assert model.history.epochs < 100_000  # perhaps none at all, on a machine that is full of tests
+    assert 0 < model.history.epochs < 100_000
     assert not threads._reserved
     cost = model.cost(X, y)
     assert np.isfinite(cost)

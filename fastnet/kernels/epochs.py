@@ -57,7 +57,7 @@ from fastnet.kernels.plan import (
 from fastnet.kernels.steps import finish_share
 from fastnet.kernels.streams import stream_of
 from fastnet.kernels.sums import SQUARES, ordered_sum
-from fastnet.kernels.sweep import PRODUCTS, STEP, STEP_AND_PRODUCTS
+from fastnet.kernels.sweep import PRODUCTS_ALONE, STEP_ALONE, STEP_AND_PRODUCTS
 from fastnet.kernels.team import meet, share
 
 EPOCH, EXAMPLE, SWEPT_AHEAD, LOADED, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = range(9)
@@ -162,7 +162,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
                     if not meet(team, members):
                         return
                     call_steps(
-                        plan[0, STEPS], plan, m_mine, member, members, scratch, head, PRODUCTS, update, 0.0, 0.0,
+                        plan[0, STEPS], plan, m_mine, member, members, scratch, head, PRODUCTS_ALONE, update, 0.0, 0.0,
                         penalties, settings, 0.0, 0.0, parameters, gradient, moments,
                     )  # fmt: skip
                     if not meet(team, members):
@@ -211,7 +211,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
             if mode != COST:
                 stage, good = THE_REST if in_passing else EVERYTHING, True
                 if swept:
-                    stage = STEP_AND_PRODUCTS if goes_on else STEP
+                    stage = STEP_AND_PRODUCTS if goes_on else STEP_ALONE
                 power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
                 finishes = ends_batch and totals[BATCH_WEIGHT] > 0.0
                 per_example = penalty = 1.0 / totals[BATCH_WEIGHT] if finishes else 0.0

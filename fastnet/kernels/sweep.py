@@ -16,7 +16,7 @@ from fastnet.kernels.squares import SQUARE, add_products, sums_over_examples
 from fastnet.kernels.team import share
 from fastnet.kernels.updates import rule
 
-STEP, STEP_AND_PRODUCTS, PRODUCTS = range(3)
+STEP_ALONE, STEP_AND_PRODUCTS, PRODUCTS_ALONE = range(3)
 """What a sweep is for: the gradient and a step; the next products as well; or those alone, before the first step."""
 
 
@@ -82,7 +82,7 @@ def make_sweep(source_digest: str, code: int) -> Callable[..., bool]:
             for i in range(n):
                 start = w + i * n_prev + j
                 stop = start + features
-                if stage != PRODUCTS:
+                if stage != PRODUCTS_ALONE:
                     sums_over_examples(gradient, start, features, S, squares, m, dz + i * ld, block)
                     if penalties[L1, 1] * penalty > 0.0:
                         call_signs(plan[0, SIGNS], penalties[L1, 1], start, stop, start, parameters, gradient)
@@ -90,10 +90,10 @@ def make_sweep(source_digest: str, code: int) -> Callable[..., bool]:
                         code, T(per_example), decay, settings, power1, power2, parameters[start:stop],
                         gradient[start:stop], moments[start:stop], moments[of_moment_2 + start : of_moment_2 + stop],
                     )  # fmt: skip
-                if stage != STEP:
+                if stage != STEP_ALONE:
                     product = a + (slab * n + i) * columns
                     add_products(S, product, parameters, start, features, S, squares, columns, j == slab * SLAB)
-        if stage != PRODUCTS and member == 0 and b >= 0:
+        if stage != PRODUCTS_ALONE and member == 0 and b >= 0:
             bias_gradient(0, n, m, S, dz, block, ld, gradient, b, False)
             good &= rule(
                 code, T(per_example), T(0), settings, power1, power2, parameters[b : b + n], gradient[b : b + n],
