@@ -18,8 +18,8 @@ class Training(NamedTuple):
 
     The codes of the activations, one a layer, and whether each keeps its slopes; whether there is dropout; the codes of
     the loss and of what is done with a batch; the dtype; whether steps go with the gradients, the gradient is
-    clipped, examples have weights, there are penalties, and among them L1's, outputs are kept, and the input is kept by
-    rows or swept.
+    clipped, examples have weights, there are penalties, and among them L1's, outputs are kept, a layer has few inputs,
+    and the input is kept by rows or swept.
     """
 
     activations: tuple[int, ...]
@@ -34,6 +34,7 @@ class Training(NamedTuple):
     penalised: bool
     with_l1: bool
     with_outputs: bool
+    few_inputs: bool
     by_rows: bool
     swept: bool
 
@@ -49,7 +50,7 @@ class Training(NamedTuple):
                 parts.append(("activation keeping slope" if keeps_slope else "activation", code))
         if self.clipped:
             parts.append(("update", codes.GRADIENT))
-        wanted = ("dropout", "steps", "weighted", "penalised", "with_l1", "with_outputs", "by_rows")
+        wanted = ("dropout", "steps", "weighted", "penalised", "with_l1", "with_outputs", "few_inputs", "by_rows")
         parts.extend((name, 0) for name in wanted if getattr(self, name))
         parts.append(("sweep", self.mode) if self.swept else ("gradients", 0))
         return {(*part, self.dtype) for part in parts}
@@ -109,7 +110,7 @@ def warmup(dtype: Any = "float32") -> None:
     hidden = tuple(activation.code for name, activation in ACTIVATIONS.items() if name != "softmax")
     activations = (*hidden, codes.SOFTMAX)
     keeps_slope = [code in codes.SLOPE_FROM_Z for code in activations]
-    units, use_bias = (1,) * (len(activations) + 1), (True,) * len(activations)
+    units, use_bias = (1, *(2,) * len(activations)), (True,) * len(activations)
     plan = make_plan(units, use_bias, examples=1, backward=True, keeps_slope=keeps_slope).rows
     plan[0, BY_ROWS] = 1  # as a wide input would be: for the parts that it needs
     compiled_forward(plan, activations, found)
@@ -120,6 +121,7 @@ def warmup(dtype: Any = "float32") -> None:
         "with_l1": True,
         "with_outputs": True,
         "clipped": False,
+        "few_inputs": True,
         "by_rows": True,
         "swept": False,
     }

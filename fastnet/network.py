@@ -13,6 +13,7 @@ from fastnet.kernels.plan import (
     SETTING,
     Plan,
     chunk_size,
+    has_few_inputs,
     keeps_input_by_rows,
     make_plan,
 )
@@ -68,7 +69,8 @@ class Network(NamedTuple):
             self.activations, self.keeps_slope, any(self.dropout), self.loss, mode, self.dtype,
             steps=at_once and not swept and self.n_parameters >= MANY_PARAMETERS, clipped=clipped, weighted=weighted,
             penalised=any(self.l2) or any(self.l1), with_l1=any(self.l1), with_outputs=with_outputs,
-            by_rows=by_rows and not swept, swept=swept,
+            few_inputs=any(has_few_inputs(*pair) for pair in pairwise(self.units)), by_rows=by_rows and not swept,
+            swept=swept,
         )  # fmt: skip
 
     @property

@@ -22,8 +22,8 @@ subprocess.Popen = lambda *arguments, **settings: started.append(arguments) or p
 dtype = np.dtype("float32")
 for _ in range(2):
     with companion.compiled_beside(penalties.make_signs, [losses.make_weighting], dtype) as mine:
-        jit.entry_point(penalties.make_penalty_cost, dtype)
-others = jit.entry_point(losses.make_weighting, dtype)
+        jit.compiled_part(penalties.make_penalty_cost, dtype)
+others = jit.compiled_part(losses.make_weighting, dtype)
 print(*(sum(part.stats.cache_hits.values()) for part in (mine, others)), len(started))
 """
 

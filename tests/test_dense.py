@@ -273,9 +273,7 @@ def test_weight_gradient_of_few_inputs(n_prev, n, dtype):
                     0, n, 0, n_prev, n_prev, m, *arguments, gradient.whole, w, add
                 )
             for first, last in rows or ():
-                from_python(dense.weight_gradient_of_few_inputs)(
-                    first, last, n_prev, m, *arguments, head, gradient.whole, w, add
-                )
+                part(dense.make_gradient_of_few)(first, last, n_prev, m, *arguments, head, gradient.whole, w, add)
             from_python(dense.bias_gradient)(0, n, m, S, 0, block, ld, gradient.whole, b, add)
             assert_gradient(gradient, dZ, A_prev, before, add)
             results.add(gradient.inside.tobytes())

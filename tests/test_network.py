@@ -16,10 +16,12 @@ from fastnet import SGD, Adam, LeakyReLU, validation
 from fastnet.activations import ACTIVATIONS
 from fastnet.engine import CALL_SECONDS
 from fastnet.kernels import epochs, jit, loading, prediction
+from fastnet.kernels.parts import address_of
 from fastnet.kernels.plan import (
     AT,
     BY_ROWS,
     LD,
+    LOAD,
     NARROW_LAYER,
     PADDING,
     PANEL,
@@ -169,6 +171,8 @@ def test_a_wide_input_before_few_units_is_kept_by_rows(n, dtype):
         source = plan.rows[0]
         assert source[BY_ROWS] == by_rows
         assert (source[AT] < 0) == (units <= NARROW_LAYER)
+        if by_rows:
+            source[LOAD] = address_of(loading.make_load_by_rows, np.dtype(dtype))
         S = Guarded(plan.n_scratch, dtype)
         for first, last in ((0, 16), (16, m)):
             from_python(loading.load_examples)(plan.rows, X.astype(dtype), order, 1, first, last, S.inside)

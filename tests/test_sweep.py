@@ -11,7 +11,8 @@ from fastnet import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastnet.divergence import diverged, take_snapshot
 from fastnet.kernels import codes, loading, squares
 from fastnet.kernels.jit import kernel
-from fastnet.kernels.plan import AT, PANEL_SIZE, SLAB, SWEPT, WIDE_INPUT, make_plan, padded
+from fastnet.kernels.parts import address_of
+from fastnet.kernels.plan import AT, LOAD, PANEL_SIZE, SLAB, SWEPT, WIDE_INPUT, make_plan, padded
 from fastnet.kernels.squares import SQUARE
 
 FEATURES = (1, 7, 16)
@@ -108,6 +109,7 @@ def test_loading_squares(n, dtype):
     plan = make_plan((n, 2), (True,), examples=m, backward=True, swept=True)
     source = plan.rows[0]
     assert source[SWEPT] == 1
+    source[LOAD] = address_of(loading.make_load_squares, np.dtype(dtype))
     S = Guarded(plan.n_scratch, dtype)
     for first, last in ((0, 16), (16, m)):
         from_python(loading.load_examples)(plan.rows, X.astype(dtype), order, 1, first, last, S.inside)

@@ -8,9 +8,23 @@ from compiled import from_python, part
 
 from fastnet.kernels import codes, network, steps, updates
 from fastnet.kernels.by_rows import make_gradient_by_rows
+from fastnet.kernels.dense import make_gradient_of_few
 from fastnet.kernels.parts import address_of
 from fastnet.kernels.penalties import make_penalty_cost, make_signs
-from fastnet.kernels.plan import BY_ROWS, DZ, GRADIENT_BY_ROWS, HEAD, LD, SIGNS, STEP, UNITS, B, W, make_plan
+from fastnet.kernels.plan import (
+    BY_ROWS,
+    DZ,
+    GRADIENT_BY_ROWS,
+    GRADIENT_OF_FEW,
+    HEAD,
+    LD,
+    SIGNS,
+    STEP,
+    UNITS,
+    B,
+    W,
+    make_plan,
+)
 
 M = 33
 
@@ -170,6 +184,7 @@ class Step:
         self.plan, self.members, self.mode = plan.rows, members, mode
         self.plan[0, SIGNS] = address_of(make_signs, np.dtype(dtype))
         self.plan[0, GRADIENT_BY_ROWS] = address_of(make_gradient_by_rows, np.dtype(dtype))
+        self.plan[0, GRADIENT_OF_FEW] = address_of(make_gradient_of_few, np.dtype(dtype))
         rng = np.random.default_rng(0)
         self.penalties = rng.random((2, len(units)))
         self.S, self.parameters = Guarded(plan.n_scratch, dtype), Guarded(plan.n_parameters, dtype)

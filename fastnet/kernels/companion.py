@@ -10,7 +10,7 @@ from importlib import import_module
 import numpy as np
 from numba.core import event
 
-from fastnet.kernels.jit import JIT_DISABLED, Function, entry_point
+from fastnet.kernels.jit import JIT_DISABLED, Function, compiled_part, entry_point
 
 PROGRAM = """
 import sys
@@ -82,4 +82,4 @@ def compile_parts(dtype: str, names: list[str]) -> None:
     """Compile parts, each named by module and factory, into the cache."""
     for name in names:
         module, factory = name.split(":")
-        entry_point(getattr(import_module(module), factory), np.dtype(dtype))
+        compiled_part(getattr(import_module(module), factory), np.dtype(dtype))

@@ -6,12 +6,14 @@ the weights of a layer of few units or inputs, unless its input is kept by rows 
 Arrays are flat; a matrix is an offset and a stride. `plan.py` says what lies where.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from numba.core import config
 
 from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import copy_rows, transpose_square
+from fastnet.kernels.parts import gradient_of_few_signature
 from fastnet.kernels.plan import GRAIN, LANES, PANEL, ROWS_IN_PASS, TERMS_IN_PASS
 from fastnet.kernels.sums import make_sum_rows
 from fastnet.kernels.tiles import (
@@ -241,31 +243,37 @@ def narrow_weight_gradient(
             )  # fmt: skip
 
 
-@kernel
-def weight_gradient_of_few_inputs(
-    first_row: int, last_row: int, n_prev: int, m: int,
-    S: Any, dz: int, block: int, ld: int, a_prev: int, block_prev: int, head: int, gradient: Any, w: int, add: bool,
-) -> None:  # fmt: skip
-    """DW = dZ A_prev^T as above, of a layer of few inputs: sums in lanes too, but of as many rows of dZ side by side.
+def make_gradient_of_few(source_digest: str) -> Callable[..., None]:
+    """Make the gradient of the weights of a layer of few inputs: a part."""
 
-    A_prev as in `narrow_weight_gradient`. Some rows of dW at a time are put together, transposed, at `head` in S.
-    """
-    if BOUNDS_CHECKED and last_row > first_row:
-        last_block = (m - 1) // ld
-        check_inside(S, a_prev, a_prev + last_block * block_prev + (n_prev - 1) * ld + (m - 1) % ld)
-        check_inside(S, dz, dz + last_block * block + (last_row - 1) * ld + (m - 1) % ld)
-        check_inside(S, head, head + n_prev * LANES - 1)
-    at_a_time = LANES  # as good a number of rows as any: their dW^T stays near
-    for first in range(first_row, last_row, at_a_time):
-        rows = min(at_a_time, last_row - first)
-        for k in range(n_prev):
-            target = head + k * at_a_time
-            sum_rows_times(S, dz + first * ld, ld, block, m, rows, a_prev + k * ld, block_prev, S, target, False)
-        for i in range(rows):
+    def weight_gradient_of_few_inputs(
+        first_row: int, last_row: int, n_prev: int, m: int,
+        S: Any, dz: int, block: int, ld: int, a_prev: int, block_prev: int, head: int, gradient: Any, w: int, add: bool,
+    ) -> None:  # fmt: skip
+        """DW = dZ A_prev^T as above, of a layer of few inputs: sums in lanes too, but of many rows of dZ side by side.
+
+        A_prev as in `narrow_weight_gradient`. Some rows of dW at a time are put together, transposed, at `head` in S.
+        """
+        _ = source_digest
+        if BOUNDS_CHECKED and last_row > first_row:
+            last_block = (m - 1) // ld
+            check_inside(S, a_prev, a_prev + last_block * block_prev + (n_prev - 1) * ld + (m - 1) % ld)
+            check_inside(S, dz, dz + last_block * block + (last_row - 1) * ld + (m - 1) % ld)
+            check_inside(S, head, head + n_prev * LANES - 1)
+        at_a_time = LANES  # as good a number of rows as any: their dW^T stays near
+        for first in range(first_row, last_row, at_a_time):
+            rows = min(at_a_time, last_row - first)
             for k in range(n_prev):
-                at = w + (first + i) * n_prev + k
-                dW = S[head + k * at_a_time + i]
-                gradient[at] = gradient[at] + dW if add else dW
+                target = head + k * at_a_time
+                sum_rows_times(S, dz + first * ld, ld, block, m, rows, a_prev + k * ld, block_prev, S, target, False)
+            for i in range(rows):
+                for k in range(n_prev):
+                    at = w + (first + i) * n_prev + k
+                    dW = S[head + k * at_a_time + i]
+                    gradient[at] = gradient[at] + dW if add else dW
+
+    weight_gradient_of_few_inputs.signature = gradient_of_few_signature  # type: ignore[attr-defined]
+    return weight_gradient_of_few_inputs
 
 
 @kernel

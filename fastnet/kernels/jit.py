@@ -1,8 +1,9 @@
-"""How kernels are compiled and cached: two decorators, one kind of entry point, one set of options.
+"""How kernels are compiled and cached: decorators for helpers, entry points and parts, one set of options.
 
 numba's on-disk cache looks at the file of the cached function alone. It does not notice an edit to a helper in
-another file, to an intrinsic or to a global, nor that bounds checks were switched on. So only *entry points* are
-cached, each made by a factory that closes over `source_digest()`: the value of a closure cell is part of the key.
+another file, to an intrinsic or to a global, nor that bounds checks were switched on. So only *entry points*, which
+Python calls, and *parts*, which kernels call by address, are cached, each made by a factory that closes over
+`source_digest()`: the value of a closure cell is part of the key.
 """
 
 import gc
@@ -62,12 +63,27 @@ def spliced_kernel(function: Function) -> Function:
 
 
 @cache
-def entry_point(factory: Callable[..., Function], dtype: np.dtype, *code: int) -> Function:
-    """Compile, or load from the cache, the function that `factory(source_digest(), *code)` returns, for one dtype.
+def entry_point(factory: Callable[..., Function], dtype: np.dtype) -> Function:
+    """Compile, or load from the cache, the function that `factory(source_digest())` returns, for one dtype.
 
     The function carries its argument types in `signature`, a function of the floating-point type. It gets exactly
     that one signature: a call with anything else raises instead of compiling again.
     """
+    return _compiled(factory, dtype, (), no_cpython_wrapper=False)
+
+
+@cache
+def compiled_part(factory: Callable[..., Function], dtype: np.dtype, *code: int) -> Function:
+    """Do the same with `factory(source_digest(), *code)`, for kernels that call it by its address: Python cannot.
+
+    What Python would need for that takes a fortieth of a first fit's compiling.
+    """
+    return _compiled(factory, dtype, code, no_cpython_wrapper=True)
+
+
+def _compiled(
+    factory: Callable[..., Function], dtype: np.dtype, code: tuple[int, ...], *, no_cpython_wrapper: bool
+) -> Function:
     function = factory(source_digest(), *code)
     if JIT_DISABLED:
         return function
@@ -75,12 +91,13 @@ def entry_point(factory: Callable[..., Function], dtype: np.dtype, *code: int) -
     # into one index file.
     function.__qualname__ += "_".join(("", dtype.name, *map(str, code), TARGET_DIGEST))
     argument_types = function.signature(types.float32 if dtype == np.float32 else types.float64)  # type: ignore[attr-defined]
+    options = OPTIONS | {"no_cfunc_wrapper": True, "no_cpython_wrapper": no_cpython_wrapper}
     with garbage_collection_paused():
         try:
-            dispatcher = njit(cache=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+            dispatcher = njit(cache=True, **options)(function)
             dispatcher.compile(argument_types)
         except (RuntimeError, OSError):  # numba found no folder it may write to, or no room in it
-            dispatcher = njit(no_cfunc_wrapper=True, **OPTIONS)(function)
+            dispatcher = njit(**options)(function)
             dispatcher.compile(argument_types)
     dispatcher.disable_compile()
     compiled: Function = dispatcher

@@ -1,5 +1,7 @@
 """Which parts a network consists of, and their addresses in its plan."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from fastnet.kernels.activations import (
@@ -9,9 +11,10 @@ from fastnet.kernels.activations import (
 )
 from fastnet.kernels.by_rows import make_forward_by_rows, make_gradient_by_rows
 from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, KEPT_SLOPE, LINEAR
+from fastnet.kernels.dense import make_gradient_of_few
 from fastnet.kernels.dropout import make_dropout
 from fastnet.kernels.jit import Function
-from fastnet.kernels.loading import make_outputs
+from fastnet.kernels.loading import make_load_by_rows, make_load_squares, make_outputs
 from fastnet.kernels.losses import make_loss, make_weighting
 from fastnet.kernels.network import make_backward_pass, make_forward_pass, make_gradients
 from fastnet.kernels.parts import NONE, address_of
@@ -26,8 +29,10 @@ from fastnet.kernels.plan import (
     FORWARD,
     FROM_INPUT,
     GRADIENT_BY_ROWS,
+    GRADIENT_OF_FEW,
     GRADIENTS,
     KEPT,
+    LOAD,
     LOSS,
     OUTPUTS,
     PENALTIES,
@@ -38,6 +43,7 @@ from fastnet.kernels.plan import (
     UNITS,
     WEIGH,
     A,
+    has_few_inputs,
 )
 from fastnet.kernels.steps import make_steps
 from fastnet.kernels.sweep import make_sum_of_slabs, make_sweep
@@ -48,6 +54,7 @@ def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.d
     """Write the addresses of the way forward and of the activations, one code a layer, to a plan."""
     plan[0, FORWARD] = address_of(make_forward_pass, dtype)
     if plan[0, BY_ROWS]:
+        plan[0, LOAD] = address_of(make_load_by_rows, dtype)
         plan[0, FROM_INPUT] = address_of(make_forward_by_rows, dtype)
     for row, code in zip(plan[1:], activations, strict=True):
         row[ACTIVATE] = NONE if code == LINEAR else address_of(make_activation, dtype, code)
@@ -67,14 +74,16 @@ def passes(*, steps: bool, swept: bool) -> dict[int, Function]:
 
 
 def link_passes(plan: np.ndarray, mode: int, dtype: np.dtype, *, steps: bool) -> None:
-    """Write the addresses of the passes to a plan, and of what an input needs that is kept by rows or swept."""
+    """Write the addresses of the passes to a plan, and of what inputs need that are few, kept by rows or swept."""
     swept = bool(plan[0, SWEPT])
     wanted = passes(steps=steps, swept=swept)
     if plan[0, BY_ROWS]:
-        wanted |= {FROM_INPUT: make_forward_by_rows, GRADIENT_BY_ROWS: make_gradient_by_rows}
+        wanted |= {LOAD: make_load_by_rows, FROM_INPUT: make_forward_by_rows, GRADIENT_BY_ROWS: make_gradient_by_rows}
     if swept:
-        wanted[FROM_INPUT] = make_sum_of_slabs
+        wanted |= {LOAD: make_load_squares, FROM_INPUT: make_sum_of_slabs}
         plan[0, STEPS] = address_of(make_sweep, dtype, mode)
+    if any(has_few_inputs(*units) for units in pairwise(plan[:, UNITS])):
+        wanted[GRADIENT_OF_FEW] = make_gradient_of_few
     for column, factory in wanted.items():
         plan[0, column] = address_of(factory, dtype)
 

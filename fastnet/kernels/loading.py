@@ -6,8 +6,8 @@ from typing import Any
 from fastnet.kernels.dense import transpose
 from fastnet.kernels.jit import VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import FEW, copy_rows, gather_few, gather_square
-from fastnet.kernels.parts import outputs_signature
-from fastnet.kernels.plan import AT, BY_ROWS, LD, PADDING, PANEL, PANEL_SIZE, ROWS, SWEPT, UNITS, WEIGHTS, A, Y
+from fastnet.kernels.parts import NONE, call_load, load_signature, outputs_signature
+from fastnet.kernels.plan import AT, LD, LOAD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, WEIGHTS, A, Y
 from fastnet.kernels.squares import SQUARE
 from fastnet.kernels.streams import random_bits, stream_of
 
@@ -16,17 +16,58 @@ from fastnet.kernels.streams import random_bits, stream_of
 def load_examples(plan: Any, X: Any, order: Any, chunk: int, first: int, last: int, S: Any) -> None:
     """Copy examples first to last of the chunk that begins at order[chunk], transposed, into A of the input.
 
-    And as they are into AT, if it has one. Or into A as they are, where it is kept by rows; or into the squares of one
-    that is swept. `first` is a multiple of PADDING.
+    And as they are into AT, if it has one. An input that is kept by rows or swept has a part for that, which must be
+    linked in the plan. `first` is a multiple of PADDING.
     """
-    a, rows, n, at, panel = plan[0, A], plan[0, ROWS], plan[0, UNITS], plan[0, AT], plan[0, PANEL_SIZE]
-    if plan[0, BY_ROWS]:
-        for i in range(first, last):
-            copy_rows(X, order[chunk + i] * n, n, S, a + i * rows, rows, 1, n, False)
-    elif plan[0, SWEPT]:
-        gather_squares(X, order, chunk, first, last, S, at, panel)
+    if plan[0, LOAD] != NONE:
+        call_load(plan[0, LOAD], plan, X, order, chunk, first, last, S)
     else:
-        gather(X, order, chunk, first, last, S, a, plan[0, LD], rows, at, panel)
+        gather(
+            X, order, chunk, first, last, S, plan[0, A], plan[0, LD], plan[0, ROWS], plan[0, AT], plan[0, PANEL_SIZE]
+        )
+
+
+def make_load_by_rows(source_digest: str) -> Callable[..., None]:
+    """Make the part that loads an input which is kept by rows."""
+
+    def load_by_rows(plan: Any, X: Any, order: Any, chunk: int, first: int, last: int, S: Any) -> None:
+        """Copy examples first to last of the chunk that begins at order[chunk], as they are, into A of the input."""
+        _ = source_digest
+        rows, n = plan[0, ROWS], plan[0, UNITS]
+        for i in range(first, last):
+            copy_rows(X, order[chunk + i] * n, n, S, plan[0, A] + i * rows, rows, 1, n, False)
+
+    load_by_rows.signature = load_signature  # type: ignore[attr-defined]
+    return load_by_rows
+
+
+def make_load_squares(source_digest: str) -> Callable[..., None]:
+    """Make the part that loads an input which is swept."""
+
+    def load_squares(plan: Any, X: Any, order: Any, chunk: int, first: int, last: int, S: Any) -> None:
+        """Copy the same examples to AT of the input: squares of SQUARE features by SQUARE examples, transposed.
+
+        Squares of the same features follow each other. Where one has no feature, or no example, there are finite
+        numbers. `first` is a multiple of SQUARE.
+        """
+        _ = source_digest
+        side, n, columns = VECTOR_BYTES // S.itemsize, plan[0, UNITS], plan[0, PANEL_SIZE]
+        for i in range(first, last, SQUARE):
+            for j in range(0, n, SQUARE):
+                square = plan[0, AT] + j * columns + i * SQUARE
+                examples, features = min(SQUARE, last - i), min(SQUARE, n - j)
+                if examples < SQUARE or features < SQUARE:
+                    for e in range(SQUARE * SQUARE):
+                        S[square + e] = 0
+                for r in range(0, examples, side):
+                    for k in range(0, features, side):
+                        gather_square(
+                            X, order, chunk + i + r, min(side, examples - r), n, j + k, min(side, features - k), S,
+                            square + k * SQUARE + r, SQUARE, -1, 0,
+                        )  # fmt: skip
+
+    load_squares.signature = load_signature  # type: ignore[attr-defined]
+    return load_squares
 
 
 @kernel
@@ -96,28 +137,6 @@ def gather(
             AT_square = -1 if at < 0 else at + j // PANEL * panel + i * PANEL + j % PANEL
             examples, columns = min(side, last - i), min(side, n - j)
             gather_square(X, order, chunk + i, examples, n, j, columns, S, A_square, ld, AT_square, PANEL)
-
-
-@kernel
-def gather_squares(X: Any, order: Any, chunk: int, first: int, last: int, S: Any, at: int, columns: int) -> None:
-    """Copy the same rows of X to squares of SQUARE features by SQUARE examples, transposed, at `at` in S.
-
-    Squares of the same features follow each other, in rows of so many `columns`, a multiple of SQUARE. Where one has no
-    feature, or no example, there are finite numbers.
-    """
-    side, n = VECTOR_BYTES // S.itemsize, X.shape[1]
-    for i in range(first, last, SQUARE):
-        for j in range(0, n, SQUARE):
-            square, examples, features = at + j * columns + i * SQUARE, min(SQUARE, last - i), min(SQUARE, n - j)
-            if examples < SQUARE or features < SQUARE:
-                for e in range(SQUARE * SQUARE):
-                    S[square + e] = 0
-            for r in range(0, examples, side):
-                for k in range(0, features, side):
-                    gather_square(
-                        X, order, chunk + i + r, min(side, examples - r), n, j + k, min(side, features - k), S,
-                        square + k * SQUARE + r, SQUARE, -1, 0,
-                    )  # fmt: skip
 
 
 @spliced_kernel

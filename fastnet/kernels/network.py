@@ -15,7 +15,6 @@ from fastnet.kernels.dense import (
     matmul_plus_bias,
     narrow_weight_gradient,
     weight_gradient,
-    weight_gradient_of_few_inputs,
 )
 from fastnet.kernels.jit import kernel, spliced_kernel
 from fastnet.kernels.loading import transpose_panels
@@ -28,6 +27,7 @@ from fastnet.kernels.parts import (
     call_dropout,
     call_from_input,
     call_gradient_by_rows,
+    call_gradient_of_few,
     call_loss,
     call_weighting,
     forward_signature,
@@ -44,6 +44,7 @@ from fastnet.kernels.plan import (
     DZ,
     FROM_INPUT,
     GRADIENT_BY_ROWS,
+    GRADIENT_OF_FEW,
     KEPT,
     LD,
     LOSS,
@@ -282,9 +283,9 @@ def gradients_of_rows(
         columns = last_column - first_column
         copy_rows(S, dw + first_column, ldw, gradient, w + first_column, n_prev, last_row, columns, add)
     elif at_prev < 0 and n_prev < plan[layer, UNITS]:
-        weight_gradient_of_few_inputs(
-            first_row, last_row, n_prev, last, S, dz, block, ld, a_prev, plan[layer - 1, ROWS] * ld, head, gradient, w,
-            add,
+        call_gradient_of_few(
+            plan[0, GRADIENT_OF_FEW], first_row, last_row, n_prev, last, S, dz, block, ld, a_prev,
+            plan[layer - 1, ROWS] * ld, head, gradient, w, add,
         )  # fmt: skip
     elif at_prev < 0:
         narrow_weight_gradient(
@@ -310,8 +311,5 @@ def owns_bias(plan: Any, layer: int, first_column: int, last_column: int) -> boo
 @spliced_kernel
 def add_partial_gradients(partials: Any, n_partials: int, first: int, last: int, gradient: Any, add: bool) -> None:
     """Gradient = (or +=) the sum of the first rows of partials (threads, n_parameters), one after the other."""
-    total = gradient[first:last]
     for c in range(n_partials):
-        partial = partials[c, first:last]
-        for i in range(last - first):
-            total[i] = total[i] + partial[i] if add or c > 0 else partial[i]
+        copy_rows(partials, c * partials.shape[1] + first, 0, gradient, first, 0, 1, last - first, add or c > 0)

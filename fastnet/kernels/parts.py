@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
-from fastnet.kernels.jit import JIT_DISABLED, OPTIONS, Function, entry_point
+from fastnet.kernels.jit import JIT_DISABLED, OPTIONS, Function, compiled_part
 
 NONE = 0
 """The address of nothing, for which the caller has to look."""
@@ -27,7 +27,7 @@ _numbers = count(1)
 @cache
 def address_of(factory: Callable[..., Function], dtype: np.dtype, *code: int) -> int:
     """Compile, or load, the part `factory(source_digest(), *code)`, and return its address."""
-    part = entry_point(factory, dtype, *code)
+    part = compiled_part(factory, dtype, *code)
     if JIT_DISABLED:
         number = next(_numbers)
         _without_jit[number] = part
@@ -112,6 +112,12 @@ def steps_signature(T: types.Float) -> tuple[types.Type, ...]:
     return types.Array(i, 2, "C"), i, i, i, vector, i, i, *step
 
 
+def load_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of what loads an input by rows, or swept: plan, X, order, chunk, first, last, S."""
+    X, order = types.Array(T, 2, "C", readonly=True), types.Array(i, 1, "C")
+    return types.Array(i, 2, "C"), X, order, i, i, i, types.Array(T, 1, "C")
+
+
 def from_input_signature(T: types.Float) -> tuple[types.Type, ...]:
     """Return the argument types of the way from an input by rows, or swept: n to last, parameters, w, b, S to ld."""
     vector = types.Array(T, 1, "C")
@@ -121,6 +127,12 @@ def from_input_signature(T: types.Float) -> tuple[types.Type, ...]:
 def gradient_by_rows_signature(T: types.Float) -> tuple[types.Type, ...]:
     """Return the argument types of the weights' gradient there: n, columns and examples, S, dz to dw."""
     return i, i, i, i, i, types.Array(T, 1, "C"), i, i, i, i, i, i
+
+
+def gradient_of_few_signature(T: types.Float) -> tuple[types.Type, ...]:
+    """Return the argument types of the gradient behind few inputs: first_row to m, S to head, gradient to add."""
+    vector = types.Array(T, 1, "C")
+    return i, i, i, i, vector, i, i, i, i, i, i, vector, i, types.boolean
 
 
 def activation_signature(T: types.Float) -> tuple[types.Type, ...]:
@@ -202,6 +214,12 @@ def call_steps(  # type: ignore[no-untyped-def]
 
 
 @_by_address
+def call_load(typingctx, address, plan, X, order, chunk, first, last, S):  # type: ignore[no-untyped-def]
+    """Call what loads an input that is kept by rows or swept."""
+    return types.void(i, *load_signature(S.dtype)), _call
+
+
+@_by_address
 def call_from_input(  # type: ignore[no-untyped-def]
     typingctx, address, n, n_prev, first, last, parameters, w, b, S, a_prev, lda, z, block, ld
 ):
@@ -215,6 +233,14 @@ def call_gradient_by_rows(  # type: ignore[no-untyped-def]
 ):
     """Call the gradient of the weights behind an input that is kept by rows."""
     return types.void(i, *gradient_by_rows_signature(S.dtype)), _call
+
+
+@_by_address
+def call_gradient_of_few(  # type: ignore[no-untyped-def]
+    typingctx, address, first_row, last_row, n_prev, m, S, dz, block, ld, a_prev, block_prev, head, gradient, w, add
+):
+    """Call the gradient of the weights behind few inputs."""
+    return types.void(i, *gradient_of_few_signature(S.dtype)), _call
 
 
 @_by_address

@@ -67,8 +67,8 @@ HEAD = TEMPORARY + STEP
 (
     UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, SWEPT, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS,
     SETTING, DROPOUT, ACTIVATE, DIFFERENTIATE, DROP, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, STEPS, PENALTIES,
-    SIGNS, OUTPUTS, FROM_INPUT, GRADIENT_BY_ROWS, COLUMNS,
-) = range(35)  # fmt: skip
+    SIGNS, OUTPUTS, LOAD, FROM_INPUT, GRADIENT_BY_ROWS, GRADIENT_OF_FEW, COLUMNS,
+) = range(37)  # fmt: skip
 """Columns of a plan: units; offsets of W and b (-1: no bias) among the parameters; examples in a chunk; offset of A in
 the scratch vector, its padded rows and row stride; whether it is kept by rows, or swept; offset of AT (-1: there is
 none), the size of its panels, or the padded examples of a swept input; offset of what the derivative is computed from:
@@ -80,7 +80,8 @@ block; and the bits of two float64, the activation's setting and the rate of dro
 Then addresses (`parts.py`): of the layer's activation, derivative and dropout; in the last row, of the loss and,
 if examples have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients,
 and, where there are some, of gradients with a step, of the cost of penalties, of what L1 adds to the gradient, of what
-keeps outputs, of the product of an input that is kept by rows or swept, and of the gradient behind one by rows.
+keeps outputs; of what loads an input that is kept by rows or swept, and of its product; of the gradient behind one by
+rows, and of the gradient behind few inputs.
 """
 
 
@@ -151,6 +152,11 @@ def make_plan(
 def keeps_input_by_rows(units: Sequence[int]) -> bool:
     """Return whether the input of a network is kept by rows: it is wide, and few units come after it."""
     return units[0] >= WIDE_INPUT and units[1] <= NARROW_LAYER
+
+
+def has_few_inputs(n_prev: int, n: int) -> bool:
+    """Return whether a layer of n units has so few inputs that their gradient is summed for many units at a time."""
+    return n_prev <= NARROW_LAYER and n_prev < n
 
 
 def chunk_size(units: Sequence[int]) -> int:
