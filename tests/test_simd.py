@@ -13,11 +13,12 @@ from fastnet.kernels import by_rows, dense, moves, prediction, tiles
 from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES, kernel
 from fastnet.kernels.plan import GRAIN, LANES
 from fastnet.kernels.sums import MAGNITUDES, SQUARES, VALUES, ordered_sum
-from fastnet.kernels.tiles import FOUR, HALF, ONE, TWO
+from fastnet.kernels.tiles import FOUR, HALF, ONE, ONE_AND_HALF, REGISTERS, TWO, TWO_AND_HALF
 
 OF_ROWS = {dense.TALL: dense.tile_tall, 4: dense.tile_4, 2: dense.tile_2, 1: dense.tile_1}
 TILES = {(rows, width): tile for rows, tile in OF_ROWS.items() for width in (HALF, ONE, TWO)}
 TILES[1, FOUR] = dense.tile_1_wide
+TILES |= {(dense.TALL, width): dense.tile_tall for width in (ONE_AND_HALF, TWO_AND_HALF)}
 SHAPES = list(TILES)
 
 
@@ -34,9 +35,10 @@ CALLS = {shape: make_call(tile) for shape, tile in TILES.items()}
 
 def columns_of(width, dtype):
     """Return how many numbers a tile of that width holds in a row; skip where there is no such tile."""
-    if width == HALF and lanes_of(dtype) <= GRAIN:
+    whole, half = REGISTERS[width]
+    if half and lanes_of(dtype) <= GRAIN:
         pytest.skip("registers of this dtype hold no more than half of the widest one")
-    return GRAIN if width == HALF else width * lanes_of(dtype)
+    return whole * lanes_of(dtype) + half * GRAIN
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -91,7 +93,7 @@ def test_an_element_of_a_tile_does_not_depend_on_its_shape(dtype):
     B = rng.standard_normal((K, columns)).astype(dtype)
     results = []
     for rows, width in SHAPES:
-        if width == HALF and lanes_of(dtype) <= GRAIN:
+        if REGISTERS[width][1] and lanes_of(dtype) <= GRAIN:
             continue
         C = np.full((dense.TALL, columns), np.nan, dtype)
         from_python(CALLS[rows, width])(
@@ -122,7 +124,9 @@ def test_no_tile_spills_in_its_k_loop(rows, width, dtype):
     loops = inner_loops_with_fma(assembly)
     assert loops, "no loop with vector fmas was found in the machine code"
     for loop in loops:
-        assert len(re.findall(r"fn?madd\d+p", loop)) == rows * max(width, 1), "the loop was unrolled, or not whole"
+        assert len(re.findall(r"fn?madd\d+p", loop)) == rows * sum(REGISTERS[width]), (
+            "the loop was unrolled, or not whole"
+        )
         spilled = re.findall(r".*[xyz]mm\d+.*\(%rsp\).*|.*\(%rsp\), %[xyz]mm.*|.*, -?\d*\(%rsp\)$", loop, re.MULTILINE)
         assert not spilled, "\n".join(spilled)
 

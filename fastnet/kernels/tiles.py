@@ -31,9 +31,12 @@ from fastnet.kernels.simd import (
 START_ZERO, START_BIAS, START_TARGET, ADD_TO_TARGET = 0, 1, 2, 3
 """What a tile begins from, and whether the target is added at the end."""
 
-HALF, ONE, TWO, FOUR = 0, 1, 2, 4
+HALF, ONE, ONE_AND_HALF, TWO, TWO_AND_HALF, FOUR = range(6)
 """How wide a tile is, in registers. HALF is half of the widest, GRAIN numbers; there is none where a register holds no
 more than those."""
+
+REGISTERS = {HALF: (0, 1), ONE: (1, 0), ONE_AND_HALF: (1, 1), TWO: (2, 0), TWO_AND_HALF: (2, 1), FOUR: (4, 0)}
+"""Whole registers and halves of each width."""
 
 
 def make_tile(rows: int, *widths: int) -> Function:
@@ -45,8 +48,9 @@ def make_tile(rows: int, *widths: int) -> Function:
     ) -> None:  # fmt: skip
         lanes = VECTOR_BYTES // C.itemsize
         assert width in widths
-        assert width != HALF or lanes > GRAIN
-        columns = GRAIN if width == HALF else width * lanes
+        whole, half = REGISTERS[width]
+        assert not half or lanes > GRAIN
+        columns = whole * lanes + half * GRAIN
         target = [slice(c + r * ldc, c + r * ldc + columns) for r in range(rows)]
         total = np.zeros((rows, columns), C.dtype)
         if start == START_BIAS:
@@ -86,13 +90,14 @@ def make_tile(rows: int, *widths: int) -> Function:
             done = builder.append_basic_block("tile.done")
             switch = builder.switch(width, done)
             for of_width in widths:
-                if of_width == HALF and lanes <= GRAIN:
+                whole, half = REGISTERS[of_width]
+                if half and lanes <= GRAIN:
                     continue
                 switch.add_case(INT(of_width), builder.append_basic_block("tile.width"))
                 builder.position_at_end(switch.cases[-1][1])
-                vector = ir.VectorType(context.get_value_type(dtype), GRAIN if of_width == HALF else lanes)
-                vectors = 1 if of_width == HALF else of_width
-                generate_tile(builder, vector, rows, vectors, C, ldc, A, ra, ka, jump, B, kb, ahead, K, start, bias)
+                element = context.get_value_type(dtype)
+                vectors = [ir.VectorType(element, lanes)] * whole + [ir.VectorType(element, GRAIN)] * half
+                generate_tile(builder, rows, vectors, C, ldc, A, ra, ka, jump, B, kb, ahead, K, start, bias)
                 builder.branch(done)
             builder.position_at_end(done)
             return context.get_dummy_value()
@@ -103,22 +108,21 @@ def make_tile(rows: int, *widths: int) -> Function:
 
 
 def generate_tile(
-    builder: ir.IRBuilder, vector: ir.VectorType, rows: int, vectors: int,
+    builder: ir.IRBuilder, rows: int, vectors: list[ir.VectorType],
     C: Any, ldc: Any, A: Any, ra: Any, ka: Any, jump: Any, B: Any, kb: Any, ahead: Any, K: Any, start: Any, bias: Any,
 ) -> None:  # fmt: skip
-    """Generate a tile of `rows` by `vectors` registers; C, A, B and bias are the addresses of their first elements."""
-    lanes = vector.count
+    """Generate a tile of `rows` rows of `vectors`, the widest first; C, A, B and bias are the addresses of theirs."""
+    offsets = [INT(sum(vector.count for vector in vectors[:v])) for v in range(len(vectors))]
     # The tile of four registers is for single rows alone: it reads much for each product, and asking slows that down
     # (with it, logistic is 0.94 times as fast: `benchmarks/peers.py --only logistic`).
-    asks_ahead = vectors < 4
-    fma = fma_of(builder, vector)
+    asks_ahead = len(vectors) < 4
     C_rows = [builder.gep(C, [builder.mul(ldc, INT(r))]) for r in range(rows)]
     A_rows = [builder.mul(ra, INT(r)) for r in range(rows)]
-    cells = [(r, v) for r in range(rows) for v in range(vectors)]
+    cells = [(r, v) for r in range(rows) for v in range(len(vectors))]
     blocks = {name: builder.append_basic_block(f"tile.{name}") for name in ("bias", "target", "k", "add", "end")}
 
     def load_target() -> list[Any]:
-        return [load(builder, C_rows[r], vector, INT(v * lanes)) for r, v in cells]
+        return [load(builder, C_rows[r], vectors[v], offsets[v]) for r, v in cells]
 
     # What the accumulators begin with.
     entry = builder.block
@@ -126,7 +130,8 @@ def generate_tile(
     switch.add_case(INT(START_BIAS), blocks["bias"])
     switch.add_case(INT(START_TARGET), blocks["target"])
     builder.position_at_end(blocks["bias"])
-    biases = [splat(builder, builder.load(builder.gep(bias, [INT(r)])), vector) for r in range(rows)]
+    bias_of = [builder.load(builder.gep(bias, [INT(r)])) for r in range(rows)]
+    biases = [splat(builder, bias_of[r], vectors[v]) for r, v in cells]
     builder.branch(blocks["k"])
     builder.position_at_end(blocks["target"])
     targets = load_target()
@@ -144,23 +149,24 @@ def generate_tile(
 
     def initial_sum(n: int) -> Callable[[Any], Any]:
         def pick(values: Any) -> Any:
-            if values is None:
-                return ir.Constant(vector, None)
-            return values[n] if values is targets else values[cells[n][0]]
+            return ir.Constant(vectors[cells[n][1]], None) if values is None else values[n]
 
         return pick
 
     k = loop_value(INT, lambda _: INT(0))
     A_k = loop_value(A.type, lambda _: A)
     B_k = loop_value(B.type, lambda _: B)
-    sums = [loop_value(vector, initial_sum(n)) for n in range(len(cells))]
+    sums = [loop_value(vectors[v], initial_sum(n)) for n, (_, v) in enumerate(cells)]
     if asks_ahead:
         B_ahead = builder.gep(B_k, [ahead])
-        for v in range(vectors):
-            prefetch(builder, builder.gep(B_ahead, [INT(v * lanes)]), 2)
-    b_k = [load(builder, B_k, vector, INT(v * lanes)) for v in range(vectors)]
-    a_k = [splat(builder, builder.load(builder.gep(A_k, [A_rows[r]])), vector) for r in range(rows)]
-    next_sums = [builder.call(fma, [a_k[r], b_k[v], total]) for (r, v), total in zip(cells, sums, strict=True)]
+        for offset in offsets:
+            prefetch(builder, builder.gep(B_ahead, [offset]), 2)
+    b_k = [load(builder, B_k, vector, offset) for vector, offset in zip(vectors, offsets, strict=True)]
+    a_k = [builder.load(builder.gep(A_k, [A_rows[r]])) for r in range(rows)]
+    next_sums = [
+        builder.call(fma_of(builder, vectors[v]), [splat(builder, a_k[r], vectors[v]), b_k[v], total])
+        for (r, v), total in zip(cells, sums, strict=True)
+    ]
     next_k = builder.add(k, INT(1))
     block_ends = builder.icmp_unsigned("==", builder.and_(next_k, INT(LANES - 1)), INT(0))
     next_A = builder.gep(A_k, [builder.select(block_ends, jump, ka)])
@@ -180,12 +186,12 @@ def generate_tile(
     builder.position_at_end(blocks["end"])
     results = []
     for new, both in zip(next_sums, added, strict=True):
-        result = builder.phi(vector)
+        result = builder.phi(new.type)
         result.add_incoming(new, after)
         result.add_incoming(both, blocks["add"])
         results.append(result)
     for (r, v), result in zip(cells, results, strict=True):
-        store(builder, result, C_rows[r], INT(v * lanes))
+        store(builder, result, C_rows[r], offsets[v])
 
 
 def make_units_tile(rows: int) -> Function:
