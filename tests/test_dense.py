@@ -11,7 +11,7 @@ from conftest import JIT_DISABLED
 from fastnet.kernels import by_rows, dense
 from fastnet.kernels.jit import kernel
 from fastnet.kernels.plan import LANES, NARROW_LAYER, PADDING, PANEL, TEMPORARY, TERMS_IN_PASS, padded
-from fastnet.kernels.sums import VALUES, ordered_sum
+from fastnet.kernels.sums import ROWS_SUMMED, VALUES, ordered_sum
 from fastnet.kernels.tiles import START_BIAS, START_ZERO
 
 UNITS = (1, 7, 17) if JIT_DISABLED else SEVEN_UNITS
@@ -262,7 +262,7 @@ def test_weight_gradient_of_few_inputs(n_prev, n, dtype):
         ld = columns_in_block(m)
         dZ, A_prev, before = problem_of_weights(n, n_prev, m, dtype)
         blocks, inputs = in_blocks(dZ, ld), in_blocks(A_prev, ld)
-        S = np.concatenate([blocks.ravel(), inputs.ravel(), np.full(NARROW_LAYER * LANES, np.nan, dtype)])
+        S = np.concatenate([blocks.ravel(), inputs.ravel(), np.full(NARROW_LAYER * ROWS_SUMMED, np.nan, dtype)])
         a_prev, head, block, block_prev = blocks.size, blocks.size + inputs.size, blocks[0].size, inputs[0].size
         results = set()
         for rows in (*pieces(n, 1), None):

@@ -10,7 +10,7 @@ from typing import Any
 from fastnet.kernels.dense import BOUNDS_CHECKED, check_inside, multiply
 from fastnet.kernels.jit import VECTOR_BYTES
 from fastnet.kernels.parts import from_input_signature, gradient_by_rows_signature
-from fastnet.kernels.plan import PADDING
+from fastnet.kernels.plan import LANES, PADDING
 from fastnet.kernels.sums import make_dot_rows
 from fastnet.kernels.tiles import START_TARGET, START_ZERO
 
@@ -68,7 +68,7 @@ def make_gradient_by_rows(source_digest: str) -> Callable[..., None]:
         columns = (last_column - first_column + PADDING - 1) // PADDING * PADDING
         for e in range(first, last, PADDING):
             start, K = START_ZERO if e == 0 else START_TARGET, min(PADDING, last - e)
-            c, a, b = dw + first_column, dz + e // ld * block + e % ld, a_prev + e * ldw + first_column
+            c, a, b = dw + first_column, dz + e // LANES * block + e % LANES, a_prev + e * ldw + first_column
             multiply(n, columns, S, c, ldw, S, a, ld, 1, 1, S, b, ldw, b + PADDING * ldw, K, start, S, 0)
 
     weight_gradient_by_rows.signature = gradient_by_rows_signature  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from fastnet.kernels.jit import JIT_DISABLED, VECTOR_BYTES, kernel, spliced_kern
 from fastnet.kernels.moves import copy_rows, transpose_square
 from fastnet.kernels.parts import gradient_of_few_signature
 from fastnet.kernels.plan import GRAIN, LANES, PANEL, ROWS_IN_PASS, TERMS_IN_PASS
-from fastnet.kernels.sums import make_sum_rows
+from fastnet.kernels.sums import ROWS_SUMMED, make_sum_rows
 from fastnet.kernels.tiles import (
     ADD_TO_TARGET,
     FOUR,
@@ -139,7 +139,7 @@ def matmul_plus_bias(
         start = START_TARGET if k > 0 else START_BIAS if b >= 0 else START_ZERO
         for i in range(0, n, rows_most):
             rows = min(rows_most, n - i)
-            for q in range(first // ld, (last - 1) // ld + 1):
+            for q in range(first // LANES, (last - 1) // LANES + 1):
                 j = max(first - q * ld, 0)
                 columns = min(last - q * ld, ld) - j
                 here = a_prev + q * block_prev + k * ld + j
@@ -171,7 +171,7 @@ def input_gradient(
             if pack:
                 copy_panels(parameters, a, n_prev, S, head, K, rows)
                 source, a, ka, height = S, head, TALL, TALL
-            for q in range(first // ld, (last - 1) // ld + 1):
+            for q in range(first // LANES, (last - 1) // LANES + 1):
                 start_column = max(first - q * ld, 0)
                 columns = min(last - q * ld, ld) - start_column
                 c = da_prev + q * block_prev + i * ld + start_column
@@ -242,9 +242,9 @@ def narrow_weight_gradient(
     """
     width = last_column - first_column
     if BOUNDS_CHECKED and width > 0 and last_row > first_row:
-        last_block = (m - 1) // ld
-        check_inside(S, a_prev, a_prev + last_block * block_prev + (last_column - 1) * ld + (m - 1) % ld)
-        check_inside(S, dz, dz + last_block * block + (last_row - 1) * ld + (m - 1) % ld)
+        last_block = (m - 1) // LANES
+        check_inside(S, a_prev, a_prev + last_block * block_prev + (last_column - 1) * ld + (m - 1) % LANES)
+        check_inside(S, dz, dz + last_block * block + (last_row - 1) * ld + (m - 1) % LANES)
         check_inside(gradient, w + first_row * n_prev, w + (last_row - 1) * n_prev + last_column - 1)
     if width > 0:
         for i in range(first_row, last_row):
@@ -261,26 +261,25 @@ def make_gradient_of_few(source_digest: str) -> Callable[..., None]:
         first_row: int, last_row: int, n_prev: int, m: int,
         S: Any, dz: int, block: int, ld: int, a_prev: int, block_prev: int, head: int, gradient: Any, w: int, add: bool,
     ) -> None:  # fmt: skip
-        """DW = dZ A_prev^T as above, of a layer of few inputs: sums in lanes too, but of many rows of dZ side by side.
+        """DW = dZ A_prev^T as above, of a layer of few inputs: sums in lanes too, but of some rows of dZ side by side.
 
         A_prev as in `narrow_weight_gradient`. Some rows of dW at a time are put together, transposed, at `head` in S.
         """
         _ = source_digest
         if BOUNDS_CHECKED and last_row > first_row:
-            last_block = (m - 1) // ld
-            check_inside(S, a_prev, a_prev + last_block * block_prev + (n_prev - 1) * ld + (m - 1) % ld)
-            check_inside(S, dz, dz + last_block * block + (last_row - 1) * ld + (m - 1) % ld)
-            check_inside(S, head, head + n_prev * LANES - 1)
-        at_a_time = LANES  # as good a number of rows as any: their dW^T stays near
-        for first in range(first_row, last_row, at_a_time):
-            rows = min(at_a_time, last_row - first)
+            last_block = (m - 1) // LANES
+            check_inside(S, a_prev, a_prev + last_block * block_prev + (n_prev - 1) * ld + (m - 1) % LANES)
+            check_inside(S, dz, dz + last_block * block + (last_row - 1) * ld + (m - 1) % LANES)
+            check_inside(S, head, head + n_prev * ROWS_SUMMED - 1)
+        for first in range(first_row, last_row, ROWS_SUMMED):
+            rows = min(ROWS_SUMMED, last_row - first)  # of dZ, in the nearest cache for every input but the first
             for k in range(n_prev):
-                target = head + k * at_a_time
+                target = head + k * ROWS_SUMMED
                 sum_rows_times(S, dz + first * ld, ld, block, m, rows, a_prev + k * ld, block_prev, S, target, False)
             for i in range(rows):
                 for k in range(n_prev):
                     at = w + (first + i) * n_prev + k
-                    dW = S[head + k * at_a_time + i]
+                    dW = S[head + k * ROWS_SUMMED + i]
                     gradient[at] = gradient[at] + dW if add else dW
 
     weight_gradient_of_few_inputs.signature = gradient_of_few_signature  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from fastnet.kernels.dense import transpose
 from fastnet.kernels.jit import VECTOR_BYTES, kernel, spliced_kernel
 from fastnet.kernels.moves import FEW, copy_rows, gather_few, gather_square
 from fastnet.kernels.parts import NONE, call_load, load_signature, outputs_signature
-from fastnet.kernels.plan import AT, LD, LOAD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, WEIGHTS, A, Y
+from fastnet.kernels.plan import AT, LANES, LD, LOAD, PADDING, PANEL, PANEL_SIZE, ROWS, UNITS, WEIGHTS, A, Y
 from fastnet.kernels.squares import SQUARE
 from fastnet.kernels.streams import random_bits, stream_of
 
@@ -83,7 +83,7 @@ def load_targets(plan: Any, targets: Any, order: Any, chunk: int, first: int, la
         gather(targets, order, chunk, first, last, S, y, ld, rows, -1, 0)
     else:
         for i in range(first, last):
-            column = y + i // ld * rows * ld + i % ld
+            column = y + i // LANES * rows * ld + i % LANES
             for r in range(n):
                 S[column + r * ld] = T(0)
             S[column + int(targets[order[chunk + i], 0]) * ld] = T(1)
@@ -106,7 +106,7 @@ def make_outputs(source_digest: str) -> Callable[..., None]:
         output = plan.shape[0] - 1
         ld, rows, start = plan[output, LD], plan[output, ROWS], first
         while start < last:
-            q, j = start // ld, start % ld
+            q, j = start // LANES, start % LANES
             columns = min(last - start, ld - j)
             for r in range(plan[output, UNITS]):
                 at = plan[output, A] + (q * rows + r) * ld + j
@@ -130,10 +130,10 @@ def gather(
     side, n = VECTOR_BYTES // S.itemsize, X.shape[1]
     for i in range(first, last, side):
         if n <= FEW and at < 0:
-            gather_few(X, order, chunk + i, min(side, last - i), n, S, a + i // ld * rows * ld + i % ld, ld)
+            gather_few(X, order, chunk + i, min(side, last - i), n, S, a + i // LANES * rows * ld + i % LANES, ld)
             continue
         for j in range(0, n, side):
-            A_square = a + i // ld * rows * ld + i % ld + j * ld
+            A_square = a + i // LANES * rows * ld + i % LANES + j * ld
             AT_square = -1 if at < 0 else at + j // PANEL * panel + i * PANEL + j % PANEL
             examples, columns = min(side, last - i), min(side, n - j)
             gather_square(X, order, chunk + i, examples, n, j, columns, S, A_square, ld, AT_square, PANEL)
@@ -145,7 +145,7 @@ def transpose_panels(plan: Any, layer: int, first: int, last: int, S: Any) -> No
     rows, ld, panel = plan[layer, ROWS], plan[layer, LD], plan[layer, PANEL_SIZE]
     side, n = VECTOR_BYTES // S.itemsize, plan[layer, UNITS]
     for start in range(first, last, PADDING):
-        a = plan[layer, A] + start // ld * rows * ld + start % ld
+        a = plan[layer, A] + start // LANES * rows * ld + start % LANES
         target = plan[layer, AT] + start * PANEL
         for j in range(0, n, PANEL):
             units = min(PANEL, -(-(n - j) // side) * side)

@@ -46,6 +46,7 @@ from fastnet.kernels.plan import (
     GRADIENT_BY_ROWS,
     GRADIENT_OF_FEW,
     KEPT,
+    LANES,
     LD,
     LOSS,
     PADDING,
@@ -98,7 +99,7 @@ def make_forward_pass(source_digest: str) -> Callable[..., None]:
         start = first
         while start < last:
             # Block by block, so that small layers stay in the nearest cache; with many inputs, all blocks at once.
-            stop = last if most_inputs >= MANY_INPUTS else min(last, (start // ld + 1) * ld)
+            stop = last if most_inputs >= MANY_INPUTS else min(last, (start // LANES + 1) * LANES)
             for layer in range(1, output + 1):
                 n, n_prev, w, b = plan[layer, UNITS], plan[layer - 1, UNITS], plan[layer, W], plan[layer, B]
                 a_prev, z = plan[layer - 1, A], plan[layer, A]
@@ -112,7 +113,7 @@ def make_forward_pass(source_digest: str) -> Callable[..., None]:
                     matmul_plus_bias(n, n_prev, start, stop, parameters, w, b, S, a_prev, block_prev, z, block, ld)
                 here = start
                 while here < stop:
-                    q, j = here // ld, here % ld
+                    q, j = here // LANES, here % LANES
                     columns = min(stop - here, ld - j)
                     z_here = z + q * block + j
                     if plan[layer, ACTIVATE] != NONE:
@@ -142,7 +143,7 @@ def loss_of_examples(plan: Any, first: int, last: int, S: Any, settings: Any) ->
     n, block = plan[output, UNITS], plan[output, ROWS] * ld
     start = first
     while start < last:
-        q = start // ld
+        q = start // LANES
         columns = min(last, (q + 1) * ld) - start
         at = q * block + start - q * ld
         call_loss(
@@ -167,7 +168,7 @@ def sum_of_costs(plan: Any, m: int, S: Any) -> float:
         block_total = 0.0
         for r in range(plan[output, TERM_ROWS]):
             block_total += ordered_sum(
-                S, plan[output, TERMS] + first // ld * block + r * ld, min(ld, m - first), VALUES
+                S, plan[output, TERMS] + first // LANES * block + r * ld, min(ld, m - first), VALUES
             )
         total += block_total
     return total
@@ -193,7 +194,7 @@ def make_backward_pass(source_digest: str) -> Callable[..., None]:
             w = plan[layer + 1, W] if outer else -1
             start = first
             while start < last and plan[layer, DIFFERENTIATE] != NONE:
-                q, j = start // ld, start % ld
+                q, j = start // LANES, start % LANES
                 columns = min(last - start, ld - j)
                 at = q * block + j
                 dz_next = plan[layer + 1, DZ] + q * plan[layer + 1, ROWS] * ld + j if outer else 0

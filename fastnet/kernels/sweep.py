@@ -35,7 +35,7 @@ def make_sum_of_slabs(source_digest: str) -> Callable[..., None]:
         slabs = (n_prev + SLAB - 1) // SLAB
         start = first
         while start < last:
-            q, j = start // ld, start % ld
+            q, j = start // LANES, start % LANES
             columns = min(last - start, ld - j)
             for i in range(n):
                 at, here = z + q * block + i * ld + j, a_prev + i * lda + start
