@@ -86,6 +86,23 @@ def tile_rates(dtype="float32", rounds=31):
     return {name: operations[name] / time for name, time in seconds.items()}
 
 
+class LastColumns:
+    """A product of the last 24 or 40 columns of a block, 300 x 300 times 300 x that, 20 times."""
+
+    params = ([24, 40], DTYPES)
+    param_names = ("columns", "dtype")
+
+    def time_multiply(self, columns, dtype):
+        W, A, Z = matrices_of_300(dtype)
+        repeated(dense.multiply)(20, 300, columns, Z, 0, 64, W, 0, 300, 1, 1, A, 0, 64, 0, 300, tiles.START_ZERO, Z, 0)
+
+
+@lru_cache
+def matrices_of_300(dtype):
+    """Return W (300, 300), A_prev and Z (300, 64)."""
+    return tuple(aligned_normal(300 * n, dtype) for n in (300, 64, 64))
+
+
 class Tile:
     """The register tile, 168 x 256 times 256 x 192."""
 
@@ -152,14 +169,19 @@ class Dense:
 
 
 class Narrow:
-    """The weight gradient of a layer of few units, for one block of 64 examples, 200 times."""
+    """The weight gradient of a layer of few units, or inputs, for one block of 64 examples, 200 times."""
 
-    params = ([(1, 32), (1, 784), (4, 33)], DTYPES)
+    params = ([(1, 32), (1, 784), (4, 33), (32, 4)], DTYPES)
     param_names = ("(units, inputs)", "dtype")
 
     def time_narrow_weight_gradient(self, shape, dtype):
         n, n_prev = shape
         gradient, S, (_, a_prev, dz, *_) = layer(n, n_prev, dtype)
+        if n_prev < n:
+            repeated_part(dense.make_gradient_of_few)(
+                REPEATS, 0, n, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, 0, gradient.copy(), 0, False
+            )
+            return
         repeated(dense.narrow_weight_gradient)(
             REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, gradient.copy(), 0, False
         )

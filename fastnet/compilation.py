@@ -131,7 +131,7 @@ def warmup(dtype: Any = "float32") -> None:
             compiled_train(plan[: len(hidden) + 1], training)
     with_dropout = make_plan(units[:-1], use_bias[:-1], examples=1, backward=True, keeps_slope=(True,) * len(hidden))
     with_dropout.rows[1:, DROPOUT] = 1
-    training = Training(hidden, (True,) * len(hidden), True, loss.code, mode, found, **wanted)
+    training = Training(hidden, (True,) * len(hidden), True, codes.MEAN_SQUARED_ERROR, mode, found, **wanted)
     compiled_train(with_dropout.rows, training)
     swept = make_plan((1, 1), (True,), examples=1, backward=True, swept=True)
     wanted |= {"steps": False, "by_rows": False, "swept": True}

@@ -101,7 +101,8 @@ class Run:
         self.parameters, self.y = parameters, y
         self.settings, self.rates = np.zeros(codes.SETTINGS), np.zeros(epochs)
         self.position = np.zeros(kernels.POSITION, dtype=np.int64)
-        self.key, self.shuffle, self.first_epoch = key, shuffle, first_epoch
+        self.key, self.shuffle = key, shuffle
+        self.first_epoch = first_epoch
         if isinstance(mode, Optimizer):
             self.mode = mode.code
             self.use(mode)
@@ -191,6 +192,15 @@ class Run:
         self.meeting[self.team_entries.STOPPED] = 1
 
     @property
+    def first_epoch(self) -> int:
+        """How many epochs there were before this run. It may be set between two calls: every thread sees it."""
+        return int(self.position[self.kernels.FIRST_EPOCH])
+
+    @first_epoch.setter
+    def first_epoch(self, epochs: int) -> None:
+        self.position[self.kernels.FIRST_EPOCH] = epochs
+
+    @property
     def finished_epochs(self) -> int:
         """How many epochs are done."""
         return int(self.position[self.kernels.EPOCH])
@@ -255,11 +265,10 @@ class Run:
 
     def _call(self, member: int, chunks: int) -> None:
         self.train(
-            self.plan.rows, self.mode, *self.updates, self.batch_size, self.shuffle, self.key,
-            self.first_epoch, chunks, self.settings, self.rates, self.penalties, self.X, self.rows, self.y,
-            self.weights, self.outputs, self.order, self.position, self.totals, self.costs, self.parameters,
-            self.gradient, self.partials, self.state.moments, self.state.powers, self.scratch, member,
-            self.team.threads, self.team.by_chunks, self.meeting,
+            self.plan.rows, self.mode, *self.updates, self.batch_size, self.shuffle, self.key, chunks, self.settings,
+            self.rates, self.penalties, self.X, self.rows, self.y, self.weights, self.outputs, self.order,
+            self.position, self.totals, self.costs, self.parameters, self.gradient, self.partials, self.state.moments,
+            self.state.powers, self.scratch, member, self.team.threads, self.team.by_chunks, self.meeting,
         )  # fmt: skip
 
     @property

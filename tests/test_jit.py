@@ -136,7 +136,8 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
     assert fit(Dense(17_000, "relu"), Dense(1)) == 0
     assert fit(Dense(1), data=wide) == 0
     assert fit(Dense(1, "tanh"), data=swept, optimizer=Adam(), loss="mean_squared_error", l1=0.1) == 0
-    assert everything(Dense(3, "leaky_relu"), Dropout(0.5), Dense(1), optimizer=SGD(clip_norm=1.0)) == 0
+    for hidden in ("leaky_relu", "softplus"):
+        assert everything(Dense(3, hidden), Dropout(0.5), Dense(1), optimizer=SGD(clip_norm=1.0)) == 0
 
 
 def test_cores_are_given_back_when_preparing_a_run_is_interrupted(monkeypatch):

@@ -528,6 +528,19 @@ def test_the_same_bits_on_any_number_of_threads(solver):
     np.testing.assert_array_equal(found[0], found[2])
 
 
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_dropout_draws_anew_each_epoch_on_any_number_of_threads(kind):
+    X, y = problem("two classes", 600)
+    found = [
+        getattr(ours, kind)(hidden_layer_sizes=(33, 17), dropout=0.3, n_threads=n, random_state=0, max_iter=4)
+        .fit(X, y)
+        .coefs_[0]
+        for n in (1, 2, 3)
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 # --------------------------------------------------------------------------------------------------- when it ends badly
 
 

@@ -35,8 +35,8 @@ from fastnet.kernels.tiles import (
 # 12 rows did not better, with shorter tails. With 16 registers (AVX2), six rows are the most that do not spill.
 TALL = 6 if VECTOR_BYTES == 32 else 8
 
-# 40 columns, as the last of 100 examples are, or 24 go through A once (`higgs`: 1.02 times as fast as without
-# TWO_AND_HALF, `cats` 1.01 as without ONE_AND_HALF, `python benchmarks/peers.py --only higgs`).
+# The last 24 or 40 columns are one strip with AVX-512 in float32, for which A is read once instead of twice: those of
+# 100 examples and of 209 (1.02 times as fast on `higgs`, 1.01 on `cats`; `scripts/bench --bench LastColumns`).
 tile_tall = make_tile(TALL, TWO_AND_HALF, TWO, ONE_AND_HALF, ONE, HALF)
 tile_4, tile_2, tile_1 = (make_tile(rows, TWO, ONE, HALF) for rows in (4, 2, 1))
 tile_1_wide = make_tile(1, FOUR)  # a single row needs as many sums side by side as an fma takes cycles
@@ -76,16 +76,16 @@ def multiply(
         check_inside(A, a, last_A)
         check_inside(B, b, b + (K - 1) * kb + columns - 1)
         check_inside(bias, o, o + (rows - 1 if start == START_BIAS else 0))
-    j = first = 0
+    j = first_row = 0
     while rows == 1 and columns - j >= 4 * lanes:
         tile_1_wide(FOUR, C, c + j, ldc, A, a, ra, ka, jump, B, b + j, kb, 0, K, start, bias, o)
         j += 4 * lanes
-    # Strips of B outside: a tile reads four times as much of B as of A, so B is what should stay near.
+    # Strips of B outside: a tile reads at least three times as much of B as of A, so B is what should stay near.
     while j < columns:
-        left, last = columns - j, rows
-        if lanes > GRAIN and rows - first >= TALL and (left == lanes + GRAIN or left == 2 * lanes + GRAIN):
+        left, last_row = columns - j, rows
+        if lanes > GRAIN and rows - first_row >= TALL and (left == lanes + GRAIN or left == 2 * lanes + GRAIN):
             width, strip = TWO_AND_HALF if left > 2 * lanes else ONE_AND_HALF, left
-            last = first + (rows - first) // TALL * TALL
+            last_row = first_row + (rows - first_row) // TALL * TALL
         elif left > lanes:
             width, strip = TWO, 2 * lanes
         elif left > GRAIN or lanes <= GRAIN:
@@ -93,8 +93,8 @@ def multiply(
         else:
             width, strip = HALF, GRAIN
         ahead = strip if left > strip else b_next - b - j
-        i = first
-        while i < last:
+        i = first_row
+        while i < last_row:
             ci, ai, bj, oi = c + i * ldc + j, a + i * ra, b + j, o + i
             if rows - i >= TALL:
                 tile_tall(width, C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
@@ -108,8 +108,8 @@ def multiply(
             else:
                 tile_1(width, C, ci, ldc, A, ai, ra, ka, jump, B, bj, kb, ahead, K, start, bias, oi)
                 i += 1
-        if last < rows:
-            first = last  # the rows that are left, by narrower strips of the same columns, which are the last
+        if last_row < rows:
+            first_row = last_row  # lower tiles have no such width: the rows that are left take two strips, the last
         else:
             j += strip
 
@@ -271,8 +271,9 @@ def make_gradient_of_few(source_digest: str) -> Callable[..., None]:
             check_inside(S, a_prev, a_prev + last_block * block_prev + (n_prev - 1) * ld + (m - 1) % LANES)
             check_inside(S, dz, dz + last_block * block + (last_row - 1) * ld + (m - 1) % LANES)
             check_inside(S, head, head + n_prev * ROWS_SUMMED - 1)
+        # So few rows of dZ that they stay in the nearest cache from the first input to the last.
         for first in range(first_row, last_row, ROWS_SUMMED):
-            rows = min(ROWS_SUMMED, last_row - first)  # of dZ, in the nearest cache for every input but the first
+            rows = min(ROWS_SUMMED, last_row - first)
             for k in range(n_prev):
                 target = head + k * ROWS_SUMMED
                 sum_rows_times(S, dz + first * ld, ld, block, m, rows, a_prev + k * ld, block_prev, S, target, False)

@@ -60,11 +60,11 @@ from fastnet.kernels.sums import SQUARES, ordered_sum
 from fastnet.kernels.sweep import PRODUCTS_ALONE, STEP_ALONE, STEP_AND_PRODUCTS
 from fastnet.kernels.team import meet, share
 
-EPOCH, EXAMPLE, SWEPT_AHEAD, LOADED, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = range(9)
+EPOCH, EXAMPLE, SWEPT_AHEAD, LOADED, FIRST_EPOCH, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = range(10)
 """Entries of `position`, and their number: epochs finished in this run; the example where the next chunk starts;
 whether a sweep has already found the products of the next step, and the scratch vector already holds the only chunk
-there is; RUNNING or why training stopped, and if so, which row of the scratch memory holds the chunk where it did; and
-two that the team talks by."""
+there is; how many epochs there were before this run; RUNNING or why training stopped, and if so, which row of the
+scratch memory holds the chunk where it did; and two that the team talks by."""
 
 BATCH_COST, EPOCH_COST, PENALTY, EPOCH_PENALTY, BATCH_WEIGHT, EPOCH_WEIGHT, TOTALS = range(7)
 """Entries of `totals`: the cost summed over the examples of the batch, and over the epoch, so far; what penalties add
@@ -87,8 +87,8 @@ def make_train(source_digest: str) -> Callable[..., None]:
     """Make the entry point `train`; its docstring tells what it does."""
 
     def train(
-        plan: Any, mode: int, update: int, finish: int, batch_size: int, shuffled: bool, key: int, first_epoch: int,
-        chunks: int, settings: Any, rates: Any, penalties: Any, X: Any, rows: Any, targets: Any, weights: Any,
+        plan: Any, mode: int, update: int, finish: int, batch_size: int, shuffled: bool, key: int, chunks: int,
+        settings: Any, rates: Any, penalties: Any, X: Any, rows: Any, targets: Any, weights: Any,
         outputs: Any, order: Any, position: Any, totals: Any, costs: Any, parameters: Any, gradient: Any, partials: Any,
         moments: Any, powers: Any, S: Any, member: int, members: int, by_chunks: bool, team: Any,
     ) -> None:  # fmt: skip
@@ -98,9 +98,10 @@ def make_train(source_digest: str) -> Callable[..., None]:
         address of what that does, with the optimizer's `settings`, `moments` and `powers` (see `updates.py`). With the
         address of what finishes a gradient in `finish`, that goes before, and the gradient is clipped to a norm.
         rates[e] is the learning rate of epoch e. Examples go in `order` (m,), which is drawn anew for each epoch e from
-        (key, first_epoch + e) when `shuffled`; so is what dropout drops. Progress is kept in `position` and `totals`,
-        so the next call goes on where this one stopped; costs[e] receives the mean over epoch e of the cost before each
-        update, weighted by the size of the batch. `penalties` (2, L + 1) hold the strengths of L2 and of L1.
+        (key, epochs before this run + e) when `shuffled`; so is what dropout drops. Progress is kept in `position` and
+        `totals`, so the next call goes on where this one stopped; costs[e] receives the mean over epoch e of the cost
+        before each update, weighted by the size of the batch. `penalties` (2, L + 1) hold the strengths of L2 and of
+        L1.
 
         With `weights` (m,), the cost is a weighted mean: what is said of the size of a batch goes for the sum of its
         weights. A batch of no weight changes nothing. `outputs` (n_L, m) receives A_L of every example as it is
@@ -135,12 +136,12 @@ def make_train(source_digest: str) -> Callable[..., None]:
                 position[CHUNKS_LEFT] = chunks
                 settings[LEARNING_RATE] = rates[position[EPOCH]]
                 if position[EXAMPLE] == 0 and shuffled:
-                    shuffle(order, key, first_epoch + position[EPOCH])
+                    shuffle(order, key, position[FIRST_EPOCH] + position[EPOCH])
             if not meet(team, members):
                 return
             epoch, start = position[EPOCH], position[EXAMPLE]
             goes_on = epoch + 1 < costs.shape[0]
-            epoch_key = stream_of(~key, first_epoch + epoch)  # not that of the shuffle
+            epoch_key = stream_of(~key, position[FIRST_EPOCH] + epoch)  # not that of the shuffle
             batch_start = start - start % batch_size
             batch_end = min(m, batch_start + batch_size)
             group = min((batch_end - start + chunk - 1) // chunk, most_chunks, position[CHUNKS_LEFT])
@@ -282,7 +283,7 @@ def make_train(source_digest: str) -> Callable[..., None]:
         weights = types.Array(T, 1, "C", readonly=True)
         plan = types.Array(i, 2, "C")
         return (
-            plan, i, i, i, i, yes, i, i, i,
+            plan, i, i, i, i, yes, i, i,
             floats, floats, types.Array(types.float64, 2, "C"), matrix, integers, matrix, weights, rows,
             integers, integers, floats, floats, vector, vector, rows, vector,
             floats, rows, i, i, yes, integers,

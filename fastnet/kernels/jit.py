@@ -1,4 +1,4 @@
-"""How kernels are compiled and cached: decorators for helpers, entry points and parts, one set of options.
+"""How kernels are compiled and cached: helpers by decorators; entry points and parts; one set of options.
 
 numba's on-disk cache looks at the file of the cached function alone. It does not notice an edit to a helper in
 another file, to an intrinsic or to a global, nor that bounds checks were switched on. So only *entry points*, which
@@ -33,7 +33,7 @@ Function = Callable[..., Any]
 
 
 def kernel(function: Function, **more: Any) -> Function:
-    """Compile a helper that entry points call; it lives in their cache files, not in its own.
+    """Compile a helper that entry points and parts call; it lives in their cache files, not in its own.
 
     It is compiled once for a dtype: numba would do so again for every constant among the arguments of a call.
     """
@@ -55,7 +55,7 @@ def inlined_kernel(function: Function) -> Function:
 def spliced_kernel(function: Function) -> Function:
     """Make a helper whose body replaces each call of it, before LLVM sees the caller.
 
-    For the links between the entry points and `dense.multiply`. numba sends a compiled helper, and all that it
+    For the links between entry points or parts and `dense.multiply`. numba sends a compiled helper, and all that it
     calls, through LLVM once for every function above it. `scripts/bench --bench cold_compile` tells what that costs.
     """
     compiled: Function = njit(inline="always", **OPTIONS)(function)
@@ -74,9 +74,10 @@ def entry_point(factory: Callable[..., Function], dtype: np.dtype) -> Function:
 
 @cache
 def compiled_part(factory: Callable[..., Function], dtype: np.dtype, *code: int) -> Function:
-    """Do the same with `factory(source_digest(), *code)`, for kernels that call it by its address: Python cannot.
+    """Do the same with `factory(source_digest(), *code)`, for kernels that call it by its address.
 
-    What Python would need for that takes a fortieth of a first fit's compiling.
+    A call from Python would end the process: what that needs is left out, and with it a fortieth of a first fit's
+    compiling (`scripts/bench --bench cold_compile`).
     """
     return _compiled(factory, dtype, code, no_cpython_wrapper=True)
 
@@ -87,9 +88,10 @@ def _compiled(
     function = factory(source_digest(), *code)
     if JIT_DISABLED:
         return function
-    # A name for each dtype, code and target, with checks or without, so that two processes never write two functions
-    # into one index file.
-    function.__qualname__ += "_".join(("", dtype.name, *map(str, code), TARGET_DIGEST))
+    # A name for each kind, dtype, code and target, with checks or without, so that two processes never write two
+    # functions into one index file.
+    kind = "part" if no_cpython_wrapper else "entry"
+    function.__qualname__ += "_".join(("", kind, dtype.name, *map(str, code), TARGET_DIGEST))
     argument_types = function.signature(types.float32 if dtype == np.float32 else types.float64)  # type: ignore[attr-defined]
     options = OPTIONS | {"no_cfunc_wrapper": True, "no_cpython_wrapper": no_cpython_wrapper}
     with garbage_collection_paused():

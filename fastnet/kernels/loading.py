@@ -45,10 +45,10 @@ def make_load_squares(source_digest: str) -> Callable[..., None]:
     """Make the part that loads an input which is swept."""
 
     def load_squares(plan: Any, X: Any, order: Any, chunk: int, first: int, last: int, S: Any) -> None:
-        """Copy the same examples to AT of the input: squares of SQUARE features by SQUARE examples, transposed.
+        """Copy examples first to last of the chunk that begins at order[chunk], transposed, to squares in AT.
 
-        Squares of the same features follow each other. Where one has no feature, or no example, there are finite
-        numbers. `first` is a multiple of SQUARE.
+        Those are of SQUARE features by SQUARE examples; squares of the same features follow each other. Where one has
+        no feature, or no example, there are finite numbers. `first` is a multiple of SQUARE.
         """
         _ = source_digest
         side, n, columns = VECTOR_BYTES // S.itemsize, plan[0, UNITS], plan[0, PANEL_SIZE]

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fastnet.kernels.dense import (
+    BOUNDS_CHECKED,
     MANY_INPUTS,
     TALL,
     bias_gradient,
+    check_inside,
     input_gradient,
     matmul_plus_bias,
     narrow_weight_gradient,
@@ -65,6 +67,7 @@ from fastnet.kernels.plan import (
     W,
     Y,
     computed_columns,
+    has_few_inputs,
     padded,
 )
 from fastnet.kernels.scalars import float_of_bits
@@ -72,6 +75,7 @@ from fastnet.kernels.sums import VALUES, ordered_sum
 from fastnet.kernels.team import share
 
 padded_columns, columns_of = kernel(padded), kernel(computed_columns)
+are_few_inputs = spliced_kernel(has_few_inputs)
 
 
 @kernel
@@ -283,7 +287,7 @@ def gradients_of_rows(
             return
         columns = last_column - first_column
         copy_rows(S, dw + first_column, ldw, gradient, w + first_column, n_prev, last_row, columns, add)
-    elif at_prev < 0 and n_prev < plan[layer, UNITS]:
+    elif are_few_inputs(n_prev, plan[layer, UNITS]):
         call_gradient_of_few(
             plan[0, GRADIENT_OF_FEW], first_row, last_row, n_prev, last, S, dz, block, ld, a_prev,
             plan[layer - 1, ROWS] * ld, head, gradient, w, add,
@@ -312,5 +316,9 @@ def owns_bias(plan: Any, layer: int, first_column: int, last_column: int) -> boo
 @spliced_kernel
 def add_partial_gradients(partials: Any, n_partials: int, first: int, last: int, gradient: Any, add: bool) -> None:
     """Gradient = (or +=) the sum of the first rows of partials (threads, n_parameters), one after the other."""
+    if BOUNDS_CHECKED and last > first:
+        check_inside(partials, 0, n_partials - 1)
+        check_inside(partials[0], first, last - 1)
+        check_inside(gradient, first, last - 1)
     for c in range(n_partials):
         copy_rows(partials, c * partials.shape[1] + first, 0, gradient, first, 0, 1, last - first, add or c > 0)

@@ -53,7 +53,7 @@ of a large W in a pass, or of W^T, as many as make whole panels. With 64 rows, `
 
 TEMPORARY = TERMS_IN_PASS * ROWS_IN_PASS
 """Elements, for each thread, at the head of the scratch vector of one that goes back: room for so much of W^T, laid out
-anew, or for a tile that overhangs its matrix."""
+anew, for a tile that overhangs its matrix, or for some of dW^T behind few inputs."""
 
 MANY_PARAMETERS = 2**15
 """From so many parameters on, a step is taken with some rows of W as soon as their gradient is there."""

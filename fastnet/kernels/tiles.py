@@ -32,8 +32,8 @@ START_ZERO, START_BIAS, START_TARGET, ADD_TO_TARGET = 0, 1, 2, 3
 """What a tile begins from, and whether the target is added at the end."""
 
 HALF, ONE, ONE_AND_HALF, TWO, TWO_AND_HALF, FOUR = range(6)
-"""How wide a tile is, in registers. HALF is half of the widest, GRAIN numbers; there is none where a register holds no
-more than those."""
+"""How wide a tile is, in registers. A half is half of the widest, GRAIN numbers; a width with one exists only where a
+register holds more than those: for float32 with AVX-512."""
 
 REGISTERS = {HALF: (0, 1), ONE: (1, 0), ONE_AND_HALF: (1, 1), TWO: (2, 0), TWO_AND_HALF: (2, 1), FOUR: (4, 0)}
 """Whole registers and halves of each width."""
@@ -111,7 +111,7 @@ def generate_tile(
     builder: ir.IRBuilder, rows: int, vectors: list[ir.VectorType],
     C: Any, ldc: Any, A: Any, ra: Any, ka: Any, jump: Any, B: Any, kb: Any, ahead: Any, K: Any, start: Any, bias: Any,
 ) -> None:  # fmt: skip
-    """Generate a tile of `rows` rows of `vectors`, the widest first; C, A, B and bias are the addresses of theirs."""
+    """Generate a tile of `rows` rows of `vectors`, the widest first; C, A, B, bias: addresses of first elements."""
     offsets = [INT(sum(vector.count for vector in vectors[:v])) for v in range(len(vectors))]
     # The tile of four registers is for single rows alone: it reads much for each product, and asking slows that down
     # (with it, logistic is 0.94 times as fast: `benchmarks/peers.py --only logistic`).
