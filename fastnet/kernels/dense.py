@@ -134,16 +134,22 @@ def matmul_plus_bias(
     """
     many = n_prev >= MANY_INPUTS
     terms, rows_most = (TERMS_IN_PASS, ROWS_IN_PASS) if many else (n_prev, n)
+    first_block, last_block = first // LANES, (last - 1) // LANES
     for k in range(0, n_prev, terms):
         K = min(terms, n_prev - k)
         start = START_TARGET if k > 0 else START_BIAS if b >= 0 else START_ZERO
         for i in range(0, n, rows_most):
             rows = min(rows_most, n - i)
-            for q in range(first // LANES, (last - 1) // LANES + 1):
+            for q in range(first_block, last_block + 1):
                 j = max(first - q * ld, 0)
                 columns = min(last - q * ld, ld) - j
                 here = a_prev + q * block_prev + k * ld + j
-                b_next = here - j + block_prev if many else here
+                b_next = here
+                if many and q < last_block:
+                    b_next = here - j + block_prev
+                elif many:  # the first block again, with the next terms after the last rows
+                    k_next = k if i + rows < n else k + K
+                    b_next = a_prev + first_block * block_prev + k_next * ld + first - first_block * ld
                 multiply(
                     rows, columns, S, z + q * block + i * ld + j, ld, parameters, w + i * n_prev + k, n_prev, 1, 1,
                     S, here, ld, b_next, K, start, parameters, max(b, 0) + i,
