@@ -25,6 +25,9 @@ from fastnet.kernels.simd import (
     with_twin,
 )
 
+CACHE_LINE = 64
+"""Bytes that come from memory together."""
+
 
 def _transpose_twin(source: np.ndarray, s: int, lds: int, target: np.ndarray, t: int, ldt: int) -> None:
     side = VECTOR_BYTES // source.itemsize
@@ -57,6 +60,27 @@ def is_order(order: types.Type) -> None:
     """Refuse what does not number rows."""
     if not isinstance(order, types.Array) or order.dtype != types.int64:
         raise TypingError(f"needs an order of int64, got {order}")
+
+
+def _ask_for_twin(X: np.ndarray, first: int, last: int) -> None:
+    pass
+
+
+@with_twin(_ask_for_twin)
+def ask_for(typingctx, X, first, last):  # type: ignore[no-untyped-def]
+    """Ask for elements first to last of X, flattened, which will be read soon; it does nothing else."""
+    dtype = flat_float(X)
+    i = types.intp
+    signature = types.void(X, i, i)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        X, first, last = arguments
+        X = pointer(context, builder, signature.args[0], X, INT(0))
+        with cgutils.for_range_slice(builder, first, last, INT(CACHE_LINE * 8 // dtype.bitwidth)) as (j, _):
+            prefetch(builder, builder.gep(X, [j]))
+        return context.get_dummy_value()
+
+    return signature, generate
 
 
 FEW = 4
