@@ -3,6 +3,8 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,4 +41,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def plain_python_arithmetic():
     """Compiled code overflows silently; let plain Python do so too, since warnings are errors."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        yield
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool) -> Iterator[None]:
+    """Hold a lock on a file that all processes of this run of the tests know."""
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def room_for_who_wants_to_be_alone(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Let no test run in another process beside one marked `alone`, which waits until those that run have ended."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or os.name == "nt":
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp().parent  # that of all workers
+    with ExitStack() as stack:
+        with locked(folder / "door", shared=False):  # kept shut by who waits to be alone, for those that come later
+            stack.enter_context(locked(folder / "room", shared=request.node.get_closest_marker("alone") is None))
         yield

@@ -111,6 +111,7 @@ def test_a_fork_after_a_fit_and_during_one():
     assert out.split() == ["0", "0", "True"]
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to itself")
 def test_two_hundred_interrupts_at_random_times():
     """Each is answered within 0.2 s, and leaves a model that trains on."""
