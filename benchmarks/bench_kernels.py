@@ -169,21 +169,30 @@ class Dense:
 
 
 class Narrow:
-    """The weight gradient of a layer of few units, or inputs, for one block of 64 examples, 200 times."""
+    """The weight gradient of a layer of few units, for one block of 64 examples, 200 times."""
 
-    params = ([(1, 32), (1, 784), (4, 33), (32, 4)], DTYPES)
+    params = ([(1, 32), (1, 784), (4, 33)], DTYPES)
     param_names = ("(units, inputs)", "dtype")
 
     def time_narrow_weight_gradient(self, shape, dtype):
         n, n_prev = shape
         gradient, S, (_, a_prev, dz, *_) = layer(n, n_prev, dtype)
-        if n_prev < n:
-            repeated_part(dense.make_gradient_of_few)(
-                REPEATS, 0, n, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, 0, gradient.copy(), 0, False
-            )
-            return
         repeated(dense.narrow_weight_gradient)(
             REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, gradient.copy(), 0, False
+        )
+
+
+class FewInputs:
+    """The weight gradient of a layer of few inputs, for one block of 64 examples, 200 times."""
+
+    params = ([(4, 2), (32, 4), (300, 4)], DTYPES)
+    param_names = ("(units, inputs)", "dtype")
+
+    def time_gradient_of_few(self, shape, dtype):
+        n, n_prev = shape
+        gradient, S, (head, a_prev, dz, *_) = layer(n, n_prev, dtype)
+        repeated_part(dense.make_gradient_of_few)(
+            REPEATS, 0, n, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, head, gradient.copy(), 0, False
         )
 
 

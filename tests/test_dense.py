@@ -82,7 +82,7 @@ def test_matmul_plus_bias(n, n_prev, dtype):
     [(1, 0, 16), (20, 0, 24), (39, 0, 40), (70, 16, 80), (65, 64, 80), (100, 48, 104), (512, 0, 512), (300, 48, 304)],
 )
 @pytest.mark.parametrize("n_prev", [7, 45] if JIT_DISABLED else [7, 128, 300, 1023, 1024, 2049])
-@pytest.mark.parametrize("n", [1, 15] if JIT_DISABLED else [1, 15, 17, 65])
+@pytest.mark.parametrize("n", [1, 15, 17] if JIT_DISABLED else [1, 15, 17, 65])
 def test_matmul_plus_bias_of_part_of_a_chunk_is_one_chain(n, n_prev, m, first, last, dtype, monkeypatch):
     """Of the examples first to last alone, with b and without; in passes or not, the bits are those of one product."""
     if JIT_DISABLED and m > 70:

@@ -49,7 +49,7 @@ def quiet(function, *arguments, **settings):
         return function(*arguments, **settings)
 
 
-def same(name, found, expected, dtype):
+def assert_same(name, found, expected, dtype):
     assert type(found) is float
     if name in EXACT:
         np.testing.assert_allclose(found, expected, rtol=1e-14, atol=0)
@@ -83,7 +83,7 @@ def test_one_sigmoid(m, ties, dtype):
     found = compute(METRICS, A, y, "sigmoid")
     assert list(found) == list(METRICS)
     for name in METRICS:
-        same(name, found[name], expected[name], dtype)
+        assert_same(name, found[name], expected[name], dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -100,7 +100,7 @@ def test_several_sigmoids(m, dtype):
     }
     found = compute(METRICS, A, y, "sigmoid")
     for name in METRICS:
-        same(name, found[name], expected[name], dtype)
+        assert_same(name, found[name], expected[name], dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -128,7 +128,7 @@ def test_softmax(m, n_classes, dtype):
     for targets in (y, one_hot):
         found = compute(METRICS, A, targets, "softmax")
         for name in METRICS:
-            same(name, found[name], expected[name], dtype)
+            assert_same(name, found[name], expected[name], dtype)
 
 
 def test_one_hot_targets_mean_another_thing_to_sigmoids():
@@ -145,9 +145,9 @@ def test_soft_targets(dtype):
     for name in ("accuracy", "auc", "f1"):
         assert compute((name,), A, y, "sigmoid") == compute((name,), A, hard, "sigmoid")
     expected = np.mean([-t * math.log(a) - (1 - t) * math.log(1 - a) for a, t in zip(A.T[0], y.T[0], strict=True)])
-    same("log_loss", METRICS["log_loss"].function(A, y, False), expected, dtype)
+    assert_same("log_loss", METRICS["log_loss"].function(A, y, False), expected, dtype)
     A, y = np.hstack([A, 1 - A]), np.hstack([y, 1 - y])
-    same("log_loss", METRICS["log_loss"].function(A, y, True), expected, dtype)
+    assert_same("log_loss", METRICS["log_loss"].function(A, y, True), expected, dtype)
     assert METRICS["accuracy"].function(A, y, True) == 2 / 3
 
 

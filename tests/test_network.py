@@ -93,7 +93,7 @@ def test_the_bounds_would_notice_an_error_of_five_percent(n, hidden, last, loss,
             check_gradients_and_cost(units, [*hidden, last], loss, m, 0.0, dtype, spoil=1.05)
 
 
-@settings(max_examples=5 if JIT_DISABLED else 60, deadline=None, derandomize=True)
+@settings(max_examples=5 if JIT_DISABLED else 60)
 @given(data=st.data())
 def test_any_network(data):
     widths = st.integers(1, 12 if JIT_DISABLED else 70)

@@ -121,17 +121,22 @@ def test_with_out_a_prediction_allocates_nothing(m):
     X, out = rows_of(m, 33, "float32"), np.empty((m, 33), np.float32)
     for _ in range(3):
         model.forward(X, out=out)
-    before = rtsys.get_allocation_stats()
-    tracemalloc.start()
-    start = tracemalloc.get_traced_memory()[0]
-    for _ in range(100):
-        model.forward(X, out=out)
-    after, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak - start < 1500, "less than one row of scratch memory"
-    assert after - start < 200
+    peaks, kept, on_heap = [], [], []
+    for _ in range(3):  # what other threads of the tests take meanwhile is not in all of them
+        before = rtsys.get_allocation_stats()
+        tracemalloc.start()
+        start = tracemalloc.get_traced_memory()[0]
+        for _ in range(100):
+            model.forward(X, out=out)
+        after, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        peaks.append(peak - start)
+        kept.append(after - start)
+        on_heap.append(rtsys.get_allocation_stats().alloc - before.alloc)
+    assert min(peaks) < 1500, "less than one row of scratch memory"
+    assert min(kept) < 200
     arrays_passed = 7
-    assert rtsys.get_allocation_stats().alloc - before.alloc <= 100 * arrays_passed
+    assert min(on_heap) <= 100 * arrays_passed
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

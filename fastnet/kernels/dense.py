@@ -35,8 +35,8 @@ from fastnet.kernels.tiles import (
 # 12 rows did not better, with shorter tails. With 16 registers (AVX2), six rows are the most that do not spill.
 TALL = 6 if VECTOR_BYTES == 32 else 8
 
-# The last 24 or 40 columns are one strip with AVX-512 in float32, for which A is read once instead of twice: those of
-# 100 examples and of 209 (1.02 times as fast on `higgs`, 1.01 on `cats`; `scripts/bench --bench LastColumns`).
+# The last 24 or 40 columns, as of 209 or 100 examples, are one strip with AVX-512 in float32, for which A is read once
+# instead of twice (`benchmarks/peers.py --only cats higgs`: 1.01 and 1.02 times as fast as without).
 tile_tall = make_tile(TALL, TWO_AND_HALF, TWO, ONE_AND_HALF, ONE, HALF)
 tile_4, tile_2, tile_1 = (make_tile(rows, TWO, ONE, HALF) for rows in (4, 2, 1))
 tile_1_wide = make_tile(1, FOUR)  # a single row needs as many sums side by side as an fma takes cycles

@@ -88,9 +88,9 @@ def make_train(source_digest: str) -> Callable[..., None]:
 
     def train(
         plan: Any, mode: int, update: int, finish: int, batch_size: int, shuffled: bool, key: int, chunks: int,
-        settings: Any, rates: Any, penalties: Any, X: Any, rows: Any, targets: Any, weights: Any,
-        outputs: Any, order: Any, position: Any, totals: Any, costs: Any, parameters: Any, gradient: Any, partials: Any,
-        moments: Any, powers: Any, S: Any, member: int, members: int, by_chunks: bool, team: Any,
+        settings: Any, rates: Any, penalties: Any, X: Any, rows: Any, targets: Any, weights: Any, outputs: Any,
+        order: Any, position: Any, totals: Any, costs: Any, parameters: Any, gradient: Any, partials: Any, moments: Any,
+        powers: Any, S: Any, member: int, members: int, by_chunks: bool, team: Any,
     ) -> None:  # fmt: skip
         """Work through up to `chunks` chunks of examples, in len(costs) epochs over X (m, n_x) and targets (m, n_L).
 

@@ -1,4 +1,4 @@
-"""Copies: of rows, of a square transposed, of examples picked and transposed; see `simd.py`."""
+"""Copies: of rows, of a square transposed, of examples picked and transposed; and asking for memory; see `simd.py`."""
 
 from typing import Any
 
@@ -24,9 +24,6 @@ from fastnet.kernels.simd import (
     transposed,
     with_twin,
 )
-
-CACHE_LINE = 64
-"""Bytes that come from memory together."""
 
 
 def _transpose_twin(source: np.ndarray, s: int, lds: int, target: np.ndarray, t: int, ldt: int) -> None:
@@ -60,6 +57,10 @@ def is_order(order: types.Type) -> None:
     """Refuse what does not number rows."""
     if not isinstance(order, types.Array) or order.dtype != types.int64:
         raise TypingError(f"needs an order of int64, got {order}")
+
+
+CACHE_LINE = 64
+"""Bytes that come from memory together."""
 
 
 def _ask_for_twin(X: np.ndarray, first: int, last: int) -> None:

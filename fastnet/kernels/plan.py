@@ -4,7 +4,8 @@ A *plan* is an integer array with a row for the input (row 0) and one for every 
 Parameters of layer l: W (units, units_before) in C order at plan[l, W], then b (units,) at plan[l, B].
 
 A batch is worked through in *chunks*, a chunk in *blocks* of up to LANES examples. A block of layer l holds A
-(rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. AT holds the same
+(rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. There is more than one
+block only where each holds LANES: example e lies in block e // LANES, in column e % LANES. AT holds the same
 activations transposed, an example a row, in *panels* of PANEL units, each contiguous: the weight gradient sums over
 examples, and they are its k; that of a layer of few units or inputs needs none. A very wide input before few units is
 kept once, *by rows*: A is (examples, ROWS) then. Or it is *swept* (`sweep.py`): AT has squares of 16 features by 16
