@@ -10,23 +10,12 @@ from benchmarks.timing import median_seconds
 from fastnet import Dense as DenseLayer
 from fastnet import Model
 from fastnet.activations import ACTIVATIONS
-from fastnet.kernels import (
-    activations,
-    codes,
-    dense,
-    dropout,
-    loading,
-    losses,
-    network,
-    penalties,
-    steps,
-    tiles,
-    updates,
-)
-from fastnet.kernels.jit import OPTIONS
-from fastnet.kernels.parts import address_of
+from fastnet.engine.memory import aligned_zeros
+from fastnet.kernels import activations, codes, dropout, gather, losses, passes, penalties, products, steps, updates
+from fastnet.kernels.build.jit import OPTIONS
+from fastnet.kernels.build.parts import address_of
+from fastnet.kernels.ir import tiles
 from fastnet.kernels.plan import NARROW_LAYER, PANEL, TEMPORARY, make_plan
-from fastnet.memory import aligned_zeros
 
 DTYPES = ["float32", "float64"]
 REPEATS = 200
@@ -48,13 +37,13 @@ def repeated(kernel):
 
 @lru_cache
 def repeated_part(factory, *code):
-    """Return such a loop for a part, as `fastnet.kernels.parts` makes it."""
+    """Return such a loop for a part, as `fastnet.kernels.build.parts` makes it."""
     part = njit(**OPTIONS)(factory("", *code))
     return repeated(part)
 
 
 @lru_cache
-def products(dtype):
+def operands(dtype):
     """Return A (M, K), B (K, N) and C (M, N), flat and aligned as the engine's memory is, for NumPy as for the tile."""
     return tuple(aligned_normal(n, dtype) for n in (M * K, K * N, M * N))
 
@@ -67,12 +56,12 @@ def aligned_normal(n, dtype):
 
 
 def multiply(A, B, C, n):
-    repeated(dense.multiply)(n, M, N, C, 0, N, A, 0, K, 1, 1, B, 0, N, 0, K, tiles.START_ZERO, C, 0)
+    repeated(products.multiply)(n, M, N, C, 0, N, A, 0, K, 1, 1, B, 0, N, 0, K, tiles.START_ZERO, C, 0)
 
 
 def tile_rates(dtype="float32", rounds=31):
     """Return medians over alternating rounds, in operations per second: tiles, NumPy's dot, the peak; one thread."""
-    A, B, C = products(dtype)
+    A, B, C = operands(dtype)
     A_matrix, B_matrix, C_matrix = A.reshape(M, K), B.reshape(K, N), C.reshape(M, N)
 
     def numpy_dot():
@@ -94,7 +83,9 @@ class LastColumns:
 
     def time_multiply(self, columns, dtype):
         W, A, Z = matrices_of_300(dtype)
-        repeated(dense.multiply)(20, 300, columns, Z, 0, 64, W, 0, 300, 1, 1, A, 0, 64, 0, 300, tiles.START_ZERO, Z, 0)
+        repeated(products.multiply)(
+            20, 300, columns, Z, 0, 64, W, 0, 300, 1, 1, A, 0, 64, 0, 300, tiles.START_ZERO, Z, 0
+        )
 
 
 @lru_cache
@@ -143,29 +134,31 @@ class Dense:
     def time_matmul_plus_bias(self, shape, dtype):
         n, n_prev = shape
         parameters, S, (_, a_prev, z, *_) = layer(n, n_prev, dtype)
-        repeated(dense.matmul_plus_bias)(REPEATS, n, n_prev, 0, 64, parameters, 0, n * n_prev, S, a_prev, 0, z, 0, 64)
+        repeated(products.matmul_plus_bias)(
+            REPEATS, n, n_prev, 0, 64, parameters, 0, n * n_prev, S, a_prev, 0, z, 0, 64
+        )
 
     def time_input_gradient(self, shape, dtype):
         n, n_prev = shape
         parameters, S, (head, a_prev, z, *_) = layer(n, n_prev, dtype)
-        repeated(dense.input_gradient)(REPEATS, n, n_prev, 0, 64, parameters, 0, S, z, 0, a_prev, 0, 64, head)
+        repeated(products.input_gradient)(REPEATS, n, n_prev, 0, 64, parameters, 0, S, z, 0, a_prev, 0, 64, head)
 
     def time_weight_gradient(self, shape, dtype):
         n, n_prev = shape
         gradient, S, (head, _, dz, at, _) = layer(n, n_prev, dtype)
-        repeated(dense.weight_gradient)(
+        repeated(products.weight_gradient)(
             REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, at, 64 * PANEL, head, gradient.copy(), 0, False
         )
 
     def time_bias_gradient(self, shape, dtype):
         n, n_prev = shape
         gradient, S, (_, _, dz, *_) = layer(n, n_prev, dtype)
-        repeated(dense.bias_gradient)(REPEATS, 0, n, 64, S, dz, 64 * n, 64, gradient.copy(), n * n_prev, False)
+        repeated(products.bias_gradient)(REPEATS, 0, n, 64, S, dz, 64 * n, 64, gradient.copy(), n * n_prev, False)
 
     def time_transpose(self, shape, dtype):
         n, n_prev = shape
         _, S, (_, a_prev, _, at, _) = layer(n, n_prev, dtype)
-        repeated(dense.transpose)(REPEATS, S, a_prev, 64, at, PANEL, PANEL, 64)
+        repeated(products.transpose)(REPEATS, S, a_prev, 64, at, PANEL, PANEL, 64)
 
 
 class Narrow:
@@ -177,7 +170,7 @@ class Narrow:
     def time_narrow_weight_gradient(self, shape, dtype):
         n, n_prev = shape
         gradient, S, (_, a_prev, dz, *_) = layer(n, n_prev, dtype)
-        repeated(dense.narrow_weight_gradient)(
+        repeated(products.narrow_weight_gradient)(
             REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, gradient.copy(), 0, False
         )
 
@@ -191,7 +184,7 @@ class FewInputs:
     def time_gradient_of_few(self, shape, dtype):
         n, n_prev = shape
         gradient, S, (head, a_prev, dz, *_) = layer(n, n_prev, dtype)
-        repeated_part(dense.make_gradient_of_few)(
+        repeated_part(products.make_gradient_of_few)(
             REPEATS, 0, n, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, head, gradient.copy(), 0, False
         )
 
@@ -325,7 +318,7 @@ class Step:
         S, p, dp = (aligned_normal(size, dtype) for size in (plan.n_scratch, plan.n_parameters, plan.n_parameters))
         update = address_of(updates.make_update, np.dtype(dtype), codes.SGD)
         repeated_part(steps.make_steps)(
-            REPEATS, plan.rows, 64, 0, 1, S, 0, network.EVERYTHING, update, 1 / 64, 1 / 64, np.zeros((2, 2)), SETTINGS,
+            REPEATS, plan.rows, 64, 0, 1, S, 0, passes.EVERYTHING, update, 1 / 64, 1 / 64, np.zeros((2, 2)), SETTINGS,
             0.9, 0.999, p, dp, dp[:0],
         )  # fmt: skip
 
@@ -343,14 +336,14 @@ class Loading:
 
     def time_load_examples(self, features, dtype):
         plan, X, order, S = batch(features, NARROW_LAYER + 1, dtype)
-        repeated(loading.load_examples)(REPEATS, plan, X, order, 0, 0, 128, S)
+        repeated(gather.load_examples)(REPEATS, plan, X, order, 0, 0, 128, S)
 
     def time_load_targets(self, features, dtype):
         plan, X, order, S = batch(features, 1, dtype)
-        repeated(loading.load_targets)(REPEATS, plan, X[:, :1].copy(), order, 0, 0, 128, S)
+        repeated(gather.load_targets)(REPEATS, plan, X[:, :1].copy(), order, 0, 0, 128, S)
 
     def time_shuffle(self, features, dtype):
-        repeated(loading.shuffle)(REPEATS, np.empty(10_000, np.int64), 1, 2)
+        repeated(gather.shuffle)(REPEATS, np.empty(10_000, np.int64), 1, 2)
 
 
 @lru_cache

@@ -8,7 +8,7 @@ from unittest.mock import patch
 from benchmarks.peak import peak
 from benchmarks.timing import median_seconds
 from benchmarks.workloads import WORKLOADS, problem
-from fastnet import memory
+from fastnet.engine import memory
 
 EPOCHS = {"planar": 200, "cancer": 20, "logistic": 20}
 """Epochs in a unit of work, where one takes less than a few milliseconds."""

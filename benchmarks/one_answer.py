@@ -27,7 +27,7 @@ def print_digests(only: list[str], epochs: int) -> None:
     import numpy as np
 
     from benchmarks.workloads import WORKLOADS, Problem
-    from fastnet import threads
+    from fastnet.engine import threads
 
     threads.available_cores = lambda: max(THREADS)  # more threads than cores, too, must agree
     for name, workload in WORKLOADS.items():

@@ -8,9 +8,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnet.kernels.dense import TALL
-from fastnet.kernels.jit import OPTIONS, VECTOR_BYTES
-from fastnet.kernels.simd import INT, forbid_unrolling, load, pointer, store
+from fastnet.kernels.build.jit import OPTIONS, VECTOR_BYTES
+from fastnet.kernels.ir.vectors import INT, forbid_unrolling, load, pointer, store
+from fastnet.kernels.products import TALL
 
 REGISTERS = 2 * TALL
 

@@ -5,7 +5,8 @@
 
 from fastnet.activations import LeakyReLU
 from fastnet.callbacks import EarlyStopping, ReduceOnPlateau
-from fastnet.compilation import warmup
+from fastnet.engine.recipe import warmup
+from fastnet.engine.threads import get_num_threads, set_num_threads
 from fastnet.errors import NotFittedError, TrainingDivergedError
 from fastnet.history import History
 from fastnet.initializers import Normal
@@ -14,7 +15,6 @@ from fastnet.losses import Huber
 from fastnet.model import Model
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastnet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay
-from fastnet.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 __all__ = [

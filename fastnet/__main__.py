@@ -4,8 +4,8 @@ import argparse
 import time
 from pathlib import Path
 
-from fastnet.compilation import warmup
-from fastnet.validation import FLOAT_DTYPES
+from fastnet.checks import FLOAT_DTYPES
+from fastnet.engine.recipe import warmup
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fastnet.checks import non_negative_number
 from fastnet.kernels import codes
-from fastnet.validation import non_negative_number
 
 
 class Activation(NamedTuple):

@@ -8,19 +8,19 @@ from typing import Any, Self
 
 import numpy as np
 
-from fastnet import validation
+from fastnet import checks
 from fastnet.activations import activation_for
-from fastnet.engine import OptimizerState
+from fastnet.engine.memory import aligned_zeros
+from fastnet.engine.network import Network
+from fastnet.engine.predict import Predictor
+from fastnet.engine.run import OptimizerState
 from fastnet.errors import NotFittedError
 from fastnet.fixed import FixedSettings
 from fastnet.history import History
 from fastnet.kernels.plan import UNITS, B, W
 from fastnet.layers import Dense, Dropout, checked_layers, dropout_rates
 from fastnet.losses import LOSSES, Huber, loss_for, name_of, output_code, setting_of
-from fastnet.memory import aligned_zeros
-from fastnet.network import Network
 from fastnet.optimizers import SGD, Optimizer
-from fastnet.prediction import Predictor
 
 
 class Architecture(FixedSettings):
@@ -42,15 +42,15 @@ class Architecture(FixedSettings):
         self._dense = tuple(layer for layer in self.layers if isinstance(layer, Dense))
         self.output_layer = self._dense[-1]
         self.loss = loss_for(loss, self.output_layer.activation)
-        self.dtype = validation.float_dtype(dtype)
+        self.dtype = checks.float_dtype(dtype)
         self.optimizer = SGD() if optimizer is None else optimizer
-        self.l2 = validation.non_negative_number(l2, "l2")
-        self.l1 = validation.non_negative_number(l1, "l1")
+        self.l2 = checks.non_negative_number(l2, "l2")
+        self.l1 = checks.non_negative_number(l1, "l1")
         for penalised in (self, *self._dense):
             for name in ("l2", "l1"):
-                validation.in_range_of(self.dtype, getattr(penalised, name) or 0.0, name)
+                checks.in_range_of(self.dtype, getattr(penalised, name) or 0.0, name)
         for layer in self._dense:
-            validation.in_range_of(self.dtype, activation_for(layer.activation).setting, "slope")
+            checks.in_range_of(self.dtype, activation_for(layer.activation).setting, "slope")
         try:
             np.random.default_rng(seed)
         except (TypeError, ValueError) as error:
@@ -80,7 +80,7 @@ class Architecture(FixedSettings):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not {optimizer!r}.")
         for name, value in optimizer.numbers.items():
-            validation.in_range_of(self.dtype, value, name)
+            checks.in_range_of(self.dtype, value, name)
         before = self.__dict__.get("_optimizer")
         if before is not None and self._is_training and before.kind != optimizer.kind:
             raise ValueError(
@@ -95,7 +95,7 @@ class Architecture(FixedSettings):
 
     def build(self, n_features: int) -> None:
         """Create the parameters for inputs of `n_features` features, and initialise them; anew if they exist."""
-        n_features = validation.positive_integer(n_features, "n_features")
+        n_features = checks.positive_integer(n_features, "n_features")
         self._refuse_while_training("build")
         network = Network(
             units=(n_features, *(layer.units for layer in self._dense)),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnet.checks import non_negative_integer, non_negative_number, positive_integer, positive_number
 from fastnet.metrics import METRICS
-from fastnet.validation import non_negative_integer, non_negative_number, positive_integer, positive_number
 
 if TYPE_CHECKING:
     from fastnet.model import Model

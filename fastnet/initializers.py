@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fastnet.validation import positive_number
+from fastnet.checks import positive_number
 
 Shape = tuple[int, int]
 Variance = Callable[[Shape], float]

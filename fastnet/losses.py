@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fastnet.activations import AnyActivation, activation_for
+from fastnet.checks import positive_number
 from fastnet.kernels import codes
-from fastnet.validation import positive_number
 
 
 class Loss(NamedTuple):

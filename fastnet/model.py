@@ -9,22 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from fastnet import gradient_check, validation
+from fastnet import checks
 from fastnet.architecture import Architecture
 from fastnet.callbacks import AnyCallback, checked_callbacks
-from fastnet.compilation import compiled_train
-from fastnet.data import Data, check_split, read_only, sample_weights, split, with_class_weights
-from fastnet.diagnostics import Diagnosis, diagnose, warn_of_scales
-from fastnet.engine import OptimizerState, Run
-from fastnet.gradient_check import GradientReport
+from fastnet.engine import gradient_check
+from fastnet.engine.diagnostics import Diagnosis, diagnose, warn_of_scales
+from fastnet.engine.examples import Data, check_split, read_only, sample_weights, split, with_class_weights
+from fastnet.engine.fit import train
+from fastnet.engine.gradient_check import GradientReport
+from fastnet.engine.predict import Predictor
+from fastnet.engine.progress import Progress
+from fastnet.engine.recipe import compiled_train
+from fastnet.engine.run import OptimizerState, Run
+from fastnet.engine.watch import Watch, check_callbacks
 from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.losses import name_of
 from fastnet.metrics import compute, metrics_for
-from fastnet.monitoring import Watch, check_callbacks
-from fastnet.prediction import Predictor
-from fastnet.progress import Progress
-from fastnet.training import train
 
 DEFAULT_METRICS = ("accuracy",)
 
@@ -59,7 +60,7 @@ class Model(Architecture):
     """
 
     def _examples(self, X: Any) -> np.ndarray:
-        return validation.examples(X, self.dtype, self._built().units[0])
+        return checks.examples(X, self.dtype, self._built().units[0])
 
     def _data(self, X: Any, y: Any, sample_weight: Any = None, *, n_features: int | None = None) -> Data:
         """Check X, y and weights together and return them as the kernels take them.
@@ -68,8 +69,8 @@ class Model(Architecture):
         """
         if n_features is None and self._network is not None:
             n_features = self._network.units[0]
-        X = validation.examples(X, self.dtype, n_features)
-        y = validation.targets(y, self.dtype, X.shape, self.output_layer.units, name_of(self.loss))
+        X = checks.examples(X, self.dtype, n_features)
+        y = checks.targets(y, self.dtype, X.shape, self.output_layer.units, name_of(self.loss))
         return Data(X, y, sample_weights(sample_weight, len(X), self.dtype))
 
     def _build_for(self, data: Data) -> None:
@@ -103,7 +104,7 @@ class Model(Architecture):
         if out is None:
             out = np.empty(shape, predictor.dtype)
         else:
-            validation.output(out, shape, predictor.dtype)
+            checks.output(out, shape, predictor.dtype)
         if not predictor(X, out):
             self._examples(X)  # says which values are not finite
         return out
@@ -172,8 +173,8 @@ class Model(Architecture):
         """
         self._build_for(self._data(X, y, sample_weight))
         double = np.dtype(np.float64)
-        X = validation.examples(X, double)
-        y = validation.targets(y, double, X.shape, self.output_layer.units, name_of(self.loss))
+        X = checks.examples(X, double)
+        y = checks.targets(y, double, X.shape, self.output_layer.units, name_of(self.loss))
         data = Data(X, y, sample_weights(sample_weight, len(X), double))
         network = self._built()._replace(dtype=double)
         errors = gradient_check.check_gradients(network, self._parameters.astype(double), data)
@@ -259,16 +260,16 @@ class Model(Architecture):
         TrainingDivergedError
             If the cost or a parameter becomes infinite or NaN; the model keeps the last finite parameters.
         """
-        epochs = validation.positive_integer(epochs, "epochs")
-        batch_size = None if batch_size is None else validation.positive_integer(batch_size, "batch_size")
-        threads = None if threads is None else validation.positive_integer(threads, "threads")
+        epochs = checks.positive_integer(epochs, "epochs")
+        batch_size = None if batch_size is None else checks.positive_integer(batch_size, "batch_size")
+        threads = None if threads is None else checks.positive_integer(threads, "threads")
         progress = Progress(verbose, epochs)
         activation = self.output_layer.activation
         names = metrics_for(metrics, activation)
         callbacks = checked_callbacks(callbacks)
         data = self._data(X, y, sample_weight)
         held_out = self._held_out(validation_data, data.X.shape[1])
-        share = validation.number_below_one(validation_split, "validation_split")
+        share = checks.number_below_one(validation_split, "validation_split")
         if share and held_out:
             raise ValueError("Pass validation_data or validation_split, not both.")
         check_callbacks(callbacks, names, validated=bool(share or held_out))
@@ -350,7 +351,7 @@ class Model(Architecture):
         callbacks: tuple[AnyCallback, ...] = (),
     ) -> None:
         self._refuse_while_training("step or fit")
-        validation.refuse_not_finite(
+        checks.refuse_not_finite(
             self._parameters, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features)."
         )
         if self._optimizer_state is None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from fastnet.checks import non_negative_number, number_below_one, positive_number
 from fastnet.kernels import codes
 from fastnet.schedules import SlowedDown, learning_rate_of
-from fastnet.validation import non_negative_number, number_below_one, positive_number
 
 LearningRate = float | Callable[[int], float]
 

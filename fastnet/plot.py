@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnet import validation
+from fastnet import checks
 from fastnet.losses import name_of
 from fastnet.metrics import classes_of
 
@@ -145,14 +145,14 @@ def decision_boundary(model: Model, X: Any, y: Any, *, ax: Axes | None = None, r
             f"decision_boundary needs one sigmoid unit or a softmax, but the last layer has {last.units} sigmoid "
             "units, each with a boundary of its own. Plot columns of predict_proba(X) instead."
         )
-    X = validation.examples(X, model.dtype)
+    X = checks.examples(X, model.dtype)
     if X.shape[1] != 2:
         remedy = " If its examples are columns, as in the course notes, pass X.T." if X.shape[0] == 2 else ""
         raise ValueError(
             f"X must have 2 features for decision_boundary, one for each axis, but has {X.shape[1]}.{remedy}"
         )
-    y = validation.targets(y, model.dtype, X.shape, last.units, name_of(model.loss))
-    resolution = validation.integer_from(2, resolution, "resolution")
+    y = checks.targets(y, model.dtype, X.shape, last.units, name_of(model.loss))
+    resolution = checks.integer_from(2, resolution, "resolution")
     classes = classes_of(y) if last.activation == "softmax" else (y[:, 0] > 0.5).astype(np.intp)
     n_classes = max(last.units, 2)
 

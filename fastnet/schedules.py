@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastnet.validation import (
+from fastnet.checks import (
     non_negative_integer,
     non_negative_number,
     number_below_one,

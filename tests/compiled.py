@@ -11,7 +11,7 @@ from conftest import JIT_DISABLED
 from numba import njit
 
 from fastnet import SGD, Dense, Model
-from fastnet.kernels.jit import OPTIONS
+from fastnet.kernels.build.jit import OPTIONS
 
 
 @cache
@@ -22,7 +22,7 @@ def from_python(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def part(factory: Callable[..., Any], *code: int) -> Callable[..., Any]:
-    """Return a part (see `fastnet.kernels.parts`) as a function that Python can call."""
+    """Return a part (see `fastnet.kernels.build.parts`) as a function that Python can call."""
     function = factory("", *code)
     return function if JIT_DISABLED else njit(**OPTIONS)(function)
 

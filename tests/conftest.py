@@ -16,7 +16,7 @@ MODES = ("NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK", "NUMBA_CPU_NAME", "NUMBA_CPU_
 if "NUMBA_CACHE_DIR" not in os.environ:
     # One folder for each state of the kernels and each mode: what one of them compiled must not serve another.
     digest = hashlib.sha256(repr([os.environ.get(mode) for mode in MODES]).encode())
-    for path in sorted((Path(__file__).parent.parent / "fastnet" / "kernels").glob("*.py")):
+    for path in sorted((Path(__file__).parent.parent / "fastnet" / "kernels").rglob("*.py")):
         digest.update(path.read_bytes())
     os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"fastnet-tests-{digest.hexdigest()[:16]}")
 

@@ -18,9 +18,9 @@ from fastnet import (
     ReduceOnPlateau,
     TrainingDivergedError,
 )
-from fastnet.engine import Run
+from fastnet.engine.run import Run
+from fastnet.engine.threads import available_cores
 from fastnet.kernels import codes
-from fastnet.threads import available_cores
 
 X, Y = random_data(130, 4)
 X_VAL, Y_VAL = random_data(65, 4, seed=1)

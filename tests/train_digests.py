@@ -7,7 +7,8 @@ import hashlib
 
 import numpy as np
 
-from fastnet import SGD, Adam, Dense, Dropout, EarlyStopping, LeakyReLU, Model, threads
+from fastnet import SGD, Adam, Dense, Dropout, EarlyStopping, LeakyReLU, Model
+from fastnet.engine import threads
 
 
 def parameters_after_training(dtype: str) -> bytes:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fastnet.kernels import elementary
+from fastnet.kernels.build.jit import Function, kernel
+from fastnet.kernels.build.parts import activation_signature, chosen_from, derivative_signature
 from fastnet.kernels.codes import (
     ELU,
     EXPONENTIAL,
@@ -27,10 +29,8 @@ from fastnet.kernels.codes import (
     TANH,
 )
 from fastnet.kernels.elementary import exp, exp_low, expm1, normal, normal_high
-from fastnet.kernels.jit import Function, kernel
+from fastnet.kernels.ir.scalars import fma
 from fastnet.kernels.losses import softmax
-from fastnet.kernels.parts import activation_signature, chosen_from, derivative_signature
-from fastnet.kernels.scalars import fma
 
 SELU_SCALE = 1.0507009873554805
 SELU_SCALE_ALPHA = 1.7580993408473766

@@ -8,8 +8,8 @@ the example in the epoch's order: of nothing that depends on threads, or on how 
 from collections.abc import Callable
 from typing import Any
 
-from fastnet.kernels.parts import dropout_signature
-from fastnet.kernels.streams import random_bits, stream_of
+from fastnet.kernels.build.parts import dropout_signature
+from fastnet.kernels.ir.random import random_bits, stream_of
 
 EXAMPLE_BITS = 40
 """Of a counter, so many number the examples, those above the units."""

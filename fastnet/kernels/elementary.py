@@ -4,13 +4,13 @@ They give the same bits on every machine.
 
 Loops over them become vector code, as loops over libm's do not; and libm's last bit differs between
 machines. The coefficients come from `python scripts/fit_polynomials.py`; the largest errors stated below,
-in units in the last place, are measured over the whole range and kept by `tests/test_elementary.py`.
+in units in the last place, are measured over the whole range and kept by `tests/kernels/test_elementary.py`.
 """
 
 from typing import Any
 
-from fastnet.kernels.jit import kernel
-from fastnet.kernels.scalars import MAGIC, exponent, fma, per_dtype, polynomial, power_of_two, with_sign_of
+from fastnet.kernels.build.jit import kernel
+from fastnet.kernels.ir.scalars import MAGIC, exponent, fma, per_dtype, polynomial, power_of_two, with_sign_of
 
 magic = per_dtype(MAGIC[32], MAGIC[64])
 log2_e = per_dtype(1.4426950408889634, 1.4426950408889634)

@@ -9,6 +9,8 @@ their gradient with respect to z is simply a - y. Softmax stands here since it s
 from collections.abc import Callable
 from typing import Any
 
+from fastnet.kernels.build.jit import kernel
+from fastnet.kernels.build.parts import chosen_from, loss_signature, weighting_signature
 from fastnet.kernels.codes import (
     BINARY_CROSSENTROPY,
     CATEGORICAL_CROSSENTROPY,
@@ -19,8 +21,6 @@ from fastnet.kernels.codes import (
     POISSON,
 )
 from fastnet.kernels.elementary import exp, log1p, log1p_of_sum
-from fastnet.kernels.jit import kernel
-from fastnet.kernels.parts import chosen_from, loss_signature, weighting_signature
 
 
 @kernel

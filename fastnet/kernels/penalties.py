@@ -6,10 +6,10 @@ What L2 adds to the gradient is added by every update.
 from collections.abc import Callable
 from typing import Any
 
+from fastnet.kernels.build.parts import penalty_cost_signature, signs_signature
 from fastnet.kernels.codes import L1, L2
-from fastnet.kernels.parts import penalty_cost_signature, signs_signature
+from fastnet.kernels.ir.sums import MAGNITUDES, SQUARES, ordered_sum
 from fastnet.kernels.plan import UNITS, W
-from fastnet.kernels.sums import MAGNITUDES, SQUARES, ordered_sum
 
 
 def make_penalty_cost(source_digest: str) -> Callable[..., float]:

@@ -7,12 +7,12 @@ caches. (`wide`: 1.03 times as fast as with MANY_PARAMETERS out of reach, `pytho
 from collections.abc import Callable
 from typing import Any
 
+from fastnet.kernels.build.jit import kernel, spliced_kernel
+from fastnet.kernels.build.parts import call_signs, call_update, steps_signature
 from fastnet.kernels.codes import L1, L2
-from fastnet.kernels.dense import TALL
-from fastnet.kernels.jit import kernel, spliced_kernel
-from fastnet.kernels.network import gradients_of_rows, owns_bias, share_of_weights
-from fastnet.kernels.parts import call_signs, call_update, steps_signature
+from fastnet.kernels.passes import gradients_of_rows, owns_bias, share_of_weights
 from fastnet.kernels.plan import AT, SIGNS, STEP, TEMPORARY, UNITS, B, W
+from fastnet.kernels.products import TALL
 
 
 @spliced_kernel

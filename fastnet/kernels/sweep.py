@@ -8,12 +8,12 @@ features, in order, which are what threads divide. Parts, compiled for such runs
 from collections.abc import Callable
 from typing import Any
 
+from fastnet.kernels.build.parts import call_signs, from_input_signature, steps_signature
 from fastnet.kernels.codes import L1, L2
-from fastnet.kernels.dense import BOUNDS_CHECKED, bias_gradient, check_inside
-from fastnet.kernels.parts import call_signs, from_input_signature, steps_signature
+from fastnet.kernels.ir.barrier import share
+from fastnet.kernels.ir.squares import SQUARE, add_products, sums_over_examples
 from fastnet.kernels.plan import AT, DZ, LANES, LD, PANEL_SIZE, ROWS, SIGNS, SLAB, UNITS, A, B, W
-from fastnet.kernels.squares import SQUARE, add_products, sums_over_examples
-from fastnet.kernels.team import share
+from fastnet.kernels.products import BOUNDS_CHECKED, bias_gradient, check_inside
 from fastnet.kernels.updates import rule
 
 STEP_ALONE, STEP_AND_PRODUCTS, PRODUCTS_ALONE = range(3)

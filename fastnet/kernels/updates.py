@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnet.kernels.build.jit import inlined_kernel, kernel
+from fastnet.kernels.build.parts import chosen_from, update_signature
 from fastnet.kernels.codes import (
     ADAGRAD,
     ADAM,
@@ -26,9 +28,7 @@ from fastnet.kernels.codes import (
     SGD,
     WEIGHT_DECAY,
 )
-from fastnet.kernels.jit import inlined_kernel, kernel
-from fastnet.kernels.parts import chosen_from, update_signature
-from fastnet.kernels.scalars import fma, per_dtype
+from fastnet.kernels.ir.scalars import fma, per_dtype
 
 smallest_normal = per_dtype(float(np.finfo(np.float32).tiny), float(np.finfo(np.float64).tiny))
 largest_finite = per_dtype(float(np.finfo(np.float32).max), float(np.finfo(np.float64).max))

@@ -1,0 +1,124 @@
+"""What may be wrong: with the scales of the data, said before training; with the units of a network, when asked."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastnet.activations import AnyActivation
+from fastnet.engine.run import Run
+
+LARGEST_RATIO = 1e3
+ROWS_LOOKED_AT = 10_000
+
+SATURATED_AT = 0.01
+"""A sigmoid or tanh is saturated where it is that near to a limit, as a part of its range."""
+
+SATURATED_FOR = 0.95
+"""A unit is saturated if it is so for this share of the examples."""
+
+RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+
+
+def warn_of_scales(X: np.ndarray) -> None:
+    """Warn if features of X (m, n_x) differ in scale by more than 1e3: by their largest magnitudes, zeros apart.
+
+    Of many rows, some 10,000 at even distances are looked at.
+    """
+    rows = X[:: -(-len(X) // ROWS_LOOKED_AT)]
+    scales = np.maximum(rows.max(axis=0), -rows.min(axis=0))
+    scales = np.where(scales > 0, scales, np.nan)
+    if np.isnan(scales).all():
+        return
+    largest, smallest = int(np.nanargmax(scales)), int(np.nanargmin(scales))
+    if scales[largest] > LARGEST_RATIO * scales[smallest]:
+        warnings.warn(
+            f"The features of X differ in scale by more than {LARGEST_RATIO:g}: feature {largest} reaches "
+            f"{scales[largest]:.3g}, feature {smallest} only {scales[smallest]:.3g}. Training will hardly see the "
+            "small ones. Bring all to one scale first, as by (X - X.mean(axis=0)) / X.std(axis=0).",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+@dataclass(frozen=True)
+class LayerDiagnosis:
+    """What a layer does with some examples.
+
+    Attributes
+    ----------
+    activation : str or LeakyReLU
+    dead : float or None
+        The share of its units that are 0 for every example, of a ReLU; None for other activations.
+    saturated : float or None
+        The share of its units that are within 1 % of a limit for 95 % of the examples, of a sigmoid or tanh; None for
+        others.
+    mean, spread : float
+        The mean and the standard deviation of its activations.
+    gradient_mean, gradient_spread : float or None
+        The same of dW, the gradient of the cost; None without targets.
+    """
+
+    activation: AnyActivation
+    dead: float | None
+    saturated: float | None
+    mean: float
+    spread: float
+    gradient_mean: float | None
+    gradient_spread: float | None
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """What `Model.diagnose` found; printing it shows a line per layer.
+
+    Attributes
+    ----------
+    layers : tuple of LayerDiagnosis
+    """
+
+    layers: tuple[LayerDiagnosis, ...]
+
+    def __repr__(self) -> str:
+        width = max(10, *(len(str(layer.activation)) for layer in self.layers))
+        lines = [f"layer  {'activation':{width}}  dead units  saturated   A: mean    spread  dW: mean    spread"]
+        for number, layer in enumerate(self.layers, start=1):
+            shares = ["-" if share is None else f"{share:.0%}" for share in (layer.dead, layer.saturated)]
+            moments = (layer.mean, layer.spread, layer.gradient_mean, layer.gradient_spread)
+            values = ["-" if value is None else f"{value:.2e}" for value in moments]
+            lines.append(
+                f"{number:5d}  {layer.activation!s:{width}}  {shares[0]:>10s}  {shares[1]:>9s}  "
+                + "  ".join(f"{value:>8s}" for value in values)
+            )
+        return "\n".join(lines)
+
+
+def diagnose(run: Run, activations: tuple[AnyActivation, ...], dW: list[np.ndarray] | None) -> Diagnosis:
+    """Return what the layers do with the examples of a run by one thread, that has not begun."""
+    sums = [np.zeros((4, n)) for n in run.network.units[1:]]  # of A and A^2; how often not zero, and saturated
+    while not run.done:
+        run.work(1)
+        for layer, (name, of_layer) in enumerate(zip(activations, sums, strict=True), start=1):
+            A = run.activations_of_last_chunk(layer).astype(np.float64)
+            of_layer[:3] += A.sum(axis=0), (A * A).sum(axis=0), np.count_nonzero(A, axis=0)
+            if name in RANGES:
+                low, high = RANGES[name]
+                distance = np.minimum(A - low, high - A)
+                of_layer[3] += np.count_nonzero(distance < SATURATED_AT * (high - low), axis=0)
+    found = []
+    for layer, (name, of_layer) in enumerate(zip(activations, sums, strict=True)):
+        total, squares, not_zero, saturated = of_layer
+        mean = float(total.mean() / run.m)
+        gradient = None if dW is None else dW[layer]
+        found.append(
+            LayerDiagnosis(
+                activation=name,
+                dead=float(np.mean(not_zero == 0)) if name == "relu" else None,
+                saturated=float(np.mean(saturated >= SATURATED_FOR * run.m)) if name in RANGES else None,
+                mean=mean,
+                spread=float(np.sqrt(max(squares.mean() / run.m - mean**2, 0.0))),
+                gradient_mean=None if gradient is None else float(gradient.mean(dtype=np.float64)),
+                gradient_spread=None if gradient is None else float(gradient.std(dtype=np.float64)),
+            )
+        )
+    return Diagnosis(tuple(found))

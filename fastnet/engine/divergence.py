@@ -1,0 +1,94 @@
+"""When training diverges: say where, and bring the last finite parameters back."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnet.engine.memory import copy_of, give_back
+from fastnet.engine.run import Run
+from fastnet.errors import TrainingDivergedError
+from fastnet.kernels.codes import COST_NOT_FINITE, LEARNING_RATE, PARAMETERS_NOT_FINITE
+
+
+class Snapshot(NamedTuple):
+    """Where a run stood: enough to repeat it from there, bit by bit. To be dropped when it is no longer needed."""
+
+    parameters: np.ndarray
+    position: np.ndarray
+    totals: np.ndarray
+    order: np.ndarray
+    gradient: np.ndarray
+    moments: np.ndarray
+    powers: np.ndarray
+    taken_at: float
+
+    def drop(self) -> None:
+        """Give its memory back."""
+        for array in (self.parameters, self.gradient, self.moments):
+            give_back(array)
+
+
+def take_snapshot(run: Run, now: float) -> Snapshot:
+    """Copy what training changes; a few times a second at most, so that it costs nothing beside the work."""
+    return Snapshot(
+        parameters=copy_of(run.parameters),
+        position=run.position.copy(),
+        totals=run.totals.copy(),
+        order=run.order.copy(),
+        gradient=copy_of(run.gradient),
+        moments=copy_of(run.state.moments),
+        powers=run.state.powers.copy(),
+        taken_at=now,
+    )
+
+
+def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
+    """Bring the last finite parameters back and return the error that says where the run diverged."""
+    epoch, example = run.finished_epochs, run.finished_examples
+    batch = example // run.batch_size
+    if run.status == COST_NOT_FINITE:
+        found = run.first_layer_not_finite()
+        layer, kind = len(run.network.units) - 1 if found is None else found, "activation"
+        where = f"layer {layer} is the first with a non-finite value in its output"
+        if found is None:
+            of_penalty = not np.isfinite(run.totals[run.kernels.PENALTY])
+            kind = "parameter" if of_penalty else "activation"
+            what = "penalty on the weights" if of_penalty else f"cost of layer {layer}"
+            where = f"the outputs of all layers are finite, but the {what} is not"
+    else:
+        assert run.status == PARAMETERS_NOT_FINITE
+        layer, kind = run.first_layer_with_bad_parameters()
+        what = {"gradient": "its gradient, or the square of that", "parameter": "its W or b"}[kind]
+        where = f"layer {layer} is the first with a non-finite value in {what}"
+        bring_back(run, snapshot)
+    return TrainingDivergedError(
+        f"Training diverged in epoch {epoch + 1} of {len(run.costs)}, batch {batch + 1}: {where}. The model keeps the "
+        f"last finite parameters. Lower the learning rate ({run.settings[LEARNING_RATE]:g}), or bring the features of "
+        "X, and targets that are not 0 or 1, to one scale.",
+        epoch=epoch + 1,
+        batch=batch + 1,
+        layer=layer,
+        kind=kind,
+    )
+
+
+def bring_back(run: Run, snapshot: Snapshot) -> None:
+    """Go back to the snapshot, and repeat the run from there up to the batch whose update made a parameter non-finite.
+
+    Training gives the same bits again, so keeping a copy now and then is enough to recover any moment since. If Ctrl-C
+    comes in between, the model holds parameters of an earlier moment, finite too.
+    """
+    batch_start = run.finished_examples - run.finished_examples % run.batch_size
+    until_chunk = run.chunks_before(run.finished_epochs, batch_start)
+    run.go_on_alone()
+    run.parameters[:] = snapshot.parameters
+    run.position[:] = snapshot.position
+    run.totals[:] = snapshot.totals[: len(run.totals)]
+    run.order[:] = snapshot.order
+    run.gradient[:] = snapshot.gradient
+    run.state.moments[:] = snapshot.moments
+    run.state.powers[:] = snapshot.powers
+    run.position[run.kernels.LOADED] = 0
+    run.parameters_changed()
+    while (chunks := until_chunk - run.chunks_before(run.finished_epochs, run.finished_examples)) > 0:
+        run.work(min(chunks, run.chunks_in_a_call))

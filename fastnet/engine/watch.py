@@ -1,0 +1,114 @@
+"""What is looked at after every epoch of a fit: metrics, the cost of examples held out, and callbacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastnet.callbacks import AnyCallback, Callback, EarlyStopping
+from fastnet.engine.examples import Data
+from fastnet.engine.run import Run
+from fastnet.history import History
+from fastnet.kernels import codes
+from fastnet.metrics import compute
+
+if TYPE_CHECKING:
+    from fastnet.model import Model
+
+
+def check_callbacks(callbacks: tuple[AnyCallback, ...], metrics: tuple[str, ...], validated: bool) -> None:
+    """Raise ValueError if a callback cannot do with what the logs of a fit will hold."""
+    names: tuple[str, ...] = ("cost", *metrics)
+    if validated:
+        names = (*names, *(f"val_{name}" for name in names))
+    for callback in callbacks:
+        if isinstance(callback, Callback):
+            callback.check(names)
+
+
+class Watch:
+    """Fills the history, epoch by epoch, and calls the callbacks.
+
+    Parameters
+    ----------
+    model : Model
+    run : Run
+        The run that trains; with outputs, if there are metrics.
+    history : History
+        Filled.
+    metrics : tuple of str
+    held_out : Data or None
+        Examples to validate with.
+    callbacks : tuple of callables
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        run: Run,
+        history: History,
+        metrics: tuple[str, ...],
+        held_out: Data | None,
+        callbacks: tuple[AnyCallback, ...],
+    ) -> None:
+        self.model, self.run, self.history = model, run, history
+        self.metrics, self.callbacks = metrics, callbacks
+        self.activation = model.output_layer.activation
+        self.changed_something = False  # by callbacks, after the last epoch: what repeating the run would not repeat
+        self.held_out: Run | None = None
+        if held_out is not None:
+            self.held_out = Run(
+                run.network,
+                run.parameters,
+                held_out.X,
+                held_out.y,
+                mode=codes.COST,
+                weights=held_out.weights,
+                with_outputs=bool(metrics),
+                cores=run.team.threads,
+            )
+        for name in metrics:
+            history.metrics[name] = []
+            if self.held_out:
+                history.metrics[f"val_{name}"] = []
+        for callback in self.callbacks:
+            if isinstance(callback, Callback):
+                callback.start(model)
+
+    def after_epoch(self) -> str:
+        """Record the epoch just finished, and call the callbacks; return why the fit should end, or ""."""
+        run, epoch = self.run, self.run.finished_epochs - 1
+        logs = {"cost": float(run.costs[epoch]), **compute(self.metrics, *run.results, self.activation)}
+        self.history.record(logs)
+        if self.held_out:
+            cost = self.held_out.cost()
+            found = compute(self.metrics, *self.held_out.results, self.activation)
+            of_held_out = {"val_cost": cost, **{f"val_{name}": value for name, value in found.items()}}
+            self.history.record(of_held_out)
+            logs |= of_held_out
+        reason, optimizer = "", self.model.optimizer
+        for callback in self.callbacks:
+            answer = callback(self.model, epoch, dict(logs))
+            if isinstance(answer, (bool, np.bool_)) and answer:
+                reason = "early_stopping" if isinstance(callback, EarlyStopping) else "callback"
+        self.changed_something = any(not isinstance(callback, Callback) for callback in self.callbacks)
+        if self.model.optimizer is not optimizer:
+            run.use(self.model.optimizer)
+            self.changed_something = True
+        if self.changed_something:
+            run.parameters_changed()
+        return reason
+
+    def finish(self) -> None:
+        """Tell the callbacks that the fit has ended."""
+        for callback in self.callbacks:
+            if isinstance(callback, Callback):
+                callback.finish(self.model)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.held_out:
+            self.held_out.__exit__(*error)

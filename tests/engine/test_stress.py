@@ -1,0 +1,148 @@
+"""Threads under hostile conditions: never an abort, a hang or a wrong bit; Ctrl-C is answered at once.
+
+Each scene is a process of its own, since what goes wrong here takes the process with it.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.jit
+
+PROLOGUE = """
+import copy, hashlib, os, random, signal, sys, threading, time
+import numpy as np
+from fastnet import Adam, Dense, Model, SGD, TrainingDivergedError
+from fastnet.engine import threads
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes what it starts in the background ignore it
+rng = np.random.default_rng(0)
+X = rng.standard_normal((1000, 40)).astype(np.float32)
+y = (X[:, 0] * X[:, 1] > 0).astype(np.float32)
+
+def make(seed=0):
+    layers = [Dense(128, "relu"), Dense(64, "tanh"), Dense(1, "sigmoid")]
+    return Model(layers, optimizer=Adam(0.001), seed=seed)
+
+def digest(model):
+    return hashlib.sha256(model.parameters.tobytes()).hexdigest()
+
+def expected(seed, epochs):
+    model = make(seed)
+    model.fit(X, y, epochs=epochs, batch_size=100, threads=1, verbose=False)
+    return digest(model)
+"""
+
+
+def run_scene(code, timeout=120):
+    """Run the scene in a process; return what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PROLOGUE + textwrap.dedent(code)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_eight_threads_fit_at_once_beside_a_busy_one():
+    out = run_scene("""
+        wanted = [expected(seed, 5) for seed in range(8)]
+        stop = False
+        def be_busy():
+            while not stop:
+                sum(range(1000))
+        threading.Thread(target=be_busy, daemon=True).start()
+        found = [None] * 8
+        def fit(seed):
+            model = make(seed)
+            model.fit(X, y, epochs=5, batch_size=100, threads=2, verbose=False)
+            found[seed] = digest(model)
+        fits = [threading.Thread(target=fit, args=(seed,)) for seed in range(8)]
+        for thread in fits: thread.start()
+        for thread in fits: thread.join()
+        stop = True
+        print(found == wanted, len(threads._reserved))
+    """)
+    assert out.split() == ["True", "0"]
+
+
+def test_sixteen_threads_on_however_few_cores():
+    out = run_scene("""
+        threads.available_cores = lambda: 16
+        model = make()
+        model.fit(X, y, epochs=2, batch_size=100, threads=16, verbose=False)
+        print(digest(model) == expected(0, 2))
+    """)
+    assert out.split() == ["True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_after_a_fit_and_during_one():
+    out = run_scene("""
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, which is the point here
+        threads.available_cores = lambda: 2
+        wanted = expected(1, 3)
+        make().fit(X, y, epochs=3, batch_size=100, threads=2, verbose=False)
+        def train_in_child():
+            child = os.fork()
+            if child == 0:
+                model = make(1)
+                model.fit(X, y, epochs=3, batch_size=100, threads=2, verbose=False)
+                os._exit(0 if digest(model) == wanted else 1)
+            return os.waitpid(child, 0)[1]
+        print(train_in_child())
+        beside = make()
+        thread = threading.Thread(target=lambda: beside.fit(X, y, epochs=40, batch_size=100, threads=2, verbose=False))
+        thread.start()
+        time.sleep(0.02)
+        print(train_in_child())
+        thread.join()
+        print(digest(beside) == expected(0, 40))
+    """)
+    assert out.split() == ["0", "0", "True"]
+
+
+@pytest.mark.alone
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to itself")
+def test_two_hundred_interrupts_at_random_times():
+    """Each is answered within 0.2 s, and leaves a model that trains on."""
+    out = run_scene("""
+        threads.available_cores = lambda: 2
+        model = make()
+        model.fit(X, y, epochs=1, batch_size=100, threads=2, verbose=False)
+        random.seed(0)
+        answered, slowest = 0, 0.0
+        for attempt in range(200):
+            sent = [0.0]
+            def interrupt():
+                sent[0] = time.perf_counter()
+                os.kill(os.getpid(), signal.SIGINT)
+            timer = threading.Timer(random.random() * 0.08, interrupt)
+            try:
+                timer.start()  # where the signal may arrive, too, beside other work
+                model.fit(X, y, epochs=10**6, batch_size=100 if attempt % 2 else None, threads=2, verbose=False)
+            except KeyboardInterrupt:
+                answered += 1
+                slowest = max(slowest, time.perf_counter() - sent[0])
+            timer.join()
+            assert np.isfinite(model.parameters).all()
+            assert model.history.stopped_reason in ("", "interrupted"), model.history.stopped_reason
+            assert not threads._reserved, attempt
+            while threading.active_count() > 1:  # one that had only just been started
+                assert time.perf_counter() - sent[0] < 5, attempt
+        twin = copy.deepcopy(model)
+        model.fit(X, y, epochs=2, batch_size=100, threads=2, verbose=False)
+        twin.fit(X, y, epochs=2, batch_size=100, threads=1, verbose=False)
+        print(answered, slowest < 0.2, digest(model) == digest(twin), round(slowest, 3))
+    """)
+    assert out.split()[:3] == ["200", "True", "True"], out

@@ -1,0 +1,155 @@
+"""Compilation: what import loads, when the cache is used, and when it must not be; who may import what."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastnet import SGD, Adam, Dense, Dropout, LeakyReLU, Model, warmup
+from fastnet.engine import recipe, threads
+from fastnet.kernels import predict, train
+from fastnet.kernels.build import jit
+
+ROOT = Path(__file__).parent.parent.parent
+
+PREDICT = """
+import sys
+from fastnet import Dense, Model
+model = Model([Dense(1, "selu")], loss="mean_squared_error")
+model.build(1)
+model.layers[0].W = [[1.0]]
+value = model.forward([[1.0]])[0, 0]
+print(round(float(value), 4), sum(model._predictor.forward.stats.cache_hits.values()))
+"""
+
+
+def run_python(code, **environment):
+    command = [sys.executable, "-P", "-c", code]  # -P: what is in the current folder does not count
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.jit
+def test_the_cache_is_used_and_notices_an_edited_helper(tmp_path):
+    shutil.copytree(ROOT / "fastnet", tmp_path / "fastnet", ignore=shutil.ignore_patterns("__pycache__"))
+    places = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_BOUNDSCHECK": "0"}
+    assert run_python(PREDICT, **places).split() == ["1.0507", "0"]
+    assert run_python(PREDICT, **places).split() == ["1.0507", "1"]
+    helper = tmp_path / "fastnet" / "kernels" / "activations.py"
+    helper.write_text(helper.read_text().replace("SELU_SCALE = 1.0507009873554805", "SELU_SCALE = 0.5"))
+    assert run_python(PREDICT, **places).split() == ["0.5", "0"]
+    # Bounds-checked code is other code: it must neither be served from, nor go to, the plain entry or its index file,
+    # which a process that compiles for something else, another CPU say, could be writing at the same time.
+    assert run_python(PREDICT, **places | {"NUMBA_BOUNDSCHECK": "1"}).split() == ["0.5", "0"]
+    assert len({path.name for path in tmp_path.rglob("predict.make_forward*.nbi")}) == 2
+    assert run_python(PREDICT, **places).split() == ["0.5", "1"]
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("factory", [train.make_train, predict.make_forward])
+def test_without_a_folder_to_cache_in_it_compiles_all_the_same(factory, monkeypatch):
+    real = jit.njit
+
+    def njit_without_cache(*arguments, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(jit, "njit", njit_without_cache)
+    entry = jit.entry_point.__wrapped__(factory, np.dtype("float32"))
+    assert len(entry.signatures) == 1
+
+
+def test_importing_fastnet_loads_neither_numba_nor_anything_optional():
+    loaded = run_python("import sys, fastnet; print(*sys.modules)").split()
+    assert not {"numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas"} & set(loaded)
+    assert "numpy" in loaded
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_only_kernels_import_numba_and_nothing_imports_upward():
+    for path in (ROOT / "fastnet").rglob("*.py"):
+        in_kernels = ROOT / "fastnet" / "kernels" in path.parents
+        for module in imported_modules(path):
+            if not in_kernels:
+                assert module.split(".")[0] not in ("numba", "llvmlite"), path
+            elif module.startswith("fastnet"):
+                assert module.startswith("fastnet.kernels"), path
+    numba_free = {"codes.py", "plan.py", "__init__.py"}
+    for name in numba_free:
+        modules = {module.split(".")[0] for module in imported_modules(ROOT / "fastnet" / "kernels" / name)}
+        assert modules <= {"numpy", "typing", "collections", "itertools", "fastnet"}, name
+
+
+def test_reference_imports_nothing_of_fastnet():
+    assert set(imported_modules(ROOT / "tests" / "reference.py")) == {"math", "numpy"}
+
+
+@pytest.mark.jit
+def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatch):
+    monkeypatch.setattr(recipe, "_loaded", set())
+
+    def fit(*layers, data=None, **settings):
+        model, data = Model(layers, seed=0, **settings), {"X": [[0.0], [1.0]], **(data or {})}
+        return model.fit(y=[0, 1], epochs=1, verbose=False, **data).compile_seconds
+
+    def everything(*layers, **settings):
+        data = {"metrics": ["mse"], "sample_weight": [1, 2], "validation_data": ([[0.5]], [1])}
+        return fit(*layers, data=data, l1=0.1, l2=0.1, **settings)
+
+    assert fit(Dense(1, "sigmoid")) > 0
+    assert fit(Dense(1, "sigmoid")) == 0
+    assert fit(Dense(3, "sigmoid"), Dense(1, "sigmoid")) > 0  # now as a hidden layer, by itself
+    assert fit(Dense(3, "sigmoid"), Dense(2, "sigmoid"), Dense(1, "sigmoid")) == 0
+    assert fit(Dense(3, "sigmoid"), Dense(1)) > 0  # another loss
+    assert fit(Dense(3, "sigmoid"), Dense(1), optimizer=Adam()) > 0
+    assert fit(Dense(3, "relu"), Dense(1)) > 0
+    assert fit(Dense(3, "leaky_relu"), Dense(1)) > 0
+    assert fit(Dense(3, LeakyReLU(0.2)), Dense(1)) == 0  # a slope is data
+    wide = {"X": np.zeros((2, 2048))}
+    assert fit(Dense(1), data=wide) > 0
+    assert fit(Dense(1), data=wide) == 0
+    swept = wide | {"batch_size": None}
+    assert fit(Dense(1), data=swept) > 0
+    assert fit(Dense(1), data=swept) == 0
+    assert fit(Dense(17_000, "relu"), Dense(1)) > 0  # a large network
+    assert fit(Dense(17_000, "relu"), Dense(1)) == 0
+    for settings in ({"l2": 0.1}, {"l1": 0.1}, {"data": {"metrics": ["mse"]}}, {"data": {"sample_weight": [1, 2]}}):
+        assert fit(Dense(1), **settings) > 0
+        assert fit(Dense(1), **settings) == 0
+    monkeypatch.setattr(recipe, "_loaded", set())
+    warmup()
+    for optimizer in (SGD(), Adam()):
+        for last in (Dense(1), Dense(1, "sigmoid"), Dense(2, "softmax"), Dense(1, "tanh")):
+            loss = "mean_squared_error" if last.activation == "tanh" else None
+            assert fit(Dense(3, "leaky_relu"), Dense(3, "gelu"), last, optimizer=optimizer, loss=loss) == 0
+    assert fit(Dense(17_000, "relu"), Dense(1)) == 0
+    assert fit(Dense(1), data=wide) == 0
+    assert fit(Dense(1, "tanh"), data=swept, optimizer=Adam(), loss="mean_squared_error", l1=0.1) == 0
+    for hidden in ("leaky_relu", "softplus"):
+        assert everything(Dense(3, hidden), Dropout(0.5), Dense(1), optimizer=SGD(clip_norm=1.0)) == 0
+
+
+def test_cores_are_given_back_when_preparing_a_run_is_interrupted(monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    model = Model([Dense(1)], seed=0)
+    model.build(1)
+    monkeypatch.setattr("fastnet.engine.run.compiled_train", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        model.cost([[1.0]], [1.0])
+    assert caught.value is not None  # whose traceback keeps the run alive
+    assert not threads._reserved
