@@ -160,6 +160,16 @@ def has_few_inputs(n_prev: int, n: int) -> bool:
     return n_prev <= NARROW_LAYER and n_prev < n
 
 
+def parameter_offsets(units: Sequence[int], use_bias: Sequence[bool]) -> tuple[list[tuple[int, int]], int]:
+    """Return where W and b of each layer begin among the parameters (b: -1 without bias), and how many there are."""
+    offsets, end = [], 0
+    for (n_prev, n), has_bias in zip(pairwise(units), use_bias, strict=True):
+        w, b = end, end + n * n_prev
+        offsets.append((w, b if has_bias else -1))
+        end = b + n * has_bias
+    return offsets, end
+
+
 def chunk_size(units: Sequence[int]) -> int:
     """Return how many examples make a chunk: those whose gradient is one chain of sums.
 
