@@ -17,7 +17,7 @@ from fastnet.engine.run import OptimizerState
 from fastnet.errors import NotFittedError
 from fastnet.fixed import FixedSettings
 from fastnet.history import History
-from fastnet.kernels.plan import UNITS, B, W
+from fastnet.kernels.plan import parameter_offsets
 from fastnet.layers import Dense, Dropout, checked_layers, dropout_rates
 from fastnet.losses import LOSSES, Huber, loss_for, name_of, output_code, setting_of
 from fastnet.optimizers import SGD, Optimizer
@@ -171,10 +171,9 @@ class Architecture(FixedSettings):
 
     def _by_layer(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return views of a vector laid out like the parameters, shaped as each layer's W and b."""
-        network = self._built()
-        pairs = []
-        for row, n_prev in zip(network.plan(1, backward=False).rows[1:], network.units, strict=False):
-            n, w, b = row[UNITS], row[W], row[B]
+        network, pairs = self._built(), []
+        offsets, _ = parameter_offsets(network.units, network.use_bias)
+        for n, n_prev, (w, b) in zip(network.units[1:], network.units[:-1], offsets, strict=True):
             dW = vector[w : w + n * n_prev].reshape(n, n_prev)
             pairs.append((dW, vector[b : b + n].reshape(n, 1) if b >= 0 else None))
         return pairs

@@ -19,8 +19,8 @@ from fastnet.engine.fit import train
 from fastnet.engine.gradient_check import GradientReport
 from fastnet.engine.predict import Predictor
 from fastnet.engine.progress import Progress
-from fastnet.engine.recipe import compiled_train
-from fastnet.engine.run import OptimizerState, Run
+from fastnet.engine.recipe import compiled_train, is_compiled
+from fastnet.engine.run import EPOCHS_AT_ONCE, Course, OptimizerState, Run
 from fastnet.engine.watch import Watch, check_callbacks
 from fastnet.history import History
 from fastnet.kernels import codes
@@ -163,7 +163,8 @@ class Model(Architecture):
         return self._by_layer(run.gradient)
 
     def _run(self, data: Data, **settings: Any) -> Run:
-        return Run(self._built(), self._parameters, data.X, data.y, weights=data.weights, **settings)
+        course = Course(**{name: settings.pop(name) for name in Course._fields if name in settings})
+        return Run(self._built(), self._parameters, data, course=course, **settings)
 
     def check_gradients(self, X: Any, y: Any, sample_weight: Any = None) -> GradientReport:
         """Compare back propagation with central differences in float64, parameter by parameter; builds if needed.
@@ -176,7 +177,7 @@ class Model(Architecture):
         X = checks.examples(X, double)
         y = checks.targets(y, double, X.shape, self.output_layer.units, name_of(self.loss))
         data = Data(X, y, sample_weights(sample_weight, len(X), double))
-        network = self._built()._replace(dtype=double)
+        network = self._built().replaced(dtype=double)
         errors = gradient_check.check_gradients(network, self._parameters.astype(double), data)
         return GradientReport(self._by_layer(errors))
 
@@ -276,7 +277,7 @@ class Model(Architecture):
         weighted = with_class_weights(data, class_weight, activation, self.output_layer.units)
         if share:
             check_split(weighted)
-        self.optimizer.learning_rates(self._epochs_finished, epochs)
+        self.optimizer.learning_rates(self._epochs_finished, min(epochs, EPOCHS_AT_ONCE))
         self._refuse_while_training("fit")
         if self._epochs_finished == 0:
             assert isinstance(data.X, np.ndarray)
@@ -288,7 +289,7 @@ class Model(Architecture):
             weighted, held_out = weighted.take(kept), data.take(taken)
         self.history = history = History()
         shuffle = bool(shuffle) and batch_size is not None
-        history.compile_seconds = self._compile(weighted, held_out, batch_size, shuffle, bool(names), progress)
+        history.compile_seconds = self._compile(weighted, held_out, batch_size, bool(names), progress)
         self._train(
             weighted, progress, history, epochs=epochs, batch_size=batch_size, threads=threads,
             shuffle=shuffle, metrics=names, held_out=held_out, callbacks=callbacks,
@@ -296,27 +297,19 @@ class Model(Architecture):
         return history
 
     def _compile(
-        self, data: Data, held_out: Data | None, batch_size: int | None, shuffle: bool, with_outputs: bool,
-        progress: Progress,
+        self, data: Data, held_out: Data | None, batch_size: int | None, with_outputs: bool, progress: Progress
     ) -> float:  # fmt: skip
         """Compile, or load, what training needs and is not there yet; return the seconds."""
-        network, clipped = self._built(), self.optimizer.clip_norm is not None
-        m = data.X.shape[0]
-        size = m if batch_size is None else min(batch_size, m)
-        wanted: dict[str, Any] = {
-            "batch_size": size, "same_batch": size == m and not shuffle,
-            "clipped": clipped, "weighted": data.weights is not None, "with_outputs": with_outputs,
-        }  # fmt: skip
-        needed = [(network, network.training(self.optimizer.code, **wanted))]
+        network, size = self._built(), min(batch_size or len(data.X), len(data.X))
+        needed = [network.recipe(self.optimizer, data, size, with_outputs)]
         if held_out:
-            network, wanted["weighted"] = network.without_dropout, held_out.weights is not None
-            needed.append((network, network.training(codes.COST, **wanted | {"clipped": False})))
-        if all(training.is_loaded for _, training in needed):
+            needed.append(network.without_dropout.recipe(codes.COST, held_out, len(held_out.X), with_outputs))
+        if all(map(is_compiled, needed)):
             return 0.0
         start = time.perf_counter()
         with progress.compiling():
-            for laid_out, training in needed:
-                compiled_train(laid_out.plan(1, backward=True, swept=training.swept).rows, training)
+            for recipe in needed:
+                compiled_train(recipe)
         return time.perf_counter() - start
 
     def _held_out(self, validation_data: Any, n_features: int) -> Data | None:

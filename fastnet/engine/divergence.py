@@ -7,15 +7,14 @@ import numpy as np
 from fastnet.engine.memory import copy_of, give_back
 from fastnet.engine.run import Run
 from fastnet.errors import TrainingDivergedError
-from fastnet.kernels.codes import COST_NOT_FINITE, LEARNING_RATE, PARAMETERS_NOT_FINITE
+from fastnet.kernels.codes import COST_NOT_FINITE, PARAMETERS_NOT_FINITE
 
 
 class Snapshot(NamedTuple):
     """Where a run stood: enough to repeat it from there, bit by bit. To be dropped when it is no longer needed."""
 
     parameters: np.ndarray
-    position: np.ndarray
-    totals: np.ndarray
+    progress: np.ndarray
     order: np.ndarray
     gradient: np.ndarray
     moments: np.ndarray
@@ -32,9 +31,8 @@ def take_snapshot(run: Run, now: float) -> Snapshot:
     """Copy what training changes; a few times a second at most, so that it costs nothing beside the work."""
     return Snapshot(
         parameters=copy_of(run.parameters),
-        position=run.position.copy(),
-        totals=run.totals.copy(),
-        order=run.order.copy(),
+        progress=run.progress.copy(),
+        order=run.examples.order.copy(),
         gradient=copy_of(run.gradient),
         moments=copy_of(run.state.moments),
         powers=run.state.powers.copy(),
@@ -47,24 +45,24 @@ def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
     epoch, example = run.finished_epochs, run.finished_examples
     batch = example // run.batch_size
     if run.status == COST_NOT_FINITE:
-        found = run.first_layer_not_finite()
+        found = first_layer_not_finite(run)
         layer, kind = len(run.network.units) - 1 if found is None else found, "activation"
         where = f"layer {layer} is the first with a non-finite value in its output"
         if found is None:
-            of_penalty = not np.isfinite(run.totals[run.kernels.PENALTY])
+            of_penalty = not np.isfinite(run.progress["batch_penalty"][0])
             kind = "parameter" if of_penalty else "activation"
             what = "penalty on the weights" if of_penalty else f"cost of layer {layer}"
             where = f"the outputs of all layers are finite, but the {what} is not"
     else:
         assert run.status == PARAMETERS_NOT_FINITE
-        layer, kind = run.first_layer_with_bad_parameters()
+        layer, kind = first_layer_with_bad_parameters(run)
         what = {"gradient": "its gradient, or the square of that", "parameter": "its W or b"}[kind]
         where = f"layer {layer} is the first with a non-finite value in {what}"
         bring_back(run, snapshot)
     return TrainingDivergedError(
-        f"Training diverged in epoch {epoch + 1} of {len(run.costs)}, batch {batch + 1}: {where}. The model keeps the "
-        f"last finite parameters. Lower the learning rate ({run.settings[LEARNING_RATE]:g}), or bring the features of "
-        "X, and targets that are not 0 or 1, to one scale.",
+        f"Training diverged in epoch {epoch + 1} of {run.course.epochs}, batch {batch + 1}: {where}. The model keeps "
+        f"the last finite parameters. Lower the learning rate ({run.job['learning_rate'][0]:g}), or bring the features "
+        "of X, and targets that are not 0 or 1, to one scale.",
         epoch=epoch + 1,
         batch=batch + 1,
         layer=layer,
@@ -82,13 +80,36 @@ def bring_back(run: Run, snapshot: Snapshot) -> None:
     until_chunk = run.chunks_before(run.finished_epochs, batch_start)
     run.go_on_alone()
     run.parameters[:] = snapshot.parameters
-    run.position[:] = snapshot.position
-    run.totals[:] = snapshot.totals[: len(run.totals)]
-    run.order[:] = snapshot.order
+    run.progress[:] = snapshot.progress
+    run.progress["loaded"] = run.rates_set = 0
+    run.examples.order[:] = snapshot.order
     run.gradient[:] = snapshot.gradient
     run.state.moments[:] = snapshot.moments
     run.state.powers[:] = snapshot.powers
-    run.position[run.kernels.LOADED] = 0
-    run.parameters_changed()
     while (chunks := until_chunk - run.chunks_before(run.finished_epochs, run.finished_examples)) > 0:
         run.work(min(chunks, run.chunks_in_a_call))
+
+
+def first_layer_not_finite(run: Run) -> int | None:
+    """Return the first layer, from 1, with a non-finite activation in the chunk that was not finished, if any."""
+    start = run.finished_examples
+    stop = min(run.m, start - start % run.batch_size + run.batch_size, start + run.chunk)
+    for layer in range(1, len(run.network.units)):
+        if not np.isfinite(run.activations(layer, stop - start)).all():
+            return layer
+    return None
+
+
+def first_layer_with_bad_parameters(run: Run) -> tuple[int, str]:
+    """Return the first layer, from 1, that an update has left with a non-finite value, and what that value is.
+
+    "gradient", if that was not finite itself or is not when squared, in a running mean; else "parameter": W or b.
+    Only there the gradient is sure to be of this batch: of a large network it is not stored.
+    """
+    ends = [*run.plan.layers["W"][2:].tolist(), len(run.parameters)]
+    parameters, gradient = np.isfinite(run.parameters), np.isfinite(run.gradient)
+    moments = np.isfinite(run.state.moments).reshape(-1, len(parameters)).all(axis=0)
+    finite = {"gradient": moments & (gradient | parameters), "parameter": parameters}
+    kind = "parameter" if finite["gradient"].all() else "gradient"
+    first_bad = int(np.argmin(finite[kind]))
+    return 1 + next(layer for layer, end in enumerate(ends) if first_bad < end), kind

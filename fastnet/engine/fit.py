@@ -30,7 +30,7 @@ def train(run: Run, progress: Progress, history: History, watch: Watch | None = 
             run.advance(to_end_of_epoch=watch is not None)
             now = time.perf_counter()
             if watch is None:
-                history.cost += run.costs[finished : run.finished_epochs].tolist()
+                history.cost += run.costs_of(finished, run.finished_epochs)
             if run.status:
                 history.stopped_reason = "diverged"
                 raise diverged(run, snapshot)

@@ -56,14 +56,13 @@ def check_gradients(network: Network, parameters: np.ndarray, data: Data) -> np.
     A central difference of fourth order, (8 (J(p + h) - J(p - h)) - (J(p + 2 h) - J(p - 2 h))) / 12 h, is taken with
     each step of STEPS until one agrees. A wrong gradient agrees with none; next to a kink of ReLU, a short step does.
     """
-    X, y, weights = data
-    with Run(network, parameters, X, y, mode=codes.GRADIENT, threads=1, weights=weights) as run:
+    with Run(network, parameters, data, mode=codes.GRADIENT, threads=1) as run:
         run.cost()
         gradient = run.gradient
     floor = FLOOR * float(np.abs(gradient).max()) or 1.0
     shifted = parameters.copy()
     errors = np.empty(len(parameters))
-    with Run(network, shifted, X, y, mode=codes.COST, threads=1, weights=weights) as run:
+    with Run(network, shifted, data, mode=codes.COST, threads=1) as run:
         for i, p in enumerate(parameters):
             errors[i] = np.inf
             for h in STEPS:

@@ -1,26 +1,26 @@
 """A built network as the kernels see it, and how many threads a run of it is worth."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastnet.engine.recipe import Training
+from fastnet.engine.examples import Data
 from fastnet.engine.threads import get_num_threads
 from fastnet.kernels import codes
-from fastnet.kernels.plan import (
-    DROPOUT,
-    MANY_PARAMETERS,
-    SETTING,
-    Plan,
-    chunk_size,
-    has_few_inputs,
-    keeps_input_by_rows,
-    make_plan,
-)
+from fastnet.kernels.plan import Plan, chunk_size, make_plan, parameter_offsets
+from fastnet.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from fastnet.kernels.link import Recipe
 
 
-class Network(NamedTuple):
+@dataclass(frozen=True)
+class Network:
     """The sizes of the layers (the input's first), codes, settings, dtype."""
 
     units: tuple[int, ...]
@@ -34,55 +34,70 @@ class Network(NamedTuple):
     l1: tuple[float, ...]
     dtype: np.dtype
 
-    def plan(self, examples: int, backward: bool, threads: int = 1, swept: bool = False) -> Plan:
-        """Lay the network out for batches of up to that many examples; `swept` is what its input is to be."""
-        plan = make_plan(
-            self.units, self.use_bias, examples=examples, backward=backward, threads=threads,
-            keeps_slope=self.keeps_slope, swept=swept,
-        )  # fmt: skip
-        plan.rows[1:, SETTING] = np.array(self.activation_settings).view(np.int64)
-        plan.rows[1:, DROPOUT] = np.array(self.dropout).view(np.int64)
-        return plan
+    def replaced(self, **settings: Any) -> Network:
+        """Return the network with other settings."""
+        return replace(self, **settings)
 
-    @property
-    def keeps_slope(self) -> tuple[bool, ...]:
-        """Whether each layer keeps its slopes on the way forward, or finds them from A on the way back."""
+    @cached_property
+    def stores_slopes(self) -> tuple[bool, ...]:
+        """Whether the forward pass stores the slopes of each layer, or the backward pass finds them from A."""
         pairs = zip(self.activations, self.dropout, strict=True)
         return tuple(code in codes.SLOPE_FROM_Z or rate > 0 for code, rate in pairs)
 
-    @property
-    def without_dropout(self) -> "Network":
+    @cached_property
+    def without_dropout(self) -> Network:
         """The network as it is outside training."""
-        return self._replace(dropout=(0.0,) * len(self.dropout))
+        return replace(self, dropout=(0.0,) * len(self.dropout))
 
-    def training(
-        self, mode: int, *, batch_size: int, same_batch: bool, clipped: bool, weighted: bool, with_outputs: bool
-    ) -> Training:
-        """Return what decides which parts are compiled for a run, and how its input is kept.
-
-        `same_batch` says whether all examples are one batch, which the kernel does not shuffle: it is loaded once.
-        """
-        at_once = mode >= codes.SGD and not clipped and batch_size <= chunk_size(self.units)
-        by_rows = keeps_input_by_rows(self.units)
-        swept = by_rows and len(self.units) == 2 and at_once and same_batch and not weighted
-        return Training(
-            self.activations, self.keeps_slope, any(self.dropout), self.loss, mode, self.dtype,
-            steps=at_once and not swept and self.n_parameters >= MANY_PARAMETERS, clipped=clipped, weighted=weighted,
-            penalised=any(self.l2) or any(self.l1), with_l1=any(self.l1), with_outputs=with_outputs,
-            few_inputs=any(has_few_inputs(*pair) for pair in pairwise(self.units)), by_rows=by_rows and not swept,
-            swept=swept,
-        )  # fmt: skip
-
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         """The length of the parameter vector."""
-        return self.plan(1, backward=False).n_parameters
+        return parameter_offsets(self.units, self.use_bias)[1]
 
-    @property
+    @cached_property
+    def chunk(self) -> int:
+        """How many examples make a chunk."""
+        return chunk_size(self.units)
+
+    @cached_property
     def operations(self) -> int:
         """Floating-point operations to propagate an example forward and back, roughly."""
         products = sum(6 * n * n_prev for n_prev, n in pairwise(self.units))
         return products + 100 * sum(self.units)
+
+    def plan(self, examples: int, *, backward: bool, threads: int = 1, few_rows: bool = False) -> Plan:
+        """Lay the network out for batches of up to that many examples; see `kernels.plan.make_plan`."""
+        plan = make_plan(
+            self.units, self.use_bias, examples=examples, backward=backward, threads=threads,
+            stores_slopes=self.stores_slopes, few_rows=few_rows,
+        )  # fmt: skip
+        plan.network["loss_setting"] = self.loss_setting
+        of_layers = {"setting": self.activation_settings, "dropout": self.dropout, "l2": self.l2, "l1": self.l1}
+        for field, values in of_layers.items():
+            plan.layers[field][1:] = values
+        return plan
+
+    def recipe(self, mode: int | Optimizer, data: Data, batch_size: int, with_outputs: bool) -> Recipe:
+        """Return what decides which parts a run consists of: to train, or for codes.COST or codes.GRADIENT."""
+        from fastnet.kernels.link import Recipe
+
+        return Recipe(
+            units=self.units,
+            use_bias=self.use_bias,
+            activations=self.activations,
+            stores_slopes=self.stores_slopes,
+            drops=tuple(rate > 0 for rate in self.dropout),
+            loss=self.loss,
+            penalised=any(self.l2) or any(self.l1),
+            with_l1=any(self.l1),
+            dtype=self.dtype,
+            mode=mode.code if isinstance(mode, Optimizer) else mode,
+            batch_size=batch_size,
+            clipped=isinstance(mode, Optimizer) and mode.clip_norm is not None,
+            weighted=data.weights is not None,
+            with_classes=data.y.shape[1] != self.units[-1],
+            with_outputs=with_outputs,
+        )
 
 
 OPERATIONS_PER_THREAD = 2.5e6
@@ -106,11 +121,10 @@ def team_for(network: Network, examples: int, batch_size: int, epochs: int, thre
     In a long batch of a small network, each takes chunks of its own: then two barriers in a chunk would be many.
     """
     most = get_num_threads() if threads is None else threads
-    chunk = chunk_size(network.units)
-    chunks = -(-batch_size // chunk)
+    chunks = -(-batch_size // network.chunk)
     by_chunks = chunks >= 4 * most and network.n_parameters <= 2**17
     if threads is None:
-        operations = network.operations * (batch_size if by_chunks else min(batch_size, chunk))
+        operations = network.operations * (batch_size if by_chunks else min(batch_size, network.chunk))
         if network.operations * examples * epochs < OPERATIONS_PER_TEAM:
             operations = 0
         most = max(1, min(most, int(operations / OPERATIONS_PER_THREAD)))

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from fastnet.engine.memory import aligned_zeros
 from fastnet.engine.network import Network
-from fastnet.engine.recipe import compiled_forward
+from fastnet.engine.recipe import by_name, compiled_predict
 from fastnet.engine.run import CALL_SECONDS, FIRST_GUESS
 from fastnet.engine.threads import Helpers, get_num_threads, reserved_cores
 from fastnet.kernels.plan import LANES
@@ -16,19 +18,36 @@ OPERATIONS_PER_THREAD = 1e8
 """Operations for each thread that make it worth starting: a millisecond, against 0.1 ms."""
 
 
+FEW = 7
+"""Up to so many rows go one by one, or four by four, with units in the lanes; more make a block worth its while."""
+
+
+class Way(NamedTuple):
+    """How rows are predicted: the entry point, the layers, the address of the forward pass, and memory to work in."""
+
+    predict: Callable[..., bool]
+    layers: np.ndarray
+    forward: int
+    n_scratch: int
+    free_scratch: list[np.ndarray]
+
+
 class Predictor:
     """Computes A_L with the parameters of one built network; safe to call from several threads at once."""
 
     def __init__(self, network: Network, parameters: np.ndarray) -> None:
         self.network, self.parameters, self.dtype = network, parameters, network.dtype
         self.n_features, self.n_outputs = network.units[0], network.units[-1]
-        plan = network.plan(LANES, backward=False)
-        self.plan, self.n_scratch = plan.rows, plan.n_scratch
-        self.forward = compiled_forward(self.plan, network.activations, network.dtype)
+        self.ways = [self._way(few_rows=True), self._way(few_rows=False)]
         self.order = np.arange(LANES)
-        self.free_scratch: list[np.ndarray] = []
         # As many rows as a call should take, before the speed is known.
         self.first_rows = LANES * (1 + int(CALL_SECONDS * FIRST_GUESS / (LANES * network.operations)))
+
+    def _way(self, *, few_rows: bool) -> Way:
+        """Lay the network out, for a few rows or for blocks of them, and compile what that needs."""
+        plan = self.network.plan(FEW if few_rows else LANES, backward=False, few_rows=few_rows)
+        predict, forward = compiled_predict(self.network, plan, few_rows=few_rows)
+        return Way(predict, by_name(plan.layers), forward, plan.n_scratch, [])
 
     def __call__(self, X: np.ndarray, out: np.ndarray) -> bool:
         """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of X is finite, and leave off where not.
@@ -45,12 +64,13 @@ class Predictor:
 
     def rows(self, X: np.ndarray, start: int, stop: int, out: np.ndarray) -> bool:
         """Do so for the rows from start to stop, on this thread."""
+        predict, layers, forward, n_scratch, free_scratch = self.ways[stop - start > FEW]
         try:
-            scratch = self.free_scratch.pop()
+            scratch = free_scratch.pop()
         except IndexError:
-            scratch = aligned_zeros(self.n_scratch, self.network.dtype)
-        finite: bool = self.forward(self.plan, self.order, X, start, stop, self.parameters, scratch, out)
-        self.free_scratch.append(scratch)
+            scratch = aligned_zeros(n_scratch, self.dtype)
+        finite: bool = predict(layers, forward, self.order, X, start, stop, self.parameters, scratch, out)
+        free_scratch.append(scratch)
         return finite
 
 

@@ -1,97 +1,77 @@
-"""The compiled kernels, each compiled or loaded from the cache on first use: the only door to numba."""
+"""What a run or a prediction needs compiled: whether it is there, and how it gets there. The door to the kernels."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnet.checks import float_dtype
 from fastnet.engine.threads import get_num_threads
-from fastnet.kernels import codes
 
-_loaded: set[tuple[str, int, np.dtype]] = set()
-"""What kind of part, its code, and the dtype, of all that training has used."""
+if TYPE_CHECKING:
+    from fastnet.engine.network import Network
+    from fastnet.kernels.link import Recipe
+    from fastnet.kernels.plan import Plan
 
-
-class Training(NamedTuple):
-    """What decides which parts a run of `kernels.epochs.train` consists of.
-
-    The codes of the activations, one a layer, and whether each keeps its slopes; whether there is dropout; the codes of
-    the loss and of what is done with a batch; the dtype; whether steps go with the gradients, the gradient is
-    clipped, examples have weights, there are penalties, and among them L1's, outputs are kept, a layer has few inputs,
-    and the input is kept by rows or swept.
-    """
-
-    activations: tuple[int, ...]
-    keeps_slope: tuple[bool, ...]
-    dropout: bool
-    loss: int
-    mode: int
-    dtype: np.dtype
-    steps: bool
-    clipped: bool
-    weighted: bool
-    penalised: bool
-    with_l1: bool
-    with_outputs: bool
-    few_inputs: bool
-    by_rows: bool
-    swept: bool
-
-    @property
-    def parts(self) -> set[tuple[str, int, np.dtype]]:
-        """What is compiled, but for what all runs share: kinds of part, with code and dtype."""
-        layers = list(zip(self.activations, self.keeps_slope, strict=True))
-        parts = [("loss", self.loss)]
-        if self.mode != codes.COST and not self.swept:
-            parts.append(("update", self.mode))
-        for code, keeps_slope in layers[:-1] if self.loss in codes.FROM_Z else layers:
-            if keeps_slope or code != codes.LINEAR:
-                parts.append(("activation keeping slope" if keeps_slope else "activation", code))
-        if self.clipped:
-            parts.append(("update", codes.GRADIENT))
-        wanted = ("dropout", "steps", "weighted", "penalised", "with_l1", "with_outputs", "few_inputs", "by_rows")
-        parts.extend((name, 0) for name in wanted if getattr(self, name))
-        parts.append(("sweep", self.mode) if self.swept else ("gradients", 0))
-        return {(*part, self.dtype) for part in parts}
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether nothing need be compiled, or loaded, any more."""
-        return self.parts <= _loaded
+BESIDE = ("backward", "matmul_plus_bias", "input_gradient", "weight_gradient", "narrow_weight_gradient", "gradients")
+"""What another process compiles while this one compiles `train`, as far as a network needs it."""
 
 
-def compiled_train(plan: np.ndarray, training: Training) -> tuple[Callable[..., None], tuple[int, int]]:
-    """Return the entry point `kernels.epochs.train` and the addresses of its updates; link a plan for it."""
+def is_compiled(recipe: Recipe) -> bool:
+    """Return whether nothing that a run needs must be compiled, or loaded, any more."""
     from fastnet.kernels import link
-    from fastnet.kernels import train as entry
+    from fastnet.kernels.build.parts import is_loaded
+
+    uses = link.wanted(recipe) + link.in_passing(recipe)
+    return is_loaded("train", recipe.dtype) and all(is_loaded(use.part, recipe.dtype, *use.code) for use in uses)
+
+
+def compiled_train(recipe: Recipe) -> Callable[..., None]:
+    """Compile, or load, all that a run needs; return the entry point `train`."""
+    from fastnet.kernels import link
     from fastnet.kernels.build import companion
+    from fastnet.kernels.build.parts import part
 
-    dtype = training.dtype
-    passes = link.passes(steps=training.steps, swept=training.swept)
-    others = passes.values() if get_num_threads() > 1 else ()
-    with companion.compiled_beside(entry.make_train, others, dtype) as train:
-        link.link_training(
-            plan, training.activations, training.loss, dtype, weighted=training.weighted,
-            penalised=training.penalised, with_l1=training.with_l1, with_outputs=training.with_outputs,
-        )  # fmt: skip
-        updates = link.update_addresses(training.mode, training.clipped, training.swept, dtype)
-    link.link_passes(plan, training.mode, dtype, steps=training.steps)
-    _loaded.update(training.parts)
-    return train, updates
+    uses = link.wanted(recipe) + link.in_passing(recipe)
+    parts = {use.part for use in uses}
+    beside = [name for name in BESIDE if name in parts] if get_num_threads() > 1 else []
+    with companion.compiled_beside("train", beside, recipe.dtype) as train:
+        for use in uses:
+            if use.part not in beside:
+                part(use.part, recipe.dtype, *use.code)
+    for use in uses:
+        part(use.part, recipe.dtype, *use.code)
+    return train
 
 
-def compiled_forward(plan: np.ndarray, activations: tuple[int, ...], dtype: np.dtype) -> Callable[..., bool]:
-    """Return the entry point `kernels.prediction.forward`; link a plan for it."""
-    from fastnet.kernels import link, predict
-    from fastnet.kernels.build import jit
+def link(plan: Plan, recipe: Recipe, *, alone: bool) -> None:
+    """Write the addresses of the parts of a run to its plan; `alone`: for a thread that shares no chunk."""
+    from fastnet.kernels import link as linking
 
-    link.link_activations(plan, activations, dtype)
-    return jit.entry_point(predict.make_forward, dtype)
+    linking.link(plan, linking.wanted(recipe) + (linking.in_passing(recipe) if alone else []), recipe.dtype)
+    plan.network["term_rows"] = linking.term_rows(recipe)
+
+
+def compiled_predict(network: Network, plan: Plan, *, few_rows: bool) -> tuple[Callable[..., bool], int]:
+    """Return the entry point `predict`, and the address of the forward pass; link a plan for them."""
+    from fastnet.kernels import link as linking
+    from fastnet.kernels.build.parts import address_of, part
+
+    linking.link(plan, linking.wanted_to_predict(network.units, network.activations, few_rows=few_rows), network.dtype)
+    return part("predict", network.dtype), address_of("forward", network.dtype)
+
+
+def by_name(records: np.ndarray) -> np.ndarray:
+    """Return records as the kernels take them: `layer.units`, in plain Python too, for when the JIT is off."""
+    from fastnet.kernels.build.jit import JIT_DISABLED
+
+    return records.view(np.recarray) if JIT_DISABLED else records
 
 
 def warmup(dtype: Any = "float32") -> None:
-    """Compile now all that training and prediction in that dtype can need, and keep it on disk; or load it from there.
+    """Compile now all that training and prediction in that dtype can need, and store it on disk; or load it from there.
 
     From the command line: `python -m fastnet warmup`.
 
@@ -105,40 +85,15 @@ def warmup(dtype: Any = "float32") -> None:
     ValueError
         If it is neither.
     """
-    from fastnet.activations import ACTIVATIONS
-    from fastnet.kernels.plan import BY_ROWS, DROPOUT, make_plan
-    from fastnet.losses import LOSSES
+    found: np.dtype = float_dtype(dtype)
+    from fastnet.kernels.build.companion import compiled_beside
+    from fastnet.kernels.build.parts import part
+    from fastnet.kernels.link import every_part
 
-    found = float_dtype(dtype)
-    hidden = tuple(activation.code for name, activation in ACTIVATIONS.items() if name != "softmax")
-    activations = (*hidden, codes.SOFTMAX)
-    keeps_slope = [code in codes.SLOPE_FROM_Z for code in activations]
-    units, use_bias = (1, *(2,) * len(activations)), (True,) * len(activations)
-    plan = make_plan(units, use_bias, examples=1, backward=True, keeps_slope=keeps_slope).rows
-    plan[0, BY_ROWS] = 1  # as a wide input would be: for the parts that it needs
-    compiled_forward(plan, activations, found)
-    wanted = {
-        "steps": True,
-        "weighted": True,
-        "penalised": True,
-        "with_l1": True,
-        "with_outputs": True,
-        "clipped": False,
-        "few_inputs": True,
-        "by_rows": True,
-        "swept": False,
-    }
-    for loss in LOSSES.values():
-        for mode in codes.UPDATES:
-            training = Training(hidden, tuple(keeps_slope[:-1]), False, loss.code, mode, found, **wanted)
-            compiled_train(plan[: len(hidden) + 1], training)
-    with_dropout = make_plan(units[:-1], use_bias[:-1], examples=1, backward=True, keeps_slope=(True,) * len(hidden))
-    with_dropout.rows[1:, DROPOUT] = 1
-    training = Training(hidden, (True,) * len(hidden), True, codes.MEAN_SQUARED_ERROR, mode, found, **wanted)
-    compiled_train(with_dropout.rows, training)
-    swept = make_plan((1, 1), (True,), examples=1, backward=True, swept=True)
-    wanted |= {"steps": False, "by_rows": False, "swept": True}
-    for mode in codes.UPDATES:
-        if mode >= codes.SGD:
-            training = Training((codes.LINEAR,), (False,), False, loss.code, mode, found, **wanted)
-            compiled_train(swept.rows, training)
+    parts = every_part()
+    with compiled_beside("train", BESIDE if get_num_threads() > 1 else (), found):
+        for name, code in parts:
+            if name not in BESIDE:
+                part(name, found, *code)
+    for name, code in parts:
+        part(name, found, *code)

@@ -61,10 +61,8 @@ class Watch:
             self.held_out = Run(
                 run.network,
                 run.parameters,
-                held_out.X,
-                held_out.y,
+                held_out,
                 mode=codes.COST,
-                weights=held_out.weights,
                 with_outputs=bool(metrics),
                 cores=run.team.threads,
             )
@@ -79,7 +77,7 @@ class Watch:
     def after_epoch(self) -> str:
         """Record the epoch just finished, and call the callbacks; return why the fit should end, or ""."""
         run, epoch = self.run, self.run.finished_epochs - 1
-        logs = {"cost": float(run.costs[epoch]), **compute(self.metrics, *run.results, self.activation)}
+        logs = {"cost": run.costs_of(epoch, epoch + 1)[0], **compute(self.metrics, *run.results, self.activation)}
         self.history.record(logs)
         if self.held_out:
             cost = self.held_out.cost()
@@ -96,8 +94,6 @@ class Watch:
         if self.model.optimizer is not optimizer:
             run.use(self.model.optimizer)
             self.changed_something = True
-        if self.changed_something:
-            run.parameters_changed()
         return reason
 
     def finish(self) -> None:

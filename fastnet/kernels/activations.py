@@ -1,22 +1,21 @@
 """Activations over a block: A = g(Z) in place, and dZ = dA * g'(Z).
 
-Where the derivative is a function of the value, as sigmoid's a (1 - a), A is all it needs, and Z is never kept: such an
-activation is a function a = g(z, setting) and one that gives da g'(z) from (da, a, setting), a pair in `FROM_VALUE`.
-Others are one function that gives both a and the slope g'(z), an entry of `WITH_SLOPE`: their slopes are kept on the
-way forward. Slopes may be kept of any activation; the values have the same bits then as without.
+Where the derivative is a function of the value, as sigmoid's a (1 - a), A is all it needs, and Z is never stored: such
+an activation is a function a = g(z, setting) and one that gives da g'(z) from (da, a, setting), a pair in `FROM_VALUE`.
+Others are one function that gives both a and the slope g'(z), an entry of `WITH_SLOPE`: the forward pass stores their
+slopes. Slopes may be stored of any activation; the values have the same bits then as without.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from fastnet.kernels import elementary
+from fastnet.kernels.blocks import place, run_of
 from fastnet.kernels.build.jit import Function, kernel
-from fastnet.kernels.build.parts import activation_signature, chosen_from, derivative_signature
+from fastnet.kernels.build.parts import chosen_from
 from fastnet.kernels.codes import (
     ELU,
     EXPONENTIAL,
     GELU,
-    KEPT_SLOPE,
     LEAKY_RELU,
     LINEAR,
     MISH,
@@ -26,11 +25,11 @@ from fastnet.kernels.codes import (
     SILU,
     SOFTMAX,
     SOFTPLUS,
+    STORED_SLOPE,
     TANH,
 )
 from fastnet.kernels.elementary import exp, exp_low, expm1, normal, normal_high
 from fastnet.kernels.ir.scalars import fma
-from fastnet.kernels.losses import softmax
 
 SELU_SCALE = 1.0507009873554805
 SELU_SCALE_ALPHA = 1.7580993408473766
@@ -199,7 +198,7 @@ def mish(z: Any, setting: float) -> Any:
 
 
 @kernel
-def back_through_kept_slope(da: Any, slope: Any, setting: float) -> Any:
+def back_through_stored_slope(da: Any, slope: Any, setting: float) -> Any:
     """Return da g'(z)."""
     return da * slope
 
@@ -223,6 +222,34 @@ FROM_VALUE: dict[int, tuple[Function, Function]] = {
     SOFTPLUS: (softplus, back_through_softplus),
 }
 WITH_SLOPE: dict[int, Function] = {GELU: gelu, SILU: silu, MISH: mish}
+
+
+@kernel
+def softmax(n: int, S: Any, z: int, stride: int) -> Any:
+    """Z <- A = e^Z / sum of e^Z over the n units of one example, `stride` apart in S.
+
+    Returns the sum of e^(z - largest z) over all units but the first of the largest, whose own share is exactly 1.
+    """
+    T = S.dtype.type
+    first = z + first_largest(n, S, z, stride) * stride
+    largest, rest = S[first], T(0)
+    for at in range(z, z + n * stride, stride):
+        S[at] = exp(S[at] - largest)
+        if at != first:
+            rest += S[at]
+    for at in range(z, z + n * stride, stride):
+        S[at] = S[at] / (T(1) + rest)
+    return rest
+
+
+@kernel
+def first_largest(n: int, S: Any, z: int, stride: int) -> int:
+    """Return the number of the first of the largest of n units; of a NaN, if it comes first."""
+    largest = 0
+    for r in range(1, n):
+        if S[z + r * stride] > S[z + largest * stride]:
+            largest = r
+    return largest
 
 
 def value_of(g: Function) -> Function:
@@ -250,73 +277,90 @@ value = chosen_from(
     {code: g for code, (g, _) in FROM_VALUE.items()} | {code: value_of(g) for code, g in WITH_SLOPE.items()}
 )
 back_through = chosen_from(
-    {code: derivative for code, (_, derivative) in FROM_VALUE.items()} | {KEPT_SLOPE: back_through_kept_slope}
+    {code: derivative for code, (_, derivative) in FROM_VALUE.items()} | {STORED_SLOPE: back_through_stored_slope}
 )
 value_and_slope = chosen_from({code: with_slope(*pair) for code, pair in FROM_VALUE.items()} | WITH_SLOPE)
 
 
-def make_activation(source_digest: str, code: int) -> Callable[..., None]:
-    """Make A = g(Z), in place, for some columns of a block: n rows with stride ld at z in S. NaN stays NaN."""
+def make_activation(code: int) -> Function:
+    """Make A = g(Z), in place, for the examples first to stop of layer l: (units, ld) in blocks at A in S.
 
-    def activate(n: int, columns: int, S: Any, z: int, kept: int, ld: int, setting: float) -> None:
-        _ = source_digest
-        # In one run where the rows touch.
-        rows, length = (1, n * ld) if columns == ld else (n, columns)
-        for r in range(rows):
-            A = S[z + r * ld : z + r * ld + length]
-            for e in range(length):
-                A[e] = value(code, A[e], setting)
-
-    def activate_by_softmax(n: int, columns: int, S: Any, z: int, kept: int, ld: int, setting: float) -> None:
-        _ = source_digest
-        for e in range(columns):
-            softmax(n, S, z + e, ld)
-
-    function = activate_by_softmax if code == SOFTMAX else activate
-    function.signature = activation_signature  # type: ignore[attr-defined]
-    return function
-
-
-def make_activation_keeping_slope(source_digest: str, code: int) -> Callable[..., None]:
-    """Make A = g(Z), in place as above, and the slopes g'(Z), laid out alike, at `kept` in S; not of a softmax."""
-
-    def activate_keeping_slope(n: int, columns: int, S: Any, z: int, kept: int, ld: int, setting: float) -> None:
-        _ = source_digest
-        rows, length = (1, n * ld) if columns == ld else (n, columns)
-        for r in range(rows):
-            A, slopes = S[z + r * ld : z + r * ld + length], S[kept + r * ld : kept + r * ld + length]
-            for e in range(length):
-                A[e], slopes[e] = value_and_slope(code, A[e], setting)
-
-    activate_keeping_slope.signature = activation_signature  # type: ignore[attr-defined]
-    return activate_keeping_slope
-
-
-def make_derivative(source_digest: str, code: int) -> Callable[..., None]:
-    """Make dZ = dA * g'(Z) for some columns of a block; A lies at `kept`, or with KEPT_SLOPE g'(Z).
-
-    dA (n, columns) lies where dZ will, at dz in S. Or it is formed in passing, as W^T dZ of a next layer of one unit:
-    that layer's W (1, n) lies at w in `parameters`, its dZ at dz_next in S. Where there is none, w is -1.
+    NaN stays NaN. `lanes` examples a block: 1 where rows are predicted.
     """
 
-    def multiply_by_derivative(
-        n: int, columns: int, S: Any, kept: int, dz: int, ld: int, setting: float, parameters: Any, w: int, dz_next: int
-    ) -> None:
-        _ = source_digest
-        if w >= 0:
-            dZ_next = S[dz_next : dz_next + columns]
-            for r in range(n):
-                A, dZ = S[kept + r * ld : kept + r * ld + columns], S[dz + r * ld : dz + r * ld + columns]
-                w_r = parameters[w + r]
-                for e in range(columns):
-                    dZ[e] = back_through(code, w_r * dZ_next[e], A[e], setting)
-        else:
-            # In one run where the rows touch.
+    def activate(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
+        layer = layers[l]
+        n, lanes, ld, setting = layer.units, layer.lanes, layer.ld, layer.setting
+        start = first
+        while start < stop:
+            columns, z = (
+                min(stop - start, lanes - start % lanes),
+                layer.A + start // lanes * layer.block + start % lanes,
+            )
+            rows, length = (1, n * ld) if columns == ld else (n, columns)  # in one run where the rows touch
+            for r in range(rows):
+                A = S[z + r * ld : z + r * ld + length]
+                for e in range(length):
+                    A[e] = value(code, A[e], setting)
+            start += columns
+
+    def activate_by_softmax(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
+        layer = layers[l]
+        for e in range(first, stop):
+            softmax(layer.units, S, layer.A + e // layer.lanes * layer.block + e % layer.lanes, layer.ld)
+
+    return activate_by_softmax if code == SOFTMAX else activate
+
+
+def make_activation_storing_slopes(code: int) -> Function:
+    """Make A = g(Z), in place as above, and the slopes g'(Z), laid out alike; not of a softmax."""
+
+    def activate_storing_slopes(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
+        layer = layers[l]
+        n, ld, setting = layer.units, layer.ld, layer.setting
+        start = first
+        while start < stop:
+            columns, at = run_of(start, stop), place(start, layer.block)
             rows, length = (1, n * ld) if columns == ld else (n, columns)
             for r in range(rows):
-                A, dZ = S[kept + r * ld : kept + r * ld + length], S[dz + r * ld : dz + r * ld + length]
+                z, slope = layer.A + at + r * ld, layer.slopes + at + r * ld
+                A, slopes = S[z : z + length], S[slope : slope + length]
                 for e in range(length):
-                    dZ[e] = back_through(code, dZ[e], A[e], setting)
+                    A[e], slopes[e] = value_and_slope(code, A[e], setting)
+            start += columns
 
-    multiply_by_derivative.signature = derivative_signature  # type: ignore[attr-defined]
-    return multiply_by_derivative
+    return activate_storing_slopes
+
+
+def make_derivative(code: int) -> Function:
+    """Make dZ = dA * g'(Z) for the examples first to stop of layer l; g' from A or, with STORED_SLOPE, stored.
+
+    dA (units, ld) lies where dZ will, in blocks in S. But before a layer of one unit it is formed in passing, as W^T dZ
+    of that layer, an outer product: its W (1, units) lies in `parameters`, its dZ (1, ld) in S.
+    """
+
+    def differentiate(layers: Any, l: int, first: int, stop: int, parameters: Any, S: Any) -> None:
+        layer, following = layers[l], layers[min(l + 1, layers.shape[0] - 1)]
+        n, ld, setting = layer.units, layer.ld, layer.setting
+        outer = l + 1 < layers.shape[0] and following.units == 1
+        start = first
+        while start < stop:
+            columns, at = run_of(start, stop), place(start, layer.block)
+            stored, dz = layer.slopes + at, layer.dZ + at
+            if outer:
+                dz_next = following.dZ + place(start, following.block)
+                dZ_next = S[dz_next : dz_next + columns]
+                for r in range(n):
+                    A, dZ = S[stored + r * ld : stored + r * ld + columns], S[dz + r * ld : dz + r * ld + columns]
+                    w = parameters[following.W + r]
+                    for e in range(columns):
+                        dZ[e] = back_through(code, w * dZ_next[e], A[e], setting)
+            else:
+                rows, length = (1, n * ld) if columns == ld else (n, columns)
+                for r in range(rows):
+                    A, dZ = S[stored + r * ld : stored + r * ld + length], S[dz + r * ld : dz + r * ld + length]
+                    for e in range(length):
+                        dZ[e] = back_through(code, dZ[e], A[e], setting)
+            start += columns
+
+    return differentiate

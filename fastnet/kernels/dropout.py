@@ -5,10 +5,9 @@ overfitting, 2014. Which outputs are dropped is a function of the key, the epoch
 the example in the epoch's order: of nothing that depends on threads, or on how registers are filled.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-from fastnet.kernels.build.parts import dropout_signature
+from fastnet.kernels.blocks import place, run_of
 from fastnet.kernels.ir.random import random_bits, stream_of
 
 EXAMPLE_BITS = 40
@@ -17,29 +16,24 @@ EXAMPLE_BITS = 40
 TWO_TO_32 = 4294967296.0
 
 
-def make_dropout(source_digest: str) -> Callable[..., None]:
-    """Make what drops some of A, and of the slopes that back propagation multiplies by."""
+def drop(layers: Any, l: int, first: int, stop: int, S: Any, key: int, example: int) -> None:
+    """A, slopes = 0 with probability `dropout`, or else times 1 / (1 - dropout), for examples first to stop of a chunk.
 
-    def drop(
-        n: int, columns: int, S: Any, a: int, slopes: int, ld: int, rate: float, key: int, layer: int, example: int
-    ) -> None:
-        """A, slopes <- 0 with probability `rate`, or else times 1 / (1 - rate), for some columns of a block.
-
-        A (n, columns) lies at a in S, with row stride ld, the slopes likewise; the first column is that example of the
-        epoch's order, and `key` the epoch's.
-        """
-        _ = source_digest
-        T = S.dtype.type
-        scale, dropped = T(1.0 / (1.0 - rate)), int(rate * TWO_TO_32)
-        stream = stream_of(key, layer)
-        for r in range(n):
-            A, slope = S[a + r * ld : a + r * ld + columns], S[slopes + r * ld : slopes + r * ld + columns]
-            first = (r << EXAMPLE_BITS) + example
+    A and slopes (units, ld) in blocks in S. `key` is the epoch's, `example` the place of the chunk's first in it.
+    """
+    layer, T = layers[l], S.dtype.type
+    scale, dropped = T(1.0 / (1.0 - layer.dropout)), int(layer.dropout * TWO_TO_32)
+    stream = stream_of(key, l)
+    start = first
+    while start < stop:
+        columns, at = run_of(start, stop), place(start, layer.block)
+        for r in range(layer.units):
+            a, slopes = layer.A + at + r * layer.ld, layer.slopes + at + r * layer.ld
+            A, slope = S[a : a + columns], S[slopes : slopes + columns]
+            counter = (r << EXAMPLE_BITS) + example + start
             for e in range(columns):
-                kept = random_bits(stream, first + e) >= dropped
+                stays = random_bits(stream, counter + e) >= dropped
                 scaled, scaled_slope = scale * A[e], scale * slope[e]  # before the choice: all of a register at once
-                A[e] = scaled if kept else T(0)
-                slope[e] = scaled_slope if kept else T(0)
-
-    drop.signature = dropout_signature  # type: ignore[attr-defined]
-    return drop
+                A[e] = scaled if stays else T(0)
+                slope[e] = scaled_slope if stays else T(0)
+        start += columns

@@ -1,124 +1,146 @@
-"""Which parts a network consists of, and their addresses in its plan."""
+"""Which parts a network consists of, and their addresses in its plan.
 
-from itertools import pairwise
+`wanted`, `in_passing` and `wanted_to_predict` are the lists of parts: what they name is compiled and written to the
+records. That is all there is to choosing how a layer is computed: the kernels call what stands in its record.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-from fastnet.kernels.activations import (
-    make_activation,
-    make_activation_keeping_slope,
-    make_derivative,
-)
-from fastnet.kernels.build.jit import Function
-from fastnet.kernels.build.parts import NONE, address_of
-from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, KEPT_SLOPE, LINEAR
-from fastnet.kernels.dropout import make_dropout
-from fastnet.kernels.gather import make_load_by_rows, make_load_squares, make_outputs
-from fastnet.kernels.losses import make_loss, make_weighting
-from fastnet.kernels.passes import make_backward_pass, make_forward_pass, make_gradients
-from fastnet.kernels.penalties import make_penalty_cost, make_signs
-from fastnet.kernels.plan import (
-    ACTIVATE,
-    BACKWARD,
-    BY_ROWS,
-    DIFFERENTIATE,
-    DROP,
-    DROPOUT,
-    FORWARD,
-    FROM_INPUT,
-    GRADIENT_BY_ROWS,
-    GRADIENT_OF_FEW,
-    GRADIENTS,
-    KEPT,
-    LOAD,
-    LOSS,
-    OUTPUTS,
-    PENALTIES,
-    SIGNS,
-    STEPS,
-    SWEPT,
-    TERM_ROWS,
-    UNITS,
-    WEIGH,
-    A,
-    has_few_inputs,
-)
-from fastnet.kernels.products import make_gradient_of_few
-from fastnet.kernels.steps import make_steps
-from fastnet.kernels.sweep import make_sum_of_slabs, make_sweep
-from fastnet.kernels.updates import make_update
-from fastnet.kernels.wide_input import make_forward_by_rows, make_gradient_by_rows
+from fastnet.kernels.activations import FROM_VALUE, WITH_SLOPE
+from fastnet.kernels.build.parts import PARTS, address_of
+from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, LINEAR, SGD, SOFTMAX, STORED_SLOPE
+from fastnet.kernels.losses import LOSSES
+from fastnet.kernels.plan import FUSE_STEP_FROM, WIDE, Plan, chunk_size, parameter_offsets, strategies
+from fastnet.kernels.updates import RULES
 
 
-def link_activations(plan: np.ndarray, activations: tuple[int, ...], dtype: np.dtype) -> None:
-    """Write the addresses of the way forward and of the activations, one code a layer, to a plan."""
-    plan[0, FORWARD] = address_of(make_forward_pass, dtype)
-    if plan[0, BY_ROWS]:
-        plan[0, LOAD] = address_of(make_load_by_rows, dtype)
-        plan[0, FROM_INPUT] = address_of(make_forward_by_rows, dtype)
-    for row, code in zip(plan[1:], activations, strict=True):
-        row[ACTIVATE] = NONE if code == LINEAR else address_of(make_activation, dtype, code)
+class Recipe(NamedTuple):
+    """What decides which parts a run consists of: of the network, and of what is done with it."""
+
+    units: tuple[int, ...]  # the input's width first
+    use_bias: tuple[bool, ...]
+    activations: tuple[int, ...]  # codes, one a layer
+    stores_slopes: tuple[bool, ...]
+    drops: tuple[bool, ...]
+    loss: int
+    penalised: bool  # by L2 or L1
+    with_l1: bool
+    dtype: np.dtype
+    mode: int  # COST, GRADIENT or the code of an update
+    batch_size: int
+    clipped: bool
+    weighted: bool
+    with_classes: bool  # targets are numbers of classes
+    with_outputs: bool
 
 
-def passes(*, steps: bool, swept: bool) -> dict[int, Function]:
-    """Return what makes the passes of training, which take long to compile, by the columns of a plan.
+class Use(NamedTuple):
+    """Where the address of a part stands: a field of the network, or of a layer; the part's name, and its code."""
 
-    With `steps`, gradients with a step are among them. Where the input is swept, the sweep takes their place.
+    layer: int | None
+    field: str
+    part: str
+    code: tuple[int, ...] = ()
+
+
+def wanted(recipe: Recipe) -> list[Use]:
+    """Return the parts of a run; what takes long to compile comes first."""
+    trains = recipe.mode != COST
+    fuses = (
+        recipe.mode >= SGD and not recipe.clipped and recipe.batch_size <= chunk_size(recipe.units)
+        and parameter_offsets(recipe.units, recipe.use_bias)[1] >= FUSE_STEP_FROM
+    )  # fmt: skip
+    ways = strategies(recipe.units)
+    of_network: dict[str, tuple[bool, str, tuple[int, ...]]] = {
+        "forward": (True, "forward", ()),
+        "backward": (trains, "backward", ()),
+        "steps": (fuses, "steps", ()),
+        "gradients": (trains and (recipe.weighted or not fuses), "gradients", ()),  # a batch may weigh nothing
+        "update": (trains, "finish", ()) if recipe.mode == GRADIENT else (trains, "update", (recipe.mode,)),
+        "finish": (recipe.clipped, "finish", ()),
+        "loss": (True, "loss", (recipe.loss,)),
+        "load_targets": (True, "load_classes" if recipe.with_classes else "gather", ()),
+        "weigh": (recipe.weighted, "weigh", ()),
+        "penalty_cost": (recipe.penalised, "penalty_cost", ()),
+        "signs": (recipe.with_l1 and trains, "signs", ()),
+        "keep_outputs": (recipe.with_outputs, "keep_outputs", ()),
+    }
+    uses = [Use(None, field, part, code) for field, (is_wanted, part, code) in of_network.items() if is_wanted]
+    uses.append(Use(0, "load", ways[0].load))
+    for l, way in enumerate(ways, start=1):
+        code, has_derivative = recipe.activations[l - 1], derives(recipe, l)
+        uses.append(Use(l, "product", way.product))
+        if has_derivative and recipe.stores_slopes[l - 1]:
+            uses.append(Use(l, "activate", "activate_storing_slopes", (code,)))
+            code = STORED_SLOPE
+        elif has_derivative:
+            uses.append(Use(l, "activate", "activate", (code,)))
+        if recipe.drops[l - 1]:
+            uses.append(Use(l, "drop", "drop"))
+        if not trains:
+            continue
+        uses.append(Use(l, "weight_gradient", way.weight_gradient))
+        if has_derivative:
+            uses.append(Use(l, "differentiate", "differentiate", (code,)))
+        if recipe.use_bias[l - 1]:
+            uses.append(Use(l, "bias_gradient", "bias_gradient"))
+        # Before a single unit, the derivative forms the input gradient in passing.
+        if l > 1 and not (recipe.units[l] == 1 and derives(recipe, l - 1)):
+            uses.append(Use(l, "input_gradient", "input_gradient"))
+    return uses
+
+
+def derives(recipe: Recipe, l: int) -> bool:
+    """Return whether layer l has an activation to compute, and differentiate, that is not the loss's own."""
+    if l == len(recipe.units) - 1 and recipe.loss in FROM_Z:
+        return False
+    return recipe.stores_slopes[l - 1] or recipe.activations[l - 1] != LINEAR
+
+
+def in_passing(recipe: Recipe) -> list[Use]:
+    """Return what sums the gradient behind a wide input while its examples are near, for a thread by itself.
+
+    Empty where that does not pay: deeper layers would suffer from so few examples at a time.
     """
-    made: dict[int, Function] = {FORWARD: make_forward_pass, BACKWARD: make_backward_pass}
-    if not swept:
-        made[GRADIENTS] = make_gradients
-    if steps:
-        made[STEPS] = make_steps
-    return made
+    if strategies(recipe.units) != [WIDE] or recipe.mode == COST:
+        return []
+    return [Use(None, "wide_gradient", "wide_gradient"), Use(1, "weight_gradient", "take_wide_gradient")]
 
 
-def link_passes(plan: np.ndarray, mode: int, dtype: np.dtype, *, steps: bool) -> None:
-    """Write the addresses of the passes to a plan, and of what inputs need that are few, kept by rows or swept."""
-    swept = bool(plan[0, SWEPT])
-    wanted = passes(steps=steps, swept=swept)
-    if plan[0, BY_ROWS]:
-        wanted |= {LOAD: make_load_by_rows, FROM_INPUT: make_forward_by_rows, GRADIENT_BY_ROWS: make_gradient_by_rows}
-    if swept:
-        wanted |= {LOAD: make_load_squares, FROM_INPUT: make_sum_of_slabs}
-        plan[0, STEPS] = address_of(make_sweep, dtype, mode)
-    if any(has_few_inputs(*units) for units in pairwise(plan[:, UNITS])):
-        wanted[GRADIENT_OF_FEW] = make_gradient_of_few
-    for column, factory in wanted.items():
-        plan[0, column] = address_of(factory, dtype)
+def wanted_to_predict(units: tuple[int, ...], activations: tuple[int, ...], *, few_rows: bool) -> list[Use]:
+    """Return the parts of a prediction, but for the forward pass."""
+    ways = strategies(units, few_rows=few_rows)
+    uses = [Use(0, "load", ways[0].load)]
+    for l, (way, code) in enumerate(zip(ways, activations, strict=True), start=1):
+        uses.append(Use(l, "product", way.product))
+        if code != LINEAR:
+            uses.append(Use(l, "activate", "activate", (code,)))
+    return uses
 
 
-def link_training(
-    plan: np.ndarray, activations: tuple[int, ...], loss: int, dtype: np.dtype,
-    *, weighted: bool, penalised: bool, with_l1: bool, with_outputs: bool,
-) -> None:  # fmt: skip
-    """Write the addresses of activations, derivatives, dropout and loss to a plan; and of what is wanted.
-
-    That is what multiplies by the weights of examples, the cost of penalties, what L1 adds, and what keeps the outputs.
-    """
-    first = plan[0]
-    first[PENALTIES] = address_of(make_penalty_cost, dtype) if penalised else NONE
-    first[SIGNS] = address_of(make_signs, dtype) if with_l1 else NONE
-    first[OUTPUTS] = address_of(make_outputs, dtype) if with_outputs else NONE
-    output = plan[-1]
-    output[LOSS] = address_of(make_loss, dtype, loss)
-    output[WEIGH] = address_of(make_weighting, dtype) if weighted else NONE
-    output[TERM_ROWS] = 1 if loss == CATEGORICAL_CROSSENTROPY else output[UNITS]
-    layers = list(zip(plan[1:], activations, strict=True))
-    for row, code in layers[:-1] if loss in FROM_Z else layers:
-        if row[KEPT] != row[A]:
-            row[ACTIVATE] = address_of(make_activation_keeping_slope, dtype, code)
-            row[DIFFERENTIATE] = address_of(make_derivative, dtype, KEPT_SLOPE)
-            row[DROP] = address_of(make_dropout, dtype) if row[DROPOUT] else NONE  # a rate of 0.0 has no bits set
-        elif code != LINEAR:
-            row[ACTIVATE] = address_of(make_activation, dtype, code)
-            row[DIFFERENTIATE] = address_of(make_derivative, dtype, code)
+def link(plan: Plan, uses: Iterable[Use], dtype: np.dtype) -> None:
+    """Write the addresses of parts to the records of a plan."""
+    for use in uses:
+        record = plan.network[0] if use.layer is None else plan.layers[use.layer]
+        record[use.field] = address_of(use.part, dtype, *use.code)
 
 
-def update_addresses(mode: int, clipped: bool, swept: bool, dtype: np.dtype) -> tuple[int, int]:
-    """Return the addresses of the update that a mode of `train` names, and of what finishes the gradient before it.
+def term_rows(recipe: Recipe) -> int:
+    """Return how many rows of terms the loss of an example is the sum of."""
+    return 1 if recipe.loss == CATEGORICAL_CROSSENTROPY else recipe.units[-1]
 
-    A sweep has its update within.
-    """
-    finish = address_of(make_update, dtype, GRADIENT) if clipped else NONE
-    return NONE if mode == COST or swept else address_of(make_update, dtype, mode), finish
+
+def every_part() -> list[tuple[str, tuple[int, ...]]]:
+    """Return name and code of all parts that any network can need."""
+    elementwise = [*FROM_VALUE, *WITH_SLOPE]
+    codes = {
+        "activate": [*(code for code in elementwise if code != LINEAR), SOFTMAX],
+        "activate_storing_slopes": elementwise,
+        "differentiate": [*(code for code in FROM_VALUE if code != LINEAR), STORED_SLOPE],
+        "loss": LOSSES,
+        "update": RULES,
+    }
+    return [(name, code) for name in PARTS for code in ([(code,) for code in codes[name]] if name in codes else [()])]

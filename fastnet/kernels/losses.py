@@ -1,30 +1,29 @@
 """Losses over a block: the cost of each example, and the gradient dZ or dA it sends back.
 
-One more is a function and a line in the table; its setting, if it has one, stands at OF_LOSS.
+One more is a function and a line in the table; its setting, if it has one, is `loss_setting` of the network.
 
 The cross-entropies are computed from the logit z, never from a clipped probability, so they are exact for any z, and
-their gradient with respect to z is simply a - y. Softmax stands here since it shares their exponentials.
+their gradient with respect to z is simply a - y.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-from fastnet.kernels.build.jit import kernel
-from fastnet.kernels.build.parts import chosen_from, loss_signature, weighting_signature
+from fastnet.kernels.blocks import place, run_of
+from fastnet.kernels.build.jit import Function, kernel
+from fastnet.kernels.build.parts import chosen_from
 from fastnet.kernels.codes import (
     BINARY_CROSSENTROPY,
     CATEGORICAL_CROSSENTROPY,
     HUBER,
     MEAN_ABSOLUTE_ERROR,
     MEAN_SQUARED_ERROR,
-    OF_LOSS,
     POISSON,
 )
 from fastnet.kernels.elementary import exp, log1p, log1p_of_sum
 
 
 @kernel
-def binary_crossentropy(Z: Any, Y: Any, dZ: Any, terms: Any, settings: Any) -> None:
+def binary_crossentropy(Z: Any, Y: Any, dZ: Any, terms: Any, setting: float) -> None:
     """Z <- A = sigmoid(Z); dZ <- A - Y; terms <- -(Y log A + (1 - Y) log(1 - A)). All are (n,), contiguous.
 
     In logits the loss is max(z, 0) - z y + log(1 + e^-|z|), and the sigmoid comes from the same e^-|z|.
@@ -41,8 +40,8 @@ def binary_crossentropy(Z: Any, Y: Any, dZ: Any, terms: Any, settings: Any) -> N
 
 
 @kernel
-def mean_squared_error(A: Any, Y: Any, dA: Any, terms: Any, settings: Any) -> None:
-    """DA <- A - Y; terms <- (A - Y)^2 / 2. All are (n,), contiguous."""
+def mean_squared_error(A: Any, Y: Any, dA: Any, terms: Any, setting: float) -> None:
+    """dA <- A - Y; terms <- (A - Y)^2 / 2. All are (n,), contiguous."""
     T = A.dtype.type
     for e in range(A.shape[0]):
         difference = A[e] - Y[e]
@@ -51,8 +50,8 @@ def mean_squared_error(A: Any, Y: Any, dA: Any, terms: Any, settings: Any) -> No
 
 
 @kernel
-def mean_absolute_error(A: Any, Y: Any, dA: Any, terms: Any, settings: Any) -> None:
-    """DA <- sign(A - Y), 0 where they are equal; terms <- |A - Y|. All are (n,), contiguous."""
+def mean_absolute_error(A: Any, Y: Any, dA: Any, terms: Any, setting: float) -> None:
+    """dA <- sign(A - Y), 0 where they are equal; terms <- |A - Y|. All are (n,), contiguous."""
     T = A.dtype.type
     for e in range(A.shape[0]):
         difference = A[e] - Y[e]
@@ -61,14 +60,14 @@ def mean_absolute_error(A: Any, Y: Any, dA: Any, terms: Any, settings: Any) -> N
 
 
 @kernel
-def huber(A: Any, Y: Any, dA: Any, terms: Any, settings: Any) -> None:
-    """DA <- A - Y, cut off at -delta and delta; terms <- its square / 2 up to there, then a straight line.
+def huber(A: Any, Y: Any, dA: Any, terms: Any, setting: float) -> None:
+    """dA <- A - Y, cut off at -delta and delta; terms <- its square / 2 up to there, then a straight line.
 
     (A - Y)^2 / 2 where |A - Y| <= delta, and delta (|A - Y| - delta / 2) beyond. All are (n,), contiguous.
     Huber, Robust estimation of a location parameter, 1964.
     """
     T = A.dtype.type
-    delta = T(settings[OF_LOSS])
+    delta = T(setting)
     for e in range(A.shape[0]):
         difference = A[e] - Y[e]
         cut = delta if difference > delta else -delta if difference < -delta else difference
@@ -77,7 +76,7 @@ def huber(A: Any, Y: Any, dA: Any, terms: Any, settings: Any) -> None:
 
 
 @kernel
-def poisson(Z: Any, Y: Any, dZ: Any, terms: Any, settings: Any) -> None:
+def poisson(Z: Any, Y: Any, dZ: Any, terms: Any, setting: float) -> None:
     """Z <- A = e^Z; dZ <- A - Y; terms <- A - Y Z. All are (n,), contiguous.
 
     The negative logarithm of Poisson's probability of Y, its mean A, without the term log(Y!) of Y alone.
@@ -131,79 +130,67 @@ def categorical_crossentropy(n: int, columns: int, S: Any, z: int, y: int, dz: i
             dZ[e] = a - Y[e]
 
 
-@kernel
-def softmax(n: int, S: Any, z: int, stride: int) -> Any:
-    """Z <- A = e^Z / sum of e^Z over the n units of one example, `stride` apart in S.
+OF_ROW = {
+    BINARY_CROSSENTROPY: binary_crossentropy,
+    MEAN_SQUARED_ERROR: mean_squared_error,
+    MEAN_ABSOLUTE_ERROR: mean_absolute_error,
+    HUBER: huber,
+    POISSON: poisson,
+}
+LOSSES = (*OF_ROW, CATEGORICAL_CROSSENTROPY)
+loss_of_row = chosen_from(OF_ROW)
 
-    Returns the sum of e^(z - largest z) over all units but the first of the largest, whose own share is exactly 1.
+
+def make_loss(code: int) -> Function:
+    """Make a loss over the examples first to stop of a chunk: from Z or A of the last layer, and Y, to dZ or dA.
+
+    And the terms of the cost. All are (n_L, ld) in blocks in S. Of a cross-entropy, Z becomes A.
     """
-    T = S.dtype.type
-    first = z + first_largest(n, S, z, stride) * stride
-    largest, rest = S[first], T(0)
-    for at in range(z, z + n * stride, stride):
-        S[at] = exp(S[at] - largest)
-        if at != first:
-            rest += S[at]
-    for at in range(z, z + n * stride, stride):
-        S[at] = S[at] / (T(1) + rest)
-    return rest
+
+    def by_unit(network: Any, layers: Any, first: int, stop: int, S: Any) -> None:
+        output, Y, terms = layers[layers.shape[0] - 1], network[0].Y, network[0].terms
+        start = first
+        while start < stop:
+            columns, at = run_of(start, stop), place(start, output.block)
+            for r in range(output.units):
+                row = at + r * output.ld
+                z, y, dz, term = output.A + row, Y + row, output.dZ + row, terms + row
+                loss_of_row(
+                    code, S[z : z + columns], S[y : y + columns], S[dz : dz + columns], S[term : term + columns],
+                    network[0].loss_setting,
+                )  # fmt: skip
+            start += columns
+
+    def by_example(network: Any, layers: Any, first: int, stop: int, S: Any) -> None:
+        output = layers[layers.shape[0] - 1]
+        start = first
+        while start < stop:
+            columns, at = run_of(start, stop), place(start, output.block)
+            z, y, dz, terms = output.A + at, network[0].Y + at, output.dZ + at, network[0].terms + at
+            categorical_crossentropy(output.units, columns, S, z, y, dz, terms, output.ld)
+            start += columns
+
+    return by_example if code == CATEGORICAL_CROSSENTROPY else by_unit
 
 
-@kernel
-def first_largest(n: int, S: Any, z: int, stride: int) -> int:
-    """Return the number of the first of the largest of n units; of a NaN, if it comes first."""
-    largest = 0
-    for r in range(1, n):
-        if S[z + r * stride] > S[z + largest * stride]:
-            largest = r
-    return largest
+def weigh(network: Any, layers: Any, first: int, stop: int, S: Any) -> None:
+    """dZ, or dA, of the last layer and the terms of the cost *= the weights of the examples first to stop.
 
-
-loss_of_row = chosen_from(
-    {
-        BINARY_CROSSENTROPY: binary_crossentropy,
-        MEAN_SQUARED_ERROR: mean_squared_error,
-        MEAN_ABSOLUTE_ERROR: mean_absolute_error,
-        HUBER: huber,
-        POISSON: poisson,
-    }
-)
-
-
-def make_loss(source_digest: str, code: int) -> Callable[..., None]:
-    """Make a loss over some columns of a block: Z or A, Y, dZ or dA, and the terms of the cost, at offsets in S."""
-
-    def by_unit(n: int, columns: int, S: Any, z: int, y: int, dz: int, terms: int, ld: int, settings: Any) -> None:
-        _ = source_digest
-        for row in range(0, n * ld, ld):
-            loss_of_row(
-                code, S[z + row : z + row + columns], S[y + row : y + row + columns],
-                S[dz + row : dz + row + columns], S[terms + row : terms + row + columns], settings,
-            )  # fmt: skip
-
-    def by_example(n: int, columns: int, S: Any, z: int, y: int, dz: int, terms: int, ld: int, settings: Any) -> None:
-        _ = source_digest
-        categorical_crossentropy(n, columns, S, z, y, dz, terms, ld)
-
-    function = by_example if code == CATEGORICAL_CROSSENTROPY else by_unit
-    function.signature = loss_signature  # type: ignore[attr-defined]
-    return function
-
-
-def make_weighting(source_digest: str) -> Callable[..., None]:
-    """Make what gives examples their weights: it multiplies dZ, or dA, and the terms of the cost, of some columns."""
-
-    def weigh(n: int, term_rows: int, columns: int, S: Any, dz: int, terms: int, weights: int, ld: int) -> None:
-        _ = source_digest
-        w = S[weights : weights + columns]
-        for r in range(n):
-            dZ = S[dz + r * ld : dz + r * ld + columns]
+    dZ and terms are blocks in S, the weights (examples,) at `weights`.
+    """
+    output = layers[layers.shape[0] - 1]
+    start = first
+    while start < stop:
+        columns, at = run_of(start, stop), place(start, output.block)
+        w = S[network[0].weights + start : network[0].weights + start + columns]
+        for r in range(output.units):
+            dz = output.dZ + at + r * output.ld
+            dZ = S[dz : dz + columns]
             for e in range(columns):
                 dZ[e] = dZ[e] * w[e]
-        for r in range(term_rows):
-            cost = S[terms + r * ld : terms + r * ld + columns]
+        for r in range(network[0].term_rows):
+            term = network[0].terms + at + r * output.ld
+            terms = S[term : term + columns]
             for e in range(columns):
-                cost[e] = cost[e] * w[e]
-
-    weigh.signature = weighting_signature  # type: ignore[attr-defined]
-    return weigh
+                terms[e] = terms[e] * w[e]
+        start += columns

@@ -1,19 +1,19 @@
-"""Where everything lies: the parameters in one flat vector, a chunk's activations in another.
+"""Where everything lies: the parameters in one flat vector, the numbers of a chunk of examples in another, S.
 
-A *plan* is an integer array with a row for the input (row 0) and one for every layer; its columns are named below.
-Parameters of layer l: W (units, units_before) in C order at plan[l, W], then b (units,) at plan[l, B].
+The kernels read that from *records*: one NETWORK, and a LAYER for the input (0) and each layer (1 to L). Parameters of
+layer l: W (units, inputs) in C order at W, then b (units,) at b. A JOB says what a run is to do, its PROGRESS how far
+it has come. This file knows no numba.
 
-A batch is worked through in *chunks*, a chunk in *blocks* of up to LANES examples. A block of layer l holds A
-(rows, lanes), examples contiguous, in rows padded to a multiple of 16; dZ is laid out alike. There is more than one
-block only where each holds LANES: example e lies in block e // LANES, in column e % LANES. AT holds the same
-activations transposed, an example a row, in *panels* of PANEL units, each contiguous: the weight gradient sums over
-examples, and they are its k; that of a layer of few units or inputs needs none. A very wide input before few units is
-kept once, *by rows*: A is (examples, ROWS) then. Or it is *swept* (`sweep.py`): AT has squares of 16 features by 16
-examples then, and A (ROWS, PANEL_SIZE) the products of slabs of it, of slab s with row i of W in row s n_1 + i.
-Every offset counts elements. No result is ever computed from what lies in the padding.
+A batch is worked through in *chunks*, a chunk in *blocks* of up to LANES examples. A block of layer l holds A (units,
+ld), examples contiguous, its rows padded to a multiple of PADDING; dZ is laid out alike. There is more than one block
+only where each holds LANES: unit u of example e lies at A + e // lanes * block + u * ld + e % lanes. AT holds the same
+activations transposed, an example a row, in *panels* of PANEL units, each contiguous: a weight gradient is a sum over
+examples, which are its k; that of a narrow layer needs none. Rows as they come, of a wide input and where few are
+predicted, are the same formula with lanes = ld = 1: `block` is then the distance from one example to the next. Every
+offset counts elements. No result is ever computed from what lies in the padding.
 
 Threads divide a chunk by examples, PADDING of them at a time, and the weight gradient by tiles of W; each has a
-head of HEAD elements of its own. In a long batch each thread works on a chunk, and on a plan, of its own.
+head of HEAD elements of its own. In a long batch each thread works on a chunk, and in a scratch vector, of its own.
 """
 
 from collections.abc import Sequence
@@ -38,14 +38,14 @@ GRAIN = 8
 PANEL = 32
 """Units in a panel of AT: two of the widest registers, so that a tile reads one run of memory."""
 
-NARROW_LAYER, WIDE_INPUT = 4, 2048
-"""The weight gradient of a layer of so few units, or inputs, is summed in lanes, from A as it is: a part of the
-numerical contract. But an input of so many features before so few units is kept by rows, since a step does little but
-read it, and summed over in the order of the examples."""
+NARROW, WIDE_INPUT = 4, 2048
+"""A layer of so few units, or inputs, is narrow: its weight gradient is summed in lanes, from A as it is. An input of
+so many features before so few units is wide: a step does little but read it. Both are parts of the numerical contract.
+"""
 
-SLAB = 1024
-"""Features of a swept input whose products are one chain of sums; those of slabs are added in order. So a part of the
-numerical contract."""
+BLOCK_K_FROM = 1024
+"""From so many inputs of a layer on, its products are summed in passes over k; and a network that has such a layer
+propagates all of a thread's examples through one layer before the next."""
 
 TERMS_IN_PASS, ROWS_IN_PASS = 1024, 32
 """Terms of a sum in a pass: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache. And the rows
@@ -53,10 +53,10 @@ of a large W in a pass, or of W^T, as many as make whole panels. With 64 rows, `
 (`benchmarks/peers.py --only wide`)."""
 
 TEMPORARY = TERMS_IN_PASS * ROWS_IN_PASS
-"""Elements, for each thread, at the head of the scratch vector of one that goes back: room for so much of W^T, laid out
-anew, for a tile that overhangs its matrix, or for some of dW^T behind few inputs."""
+"""Elements, for each thread, at the head of the scratch vector of a run with a backward pass: room for so much of W^T,
+laid out anew, for a tile that overhangs its matrix, or for some of dW^T of a layer of few inputs."""
 
-MANY_PARAMETERS = 2**15
+FUSE_STEP_FROM = 2**15
 """From so many parameters on, a step is taken with some rows of W as soon as their gradient is there."""
 
 STEP = 2**16
@@ -65,31 +65,153 @@ STEP = 2**16
 HEAD = TEMPORARY + STEP
 """Elements at the head of the scratch vector for each thread."""
 
-(
-    UNITS, W, B, CHUNK, A, ROWS, LD, BY_ROWS, SWEPT, AT, PANEL_SIZE, KEPT, DZ, DW, Y, TERMS, TERM_ROWS, WEIGHTS,
-    SETTING, DROPOUT, ACTIVATE, DIFFERENTIATE, DROP, LOSS, WEIGH, FORWARD, BACKWARD, GRADIENTS, STEPS, PENALTIES,
-    SIGNS, OUTPUTS, LOAD, FROM_INPUT, GRADIENT_BY_ROWS, GRADIENT_OF_FEW, COLUMNS,
-) = range(37)  # fmt: skip
-"""Columns of a plan: units; offsets of W and b (-1: no bias) among the parameters; examples in a chunk; offset of A in
-the scratch vector, its padded rows and row stride; whether it is kept by rows, or swept; offset of AT (-1: there is
-none), the size of its panels, or the padded examples of a swept input; offset of what the derivative is computed from:
-A, or the slopes g'(Z), laid out like A, of a layer that keeps those; offset of dZ; offset of dW (units, ROWS of the
-input), padded, of a layer whose input is kept by rows; in the last row the offsets of the targets Y and of the terms of
-the cost, laid out like A, how many rows of terms there are, and the offset of the weights of the examples, ld for each
-block; and the bits of two float64, the activation's setting and the rate of dropout.
+GROUP_ACTIVATIONS = 4096
+"""Small networks propagate as many blocks at a time as have so few activations: 16 KB, half of a first-level cache.
+(`planar`: 1.04 times as fast as a block at a time, `benchmarks/peers.py --only planar`.)"""
 
-Then addresses (`parts.py`): of the layer's activation, derivative and dropout; in the last row, of the loss and,
-if examples have weights, of what multiplies by them; in the first, of the ways forward and back and of the gradients,
-and, where there are some, of gradients with a step, of the cost of penalties, of what L1 adds to the gradient, of what
-keeps outputs; of what loads an input that is kept by rows or swept, and of its product; of the gradient behind one by
-rows, and of the gradient behind few inputs.
-"""
+i8, f8 = np.int64, np.float64
+
+NETWORK = np.dtype(
+    [
+        ("chunk", i8),  # examples in a chunk, at most
+        ("Y", i8),  # the targets in S, laid out like A of the last layer
+        ("terms", i8),  # the loss of each example, laid out alike; several rows that are added, or one
+        ("term_rows", i8),
+        ("weights", i8),  # of the examples of the chunk, in S
+        ("loss_setting", f8),  # Huber's delta
+        # Addresses of parts; NONE (0): there is nothing to do.
+        ("forward", i8), ("backward", i8), ("gradients", i8), ("steps", i8), ("load_targets", i8), ("loss", i8),
+        ("weigh", i8), ("penalty_cost", i8), ("signs", i8), ("keep_outputs", i8), ("update", i8), ("finish", i8),
+        ("wide_gradient", i8),  # of each PADDING examples while they are near, right after their backward pass
+    ],
+    align=True,
+)  # fmt: skip
+
+LAYER = np.dtype(
+    [
+        ("units", i8), ("inputs", i8),  # n_l, n_{l-1}
+        ("W", i8), ("b", i8),  # offsets among the parameters; b = -1: no bias
+        ("A", i8), ("lanes", i8), ("ld", i8), ("block", i8),  # unit u of example e: see above
+        ("AT", i8), ("panel", i8),  # -1: none; elements in a panel
+        ("slopes", i8),  # g'(Z), laid out like A: the stored derivative; A itself where g' is a function of A
+        ("dZ", i8),
+        ("dW", i8),  # behind a wide input: (units, block of the input)
+        ("group", i8),  # of the input: examples propagated through all layers at a time
+        ("l1", f8), ("l2", f8), ("setting", f8), ("dropout", f8),
+        # Addresses of parts; NONE (0): there is nothing to do.
+        ("load", i8), ("product", i8), ("activate", i8), ("drop", i8), ("differentiate", i8), ("input_gradient", i8),
+        ("weight_gradient", i8), ("bias_gradient", i8),
+    ],
+    align=True,
+)  # fmt: skip
+
+JOB = np.dtype(
+    [
+        ("mode", i8),  # COST, GRADIENT or the code of an update
+        ("batch_size", i8), ("epochs", i8),
+        ("shuffled", i8), ("key", i8),  # what is random in epoch e is drawn from (key, e)
+        ("threads", i8), ("by_chunks", i8),  # a chunk for each thread, or all of them at one
+        ("examples_at_once", i8),  # that go forward and back before the next
+        ("learning_rate", f8), ("beta1", f8), ("beta2", f8), ("epsilon", f8), ("epsilon_hat", f8),
+        ("weight_decay", f8), ("clip_norm", f8),
+        ("power1", f8), ("power2", f8),  # beta1^t and beta2^t of the step t = 1, 2, ... at hand
+    ],
+    align=True,
+)  # fmt: skip
+
+OPTIMIZER_SETTINGS = ("learning_rate", "beta1", "beta2", "epsilon", "epsilon_hat", "weight_decay", "clip_norm")
+"""The fields of a JOB that an optimizer gives."""
+
+PROGRESS = np.dtype(
+    [
+        ("epoch", i8),  # epochs finished in this run
+        ("example", i8),  # where the next chunk starts
+        ("first_epoch", i8),  # how many epochs there were before this run
+        ("loaded", i8),  # whether S already holds the only chunk there is
+        ("chunks_left", i8),  # in this call
+        ("status", i8), ("slot", i8),  # RUNNING or why it stopped, and whose scratch vector holds the chunk where it did
+        ("bad_parameters", i8),  # whether a step left a number that is not finite
+        # Sums over examples, of the batch and of the epoch so far: of the cost, what penalties add, and the weights.
+        ("batch_cost", f8), ("batch_penalty", f8), ("batch_weight", f8),
+        ("epoch_cost", f8), ("epoch_penalty", f8), ("epoch_weight", f8),
+    ],
+    align=True,
+)  # fmt: skip
+
+
+class Examples(NamedTuple):
+    """The examples of a run.
+
+    X (m, n_x): example order[i] is row rows[i]. That is `order` itself; or, where X holds only those examples that the
+    call will come to, where they are. targets (m, n_L), or (m, 1) numbers of classes; weights (m,), or none; outputs
+    (n_L, m) receives A_L of every example in the epoch's order, or has no m; order (m,).
+    """
+
+    X: np.ndarray
+    rows: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    outputs: np.ndarray
+    order: np.ndarray
+
+
+class Vectors(NamedTuple):
+    """parameters, gradient (n_parameters,); partials, one gradient a thread, or none; moments, powers: an optimizer's.
+
+    moments: some vectors like the parameters, one after the other. powers (2,): beta1^t and beta2^t after t steps.
+    """
+
+    parameters: np.ndarray
+    gradient: np.ndarray
+    partials: np.ndarray
+    moments: np.ndarray
+    powers: np.ndarray
+
+
+class Epochs(NamedTuple):
+    """The learning rate of epoch e at rates[e % len], and what its cost was at costs[e % len]."""
+
+    rates: np.ndarray
+    costs: np.ndarray
+
+
+class Team(NamedTuple):
+    """The integers of a barrier (`ir/barrier.py`), and the cost of each thread's chunk (threads,)."""
+
+    barrier: np.ndarray
+    costs: np.ndarray
+
+
+class Strategy(NamedTuple):
+    """How a layer is computed: the names of its parts in `build/parts.py`, and whether its input needs an AT."""
+
+    load: str
+    product: str
+    weight_gradient: str
+    transposes: bool
+
+
+DENSE = Strategy("gather", "matmul_plus_bias", "weight_gradient", transposes=True)
+NARROW_LAYER = Strategy("gather", "matmul_plus_bias", "narrow_weight_gradient", transposes=False)
+WIDE = Strategy("load_rows", "wide_matmul_plus_bias", "wide_weight_gradient", transposes=False)
+FEW_ROWS = Strategy("load_rows", "matmul_plus_bias_of_rows", "", transposes=False)
+"""The last is for predictions of a few rows: units in the lanes of a register, instead of examples."""
+
+
+def strategies(units: Sequence[int], *, few_rows: bool = False) -> list[Strategy]:
+    """Return the strategy of each layer of a network of `units`, the input's width first."""
+    first = [WIDE] if units[0] >= WIDE_INPUT and units[1] <= NARROW else []
+    return first + [
+        FEW_ROWS if few_rows else NARROW_LAYER if min(pair) <= NARROW else DENSE
+        for pair in list(pairwise(units))[len(first) :]
+    ]
 
 
 class Plan(NamedTuple):
-    """A plan and the sizes of the vectors it points into, in elements."""
+    """The records of a network, and the sizes of the vectors they point into, in elements."""
 
-    rows: np.ndarray
+    network: np.ndarray
+    layers: np.ndarray
     n_parameters: int
     n_scratch: int
 
@@ -101,63 +223,59 @@ def make_plan(
     examples: int,
     backward: bool,
     threads: int = 1,
-    keeps_slope: Sequence[bool] = (),
-    swept: bool = False,
+    stores_slopes: Sequence[bool] = (),
+    few_rows: bool = False,
 ) -> Plan:
     """Lay out a network of `units` (the input's width first) for batches of up to `examples` examples.
 
-    `use_bias` has one entry a layer, so one fewer than `units`. Without `backward`, there is no room for gradients:
-    enough for `prediction.forward`. `threads` is how many share the scratch vector. `keeps_slope` says of each layer
-    whether its slopes have a place of their own; empty, of none. `swept` is what its input is to be. Settings, and
-    addresses of parts, are left empty; see `network.Network.plan` and `linking.py`.
+    `use_bias` has one entry a layer, so one fewer than `units`. Without `backward` there is room for predictions alone;
+    `few_rows` makes that rows. `threads` is how many share the scratch vector. `stores_slopes` says of each layer
+    whether its slopes have a place of their own; empty, of none. Settings and addresses of parts are left empty.
     """
+    network, layers = np.zeros(1, NETWORK), np.zeros(len(units), LAYER)
+    ways = strategies(units, few_rows=few_rows)
+    offsets, n_parameters = parameter_offsets(units, use_bias)
     chunk = chunk_size(units)
     examples = min(examples, chunk)
-    ld = min(LANES, padded(examples))
-    blocks = -(-examples // ld)
-    plan = np.zeros((len(units), COLUMNS), dtype=np.int64)
-    parameter, scratch = 0, threads * HEAD if backward else 0
-    for layer, row in enumerate(plan):
-        row[UNITS], row[CHUNK], row[ROWS], row[LD] = units[layer], chunk, padded(units[layer]), ld
-        row[SWEPT] = layer == 0 and swept
-        row[BY_ROWS] = layer == 0 and not swept and keeps_input_by_rows(units)
-        if row[BY_ROWS]:
-            row[ROWS] += PADDING  # rows a multiple of 4096 bytes apart would share few sets of the cache
-        if row[SWEPT]:
-            row[ROWS], row[PANEL_SIZE] = -(-units[0] // SLAB) * units[1], padded(examples)
-        block = int(row[ROWS]) * ld
-        row[A], scratch = scratch, scratch + blocks * block
-        row[KEPT] = row[A]
-        if layer > 0 and backward and keeps_slope and keeps_slope[layer - 1]:
-            row[KEPT], scratch = scratch, scratch + blocks * block
-        row[AT] = -1
-        if row[SWEPT]:
-            row[AT], scratch = scratch, scratch + padded(units[0]) * int(row[PANEL_SIZE])
-        if backward and layer < len(units) - 1 and min(units[layer], units[layer + 1]) > NARROW_LAYER:
-            row[PANEL_SIZE] = blocks * ld * PANEL
-            row[AT], scratch = scratch, scratch + int(row[PANEL_SIZE]) * -(-units[layer] // PANEL)
-        if layer > 0:
-            row[W], parameter = parameter, parameter + units[layer] * units[layer - 1]
-            row[B], parameter = (parameter, parameter + units[layer]) if use_bias[layer - 1] else (-1, parameter)
-        if layer > 0 and backward:
-            row[DZ], scratch = scratch, scratch + blocks * block
-            if plan[layer - 1, BY_ROWS]:
-                row[DW], scratch = scratch, scratch + units[layer] * int(plan[layer - 1, ROWS])
+    in_blocks = LANES, min(LANES, padded(examples))
+    blocks = 1 if few_rows else -(-examples // in_blocks[1])
+    scratch = threads * HEAD if backward else 0
+
+    def room(elements: int) -> int:
+        nonlocal scratch
+        scratch += elements
+        return scratch - elements
+
+    network["chunk"] = chunk
+    layers["units"], layers["inputs"][1:] = units, units[:-1]
+    layers["AT"] = -1
+    layers["group"] = max(LANES, GROUP_ACTIVATIONS // sum(units) // LANES * LANES)
+    if max(units[:-1]) >= BLOCK_K_FROM:
+        layers["group"] = MOST_EXAMPLES
+    for l, layer in enumerate(layers):
+        by_rows = few_rows or (l == 0 and ways[0] is WIDE)
+        layer["lanes"], layer["ld"] = (1, 1) if by_rows else in_blocks
+        layer["block"] = padded(units[l]) * int(layer["ld"])
+        if l == 0 and ways[0] is WIDE:
+            layer["block"] += PADDING  # rows a multiple of 4096 bytes apart would share few sets of the cache
+        size = int(layer["block"]) * (padded(examples) if by_rows else blocks)
+        layer["A"] = layer["slopes"] = room(size)
+        if l > 0:
+            layer["W"], layer["b"] = offsets[l - 1]
+        if not backward:
+            continue
+        if l > 0 and stores_slopes and stores_slopes[l - 1]:
+            layer["slopes"] = room(size)
+        if l < len(ways) and ways[l].transposes:
+            layer["panel"] = blocks * in_blocks[1] * PANEL
+            layer["AT"] = room(int(layer["panel"]) * -(-units[l] // PANEL))
+        if l > 0:
+            layer["dZ"] = room(size)
+        if l == 1 and ways[0] is WIDE:
+            layer["dW"] = room(units[1] * int(layers[0]["block"]))
     if backward:
-        plan[-1, Y], scratch = scratch, scratch + blocks * block
-        plan[-1, TERMS], scratch = scratch, scratch + blocks * block
-        plan[-1, WEIGHTS], scratch = scratch, scratch + blocks * ld
-    return Plan(plan, parameter, scratch)
-
-
-def keeps_input_by_rows(units: Sequence[int]) -> bool:
-    """Return whether the input of a network is kept by rows: it is wide, and few units come after it."""
-    return units[0] >= WIDE_INPUT and units[1] <= NARROW_LAYER
-
-
-def has_few_inputs(n_prev: int, n: int) -> bool:
-    """Return whether a layer of n units has so few inputs that their gradient is summed for many units at a time."""
-    return n_prev <= NARROW_LAYER and n_prev < n
+        network["Y"], network["terms"], network["weights"] = room(size), room(size), room(blocks * in_blocks[1])
+    return Plan(network, layers, n_parameters, scratch)
 
 
 def parameter_offsets(units: Sequence[int], use_bias: Sequence[bool]) -> tuple[list[tuple[int, int]], int]:

@@ -1,293 +1,259 @@
 """The entry point `train`: batches and epochs of chunks, by one thread or a team of them.
 
-A team works in one of two ways. A chunk at a time: forward and back propagation divided by examples, then gradient and
-update by tiles of W. Or, where a batch is long and the network small, every member a chunk of its own, whose
-gradients are added in their order. Neither makes a sum depend on the number of members.
+A team works in one of two ways; `|` is a barrier. Neither makes a sum depend on the number of threads.
+
+    all at one chunk       begin | load, forward, loss, backward: by examples | gradients, step: by tiles of W | end
+    a chunk for each       begin | load, forward, loss, backward, gradients: by chunks | add them in order, step | end
+
+The second is for long batches of small networks. The thread 0 begins and ends; the sum of the cost lies between.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
 
-from fastnet.kernels.build.jit import kernel
+from fastnet.kernels.blocks import share_of, share_of_examples
+from fastnet.kernels.build.jit import kernel, spliced_kernel
 from fastnet.kernels.build.parts import (
     NONE,
     call_backward,
     call_forward,
     call_gradients,
-    call_outputs,
+    call_keep_outputs,
+    call_load,
+    call_loss,
     call_penalty_cost,
     call_steps,
+    call_weighting,
+    call_wide_gradient,
 )
-from fastnet.kernels.codes import (
-    BETA1,
-    BETA2,
-    CLIP_NORM,
-    COST,
-    COST_NOT_FINITE,
-    LEARNING_RATE,
-    PARAMETERS_NOT_FINITE,
-    SGD,
-)
-from fastnet.kernels.gather import load_examples, load_targets, load_weights, shuffle
-from fastnet.kernels.ir.barrier import meet, share
+from fastnet.kernels.codes import COST, COST_NOT_FINITE, PARAMETERS_NOT_FINITE, SGD
+from fastnet.kernels.gather import load_weights, shuffle
+from fastnet.kernels.ir.barrier import meet
 from fastnet.kernels.ir.random import stream_of
 from fastnet.kernels.ir.sums import SQUARES, ordered_sum
-from fastnet.kernels.passes import (
-    EVERYTHING,
-    IN_PASSING,
-    THE_REST,
-    add_partial_gradients,
-    loss_of_examples,
-    share_of_examples,
-    sum_of_costs,
-)
-from fastnet.kernels.plan import (
-    BACKWARD,
-    BY_ROWS,
-    CHUNK,
-    FORWARD,
-    GRADIENTS,
-    HEAD,
-    OUTPUTS,
-    PADDING,
-    PENALTIES,
-    STEPS,
-    SWEPT,
-)
-from fastnet.kernels.steps import finish_share
-from fastnet.kernels.sweep import PRODUCTS_ALONE, STEP_ALONE, STEP_AND_PRODUCTS
+from fastnet.kernels.passes import add_partial_gradients, finish_share, sum_of_costs
+from fastnet.kernels.plan import HEAD
 
-EPOCH, EXAMPLE, SWEPT_AHEAD, LOADED, FIRST_EPOCH, STATUS, SLOT, CHUNKS_LEFT, BAD_PARAMETERS, POSITION = range(10)
-"""Entries of `position`, and their number: epochs finished in this run; the example where the next chunk starts;
-whether a sweep has already found the products of the next step, and the scratch vector already holds the only chunk
-there is; how many epochs there were before this run; RUNNING or why training stopped, and if so, which row of the
-scratch memory holds the chunk where it did; and two that the team talks by."""
 
-BATCH_COST, EPOCH_COST, PENALTY, EPOCH_PENALTY, BATCH_WEIGHT, EPOCH_WEIGHT, TOTALS = range(7)
-"""Entries of `totals`: the cost summed over the examples of the batch, and over the epoch, so far; what penalties add
-to that sum, in the batch and in the epoch so far; the weight of the batch, and of the epoch so far; then the cost of
-each member's chunk."""
+def train(
+    network: Any, layers: Any, job: Any, progress: Any, examples: Any, vectors: Any, scratch: Any, epochs: Any,
+    chunks: int, thread: int, team: Any,
+) -> None:  # fmt: skip
+    """Work through up to `chunks` chunks of the examples, for the epochs of a job.
+
+    The records, and the tuples of arrays, are those of `plan.py`. The order of the examples is drawn anew for each
+    epoch e from (key, epochs before this run + e) if the job shuffles; so is what dropout drops. The next call goes on
+    where this one stopped. The cost of an epoch is the mean over its batches of the cost before each update, weighted
+    by the size of the batch. With weights, the cost is a weighted mean: what is said of the size of a batch goes for
+    the sum of its weights. A batch of no weight changes nothing.
+
+    All threads of a team call this, each with its number; thread 0 returns after `chunks` chunks, the others wait for
+    it to come again until the team is stopped. `scratch` holds S in its first row or, if each thread has chunks of its
+    own, one in a row for every thread, as the partials then hold their gradients.
+
+    A step is not taken, and the run stops, when the cost is not finite; it stops after a step that made a parameter
+    non-finite. Allocates nothing.
+    """
+    this, now = job[0], progress[0]
+    m, chunk, threads = examples.order.shape[0], network[0].chunk, this.threads
+    by_chunks = this.by_chunks != 0
+    S, target, head, part, parts, most_chunks = scratch[0], vectors.gradient, thread * HEAD, thread, threads, 1
+    if by_chunks:
+        S, target, head, part, parts, most_chunks = scratch[thread], vectors.partials[thread], 0, 0, 1, threads
+    while chunks > 0:
+        if thread == 0:
+            if now.epoch == this.epochs:
+                return
+            begin(job, progress, examples, epochs, chunks)
+        if not meet(team.barrier, threads):
+            return
+        start = now.example
+        batch_start = start - start % this.batch_size
+        batch_stop = min(m, batch_start + this.batch_size)
+        group = min((batch_stop - start + chunk - 1) // chunk, most_chunks, now.chunks_left)
+        stop = min(batch_stop, start + group * chunk)
+        ends_batch = stop == batch_stop
+
+        # The thread's examples, forward and back.
+        first_of_chunk = start + thread * chunk if by_chunks else start
+        m_chunk = min(batch_stop, first_of_chunk + chunk) - first_of_chunk
+        works = not by_chunks or thread < group
+        if works:
+            go_through(network, layers, job, progress, examples, vectors, S, first_of_chunk, m_chunk, part, parts, head)
+            if by_chunks:
+                team.costs[thread] = sum_of_costs(network, layers, m_chunk, S)
+        if thread == 0 and ends_batch:
+            weigh_batch(network, layers, job, progress, examples, vectors, batch_start, batch_stop)
+        if not meet(team.barrier, threads):
+            return
+
+        # The cost: every thread finds the same.
+        total = now.batch_cost if start > batch_start else 0.0
+        for c in range(group):
+            cost = team.costs[c] if by_chunks else sum_of_costs(network, layers, m_chunk, S)
+            if this.mode >= SGD and not np.isfinite(cost):
+                if thread == 0:
+                    now.example, now.slot, now.status = start + c * chunk, c, COST_NOT_FINITE
+                return
+            total += cost
+        if ends_batch:
+            total += now.batch_penalty
+            if this.mode >= SGD and not np.isfinite(total):
+                if thread == 0:
+                    now.status = COST_NOT_FINITE
+                return
+
+        # The thread's share of the gradients, and of the update.
+        if this.mode != COST:
+            adds = start > batch_start
+            finishes = ends_batch and now.batch_weight > 0.0
+            at_once = finishes and network[0].steps != NONE  # linked only where every batch is one chunk
+            if works and not at_once:
+                call_gradients(
+                    network[0].gradients, network, layers, m_chunk, part, parts, S, head, target,
+                    adds and not by_chunks,
+                )  # fmt: skip
+            if by_chunks:
+                if not meet(team.barrier, threads):
+                    return
+                first, last = share_of(vectors.parameters.shape[0], thread, threads)
+                add_partial_gradients(vectors.partials, group, first, last, vectors.gradient, adds)
+                if ends_batch and not meet(team.barrier, threads):
+                    return
+            if finishes and not update(network, layers, job, progress, vectors, S, head, m_chunk, thread, team):
+                return
+        if not meet(team.barrier, threads):
+            return
+        if now.bad_parameters != 0 and this.mode >= SGD:
+            if thread == 0:
+                now.status = PARAMETERS_NOT_FINITE
+            return
+        if thread == 0:
+            chunks -= group
+            end(network, job, progress, vectors, epochs, total, batch_start == 0, ends_batch, stop, m)
+
+
+@spliced_kernel
+def begin(job: Any, progress: Any, examples: Any, epochs: Any, chunks: int) -> None:
+    """Say how many chunks are left in this call, take the epoch's learning rate, and shuffle where an epoch begins."""
+    now = progress[0]
+    now.chunks_left = chunks
+    job[0].learning_rate = epochs.rates[now.epoch % epochs.rates.shape[0]]
+    if now.example == 0 and job[0].shuffled != 0:
+        shuffle(examples.order, job[0].key, now.first_epoch + now.epoch)
+
+
+@spliced_kernel
+def go_through(
+    network: Any, layers: Any, job: Any, progress: Any, examples: Any, vectors: Any, S: Any, chunk: int, m: int,
+    part: int, parts: int, head: int,
+) -> None:  # fmt: skip
+    """Load a thread's examples, a part of the m that begin at order[chunk], and take them forward and back.
+
+    The loss lies in between. A wide input is read once for both and its gradient, PADDING examples at a time.
+    """
+    this, now, net, output = job[0], progress[0], network[0], layers[layers.shape[0] - 1]
+    first, stop = share_of_examples(m, part, parts)
+    if now.loaded == 0:
+        x, last = layers[0], min(stop, m)
+        call_load(x.load, examples.X, examples.rows, chunk, first, last, S, x.A, x.block, x.ld, x.AT, x.panel)
+        call_load(
+            net.load_targets, examples.targets, examples.order, chunk, first, last, S, net.Y, output.block, output.ld,
+            -1, 0,
+        )  # fmt: skip
+        if examples.weights.shape[0] > 0:
+            load_weights(examples.weights, examples.order, chunk, first, last, S, net.weights)
+    key = stream_of(~this.key, now.first_epoch + now.epoch)  # not that of the shuffle
+    for start in range(first, stop, this.examples_at_once):
+        end = min(stop, start + this.examples_at_once)
+        call_forward(net.forward, layers, start, end, m, vectors.parameters, S, key, chunk)
+        call_loss(net.loss, network, layers, start, end, S)
+        if net.weigh != NONE:
+            call_weighting(net.weigh, network, layers, start, end, S)
+        if this.mode != COST:
+            call_backward(net.backward, layers, start, end, vectors.parameters, S, head)
+        if net.wide_gradient != NONE:
+            call_wide_gradient(net.wide_gradient, layers, start, min(end, m), 0, layers[0].units, S)
+    if net.keep_outputs != NONE:
+        call_keep_outputs(net.keep_outputs, layers, chunk, first, min(stop, m), S, examples.outputs)
+
+
+@spliced_kernel
+def weigh_batch(
+    network: Any, layers: Any, job: Any, progress: Any, examples: Any, vectors: Any, start: int, stop: int
+) -> None:
+    """Find what the batch that ends weighs, what penalties add to its cost, and the powers of beta of its step."""
+    this, now = job[0], progress[0]
+    now.batch_weight = weight_of(examples.weights, examples.order, start, stop)
+    now.batch_penalty = 0.0
+    if network[0].penalty_cost != NONE and now.batch_weight > 0.0:
+        now.batch_penalty = call_penalty_cost(network[0].penalty_cost, layers, vectors.parameters)
+    this.power1, this.power2 = vectors.powers[0] * this.beta1, vectors.powers[1] * this.beta2
 
 
 @kernel
-def weight_of(weights: Any, order: Any, first: int, last: int) -> float:
-    """Return the sum of the weights of examples first to last in order, one by one; each is 1 if there are none."""
+def weight_of(weights: Any, order: Any, first: int, stop: int) -> float:
+    """Return the sum of the weights of examples first to stop in order, one by one; each is 1 if there are none."""
     if weights.shape[0] == 0:
-        return float(last - first)
+        return float(stop - first)
     total = 0.0
-    for i in range(first, last):
+    for i in range(first, stop):
         total += np.float64(weights[order[i]])
     return total
 
 
-def make_train(source_digest: str) -> Callable[..., None]:
-    """Make the entry point `train`; its docstring tells what it does."""
+@spliced_kernel
+def update(
+    network: Any, layers: Any, job: Any, progress: Any, vectors: Any, S: Any, head: int, m: int, thread: int, team: Any
+) -> bool:
+    """Finish the gradient of a batch, or take its step, for a thread's share; return False if the run was called off.
 
-    def train(
-        plan: Any, mode: int, update: int, finish: int, batch_size: int, shuffled: bool, key: int, chunks: int,
-        settings: Any, rates: Any, penalties: Any, X: Any, rows: Any, targets: Any, weights: Any, outputs: Any,
-        order: Any, position: Any, totals: Any, costs: Any, parameters: Any, gradient: Any, partials: Any, moments: Any,
-        powers: Any, S: Any, member: int, members: int, by_chunks: bool, team: Any,
-    ) -> None:  # fmt: skip
-        """Work through up to `chunks` chunks of examples, in len(costs) epochs over X (m, n_x) and targets (m, n_L).
-
-        `mode` says what a batch is for: its COST, its GRADIENT as well, or a step of an optimizer; `update` is the
-        address of what that does, with the optimizer's `settings`, `moments` and `powers` (see `updates.py`). With the
-        address of what finishes a gradient in `finish`, that goes before, and the gradient is clipped to a norm.
-        rates[e] is the learning rate of epoch e. Examples go in `order` (m,), which is drawn anew for each epoch e from
-        (key, epochs before this run + e) when `shuffled`; so is what dropout drops. Progress is kept in `position` and
-        `totals`, so the next call goes on where this one stopped; costs[e] receives the mean over epoch e of the cost
-        before each update, weighted by the size of the batch. `penalties` (2, L + 1) hold the strengths of L2 and of
-        L1.
-
-        With `weights` (m,), the cost is a weighted mean: what is said of the size of a batch goes for the sum of its
-        weights. A batch of no weight changes nothing. `outputs` (n_L, m) receives A_L of every example as it is
-        propagated, in the epoch's order. Either has no m where it is not wanted. What the penalties, weights and
-        outputs need must be linked in the plan: see `linking.py`.
-
-        Example i of the order is row rows[i] of X. That is `order` itself; or, where X holds only those examples that
-        the call will come to, where they are.
-
-        All `members` of a team call this, each with its number; member 0 returns after `chunks` chunks, the others
-        wait for it to come again until the team is stopped. S holds a scratch vector in its first row or, if each
-        has chunks of its own (`by_chunks`), one in a row for every member, as `partials` then holds their gradients.
-
-        A step is not taken, and the run stops, when the cost is not finite; it stops after a step that made a
-        parameter non-finite. Allocates nothing. `plan.py` describes plan, parameters, gradient and S.
-        """
-        _ = source_digest  # a closure cell, and so a part of the cache's key
-        m, chunk = order.shape[0], plan[0, CHUNK]
-        only_chunk = m <= min(batch_size, chunk) and not shuffled
-        if by_chunks:
-            scratch, target, head, part, parts, most_chunks = S[member], partials[member], 0, 0, 1, members
-        else:
-            scratch, target, head, part, parts, most_chunks = S[0], gradient, member * HEAD, member, members, 1
-        # An input kept by rows is read once for forward and back, if no deeper layer suffers from so few examples.
-        in_passing = plan[0, BY_ROWS] == 1 and plan.shape[0] == 2 and parts == 1 and mode != COST
-        step = PADDING if in_passing else chunk
-        swept = plan[0, SWEPT] == 1
-        while chunks > 0:
-            if member == 0:
-                if position[EPOCH] == costs.shape[0]:
-                    return
-                position[CHUNKS_LEFT] = chunks
-                settings[LEARNING_RATE] = rates[position[EPOCH]]
-                if position[EXAMPLE] == 0 and shuffled:
-                    shuffle(order, key, position[FIRST_EPOCH] + position[EPOCH])
-            if not meet(team, members):
-                return
-            epoch, start = position[EPOCH], position[EXAMPLE]
-            goes_on = epoch + 1 < costs.shape[0]
-            epoch_key = stream_of(~key, position[FIRST_EPOCH] + epoch)  # not that of the shuffle
-            batch_start = start - start % batch_size
-            batch_end = min(m, batch_start + batch_size)
-            group = min((batch_end - start + chunk - 1) // chunk, most_chunks, position[CHUNKS_LEFT])
-            stop = min(batch_end, start + group * chunk)
-            ends_batch = stop == batch_end
-
-            # The member's examples, forward and back.
-            mine = start + member * chunk if by_chunks else start
-            m_mine = min(batch_end, mine + chunk) - mine
-            works = not by_chunks or member < group
-            if works:
-                first, last = share_of_examples(m_mine, part, parts)
-                if not (only_chunk and position[LOADED] == 1):
-                    load_examples(plan, X, rows, mine, first, min(last, m_mine), scratch)
-                    load_targets(plan, targets, order, mine, first, min(last, m_mine), scratch)
-                    if weights.shape[0] > 0:
-                        load_weights(plan, weights, order, mine, first, min(last, m_mine), scratch)
-                if swept and position[SWEPT_AHEAD] == 0:
-                    if not meet(team, members):
-                        return
-                    call_steps(
-                        plan[0, STEPS], plan, m_mine, member, members, scratch, head, PRODUCTS_ALONE, update, 0.0, 0.0,
-                        penalties, settings, 0.0, 0.0, parameters, gradient, moments,
-                    )  # fmt: skip
-                    if not meet(team, members):
-                        return
-                for here in range(first, last, step):
-                    there = min(last, here + step)
-                    call_forward(plan[0, FORWARD], plan, here, there, m_mine, parameters, scratch, epoch_key, mine)
-                    loss_of_examples(plan, here, there, scratch, settings)
-                    if mode != COST:
-                        call_backward(plan[0, BACKWARD], plan, here, there, parameters, scratch, head)
-                    if in_passing:
-                        call_gradients(
-                            plan[0, GRADIENTS], plan, here, min(there, m_mine), 0, 1, scratch, head, target, False,
-                            IN_PASSING,
-                        )  # fmt: skip
-                if plan[0, OUTPUTS] != NONE:
-                    call_outputs(plan[0, OUTPUTS], plan, mine, first, min(last, m_mine), scratch, outputs)
-                if by_chunks:
-                    totals[TOTALS + member] = sum_of_costs(plan, m_mine, scratch)
-            if member == 0 and ends_batch:
-                totals[BATCH_WEIGHT] = weight_of(weights, order, batch_start, batch_end)
-                totals[PENALTY] = 0.0
-                if plan[0, PENALTIES] != NONE and totals[BATCH_WEIGHT] > 0.0:
-                    totals[PENALTY] = call_penalty_cost(plan[0, PENALTIES], plan, penalties, parameters)
-            if not meet(team, members):
-                return
-
-            # The cost: every member finds the same.
-            total = totals[BATCH_COST] if start > batch_start else 0.0
-            for c in range(group):
-                cost = totals[TOTALS + c] if by_chunks else sum_of_costs(plan, m_mine, scratch)
-                if mode >= SGD and not np.isfinite(cost):
-                    if member == 0:
-                        position[EXAMPLE], position[SLOT] = start + c * chunk, c
-                        position[STATUS] = COST_NOT_FINITE
-                    return
-                total += cost
-            if ends_batch:
-                total += totals[PENALTY]
-                if mode >= SGD and not np.isfinite(total):
-                    if member == 0:
-                        position[STATUS] = COST_NOT_FINITE
-                    return
-
-            # The member's share of the gradients, and of the update.
-            if mode != COST:
-                stage, good = THE_REST if in_passing else EVERYTHING, True
-                if swept:
-                    stage = STEP_AND_PRODUCTS if goes_on else STEP_ALONE
-                power1, power2 = powers[0] * settings[BETA1], powers[1] * settings[BETA2]
-                finishes = ends_batch and totals[BATCH_WEIGHT] > 0.0
-                per_example = penalty = 1.0 / totals[BATCH_WEIGHT] if finishes else 0.0
-                at_once = finishes and plan[0, STEPS] != NONE
-                if at_once:  # linked only where every batch is one chunk, and nothing is clipped
-                    good = call_steps(
-                        plan[0, STEPS], plan, m_mine, member, members, scratch, head, stage, update, per_example,
-                        penalty, penalties, settings, power1, power2, parameters, gradient, moments,
-                    )  # fmt: skip
-                elif works:
-                    call_gradients(
-                        plan[0, GRADIENTS], plan, 0, m_mine, part, parts, scratch, head, target,
-                        start > batch_start and not by_chunks, stage,
-                    )  # fmt: skip
-                if by_chunks:
-                    if not meet(team, members):
-                        return
-                    first, last = share(parameters.shape[0], member, members)
-                    add_partial_gradients(partials, group, first, last, gradient, start > batch_start)
-                    if ends_batch and not meet(team, members):
-                        return
-                if finishes and not at_once:
-                    address = update if finish == NONE else finish
-                    while address != NONE:
-                        good = finish_share(
-                            plan, address, per_example, penalty, member, members, penalties, settings, power1,
-                            power2, parameters, gradient, moments,
-                        )  # fmt: skip
-                        if address == update:
-                            address = NONE
-                        else:  # clip the finished gradient, of which every member finds the same norm
-                            if not meet(team, members):
-                                return
-                            norm = np.sqrt(ordered_sum(gradient, 0, parameters.shape[0], SQUARES))
-                            address, per_example, penalty = update, min(1.0, settings[CLIP_NORM] / (norm + 1e-6)), 0.0
-                if not good:
-                    position[BAD_PARAMETERS] = 1
-            if not meet(team, members):
-                return
-            if position[BAD_PARAMETERS] == 1 and mode >= SGD:
-                if member == 0:
-                    position[STATUS] = PARAMETERS_NOT_FINITE
-                return
-
-            if member == 0:
-                chunks -= group
-                totals[BATCH_COST] = total
-                position[EXAMPLE], position[LOADED] = stop, 1
-                position[SWEPT_AHEAD] = swept and goes_on
-                if ends_batch:
-                    if batch_start == 0:
-                        totals[EPOCH_COST], totals[EPOCH_PENALTY], totals[EPOCH_WEIGHT] = 0.0, 0.0, 0.0
-                    totals[EPOCH_COST] += total
-                    totals[EPOCH_PENALTY] += totals[PENALTY]
-                    totals[EPOCH_WEIGHT] += totals[BATCH_WEIGHT]
-                    if mode >= SGD and totals[BATCH_WEIGHT] > 0.0:
-                        powers[0], powers[1] = power1, power2
-                if stop == m:
-                    costs[epoch] = totals[EPOCH_COST] / totals[EPOCH_WEIGHT]
-                    position[EPOCH], position[EXAMPLE] = epoch + 1, 0
-
-    def signature(T: types.Float) -> tuple[types.Type, ...]:
-        i, yes = types.int64, types.boolean
-        vector, rows = types.Array(T, 1, "C"), types.Array(T, 2, "C")
-        integers = types.Array(i, 1, "C")
-        floats = types.Array(types.float64, 1, "C")
-        matrix = types.Array(T, 2, "C", readonly=True)
-        weights = types.Array(T, 1, "C", readonly=True)
-        plan = types.Array(i, 2, "C")
-        return (
-            plan, i, i, i, i, yes, i, i,
-            floats, floats, types.Array(types.float64, 2, "C"), matrix, integers, matrix, weights, rows,
-            integers, integers, floats, floats, vector, vector, rows, vector,
-            floats, rows, i, i, yes, integers,
+    With the gradients at once, where the network has that; or the gradient is finished first and clipped to a norm.
+    """
+    net, per_example, good, goes_on = network[0], 1.0 / progress[0].batch_weight, True, True
+    penalty = per_example
+    if net.steps != NONE:
+        good = call_steps(
+            net.steps, network, layers, job, m, thread, S, head, per_example, vectors.parameters, vectors.gradient,
+            vectors.moments,
         )  # fmt: skip
+    else:
+        address = net.update if net.finish == NONE else net.finish
+        while address != NONE:
+            good = finish_share(
+                network, layers, job, thread, address, per_example, penalty, vectors.parameters, vectors.gradient,
+                vectors.moments,
+            )  # fmt: skip
+            if address == net.update:
+                address = NONE
+            elif meet(team.barrier, job[0].threads):  # clip the finished gradient: every thread finds the same norm
+                norm = np.sqrt(ordered_sum(vectors.gradient, 0, vectors.parameters.shape[0], SQUARES))
+                address, per_example, penalty = net.update, min(1.0, job[0].clip_norm / (norm + 1e-6)), 0.0
+            else:
+                address, goes_on = NONE, False
+    if not good:
+        progress[0].bad_parameters = 1
+    return goes_on
 
-    train.signature = signature  # type: ignore[attr-defined]
-    return train
+
+@spliced_kernel
+def end(
+    network: Any, job: Any, progress: Any, vectors: Any, epochs: Any, total: float, begins_epoch: bool,
+    ends_batch: bool, stop: int, m: int,
+) -> None:  # fmt: skip
+    """Add what a group of chunks cost to the sums of its batch and epoch, and move on to the example `stop`."""
+    this, now = job[0], progress[0]
+    now.batch_cost, now.example = total, stop
+    now.loaded = 1 if m <= min(this.batch_size, network[0].chunk) and this.shuffled == 0 else 0
+    if ends_batch:
+        if begins_epoch:
+            now.epoch_cost, now.epoch_penalty, now.epoch_weight = 0.0, 0.0, 0.0
+        now.epoch_cost += total
+        now.epoch_penalty += now.batch_penalty
+        now.epoch_weight += now.batch_weight
+        if this.mode >= SGD and now.batch_weight > 0.0:
+            vectors.powers[0], vectors.powers[1] = this.power1, this.power2
+    if stop == m:
+        epochs.costs[now.epoch % epochs.costs.shape[0]] = now.epoch_cost / now.epoch_weight
+        now.epoch, now.example = now.epoch + 1, 0

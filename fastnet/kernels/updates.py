@@ -1,222 +1,202 @@
-"""From the sum of gradients over a batch to new parameters, in one pass over the flat vectors.
+"""From the sum of gradients over a batch to new parameters, in one pass over the flat vectors; and the penalties.
 
-Back propagation leaves in `gradient` the sum over the examples, and `penalties.py` adds what L1 does. A pass divides it
-by m, adds the L2 term and, in training, takes the step of an optimizer. Biases are not penalised. One more rule is a
-function and a line in the table: it gets 1/m, lambda/m, the optimizer's settings and running powers, and p, dp and two
-moments, each (n,) or (0,) where there are none. The gradient is g = dp / m + lambda / m p.
+The backward pass leaves in `gradient` the sum over the examples, to which `add_signs` adds what L1 does. A pass divides
+it by m, adds the L2 term and, in training, takes the step of an optimizer. Biases are not penalised. One more rule is a
+function (g, p, m, v, c) -> p, m, v of one parameter, of its gradient g, moments m and v, and the optimizer's Constants,
+and a line in RULES.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnet.kernels.build.jit import inlined_kernel, kernel
-from fastnet.kernels.build.parts import chosen_from, update_signature
-from fastnet.kernels.codes import (
-    ADAGRAD,
-    ADAM,
-    BETA1,
-    BETA2,
-    EPSILON,
-    EPSILON_HAT,
-    GRADIENT,
-    LEARNING_RATE,
-    MOMENTUM,
-    NESTEROV,
-    RMSPROP,
-    SGD,
-    WEIGHT_DECAY,
-)
+from fastnet.kernels.build.jit import Function, inlined_kernel, kernel
+from fastnet.kernels.build.parts import chosen_from
+from fastnet.kernels.codes import ADAGRAD, ADAM, MOMENTUM, NESTEROV, RMSPROP, SGD
 from fastnet.kernels.ir.scalars import fma, per_dtype
+from fastnet.kernels.ir.sums import MAGNITUDES, SQUARES, ordered_sum
 
 smallest_normal = per_dtype(float(np.finfo(np.float32).tiny), float(np.finfo(np.float64).tiny))
 largest_finite = per_dtype(float(np.finfo(np.float32).max), float(np.finfo(np.float64).max))
 
 
-@inlined_kernel
-def finish_gradient(
-    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
-    p: Any, dp: Any, moment_1: Any, moment_2: Any,
-) -> bool:  # fmt: skip
-    """Dp <- g, whatever it is."""
-    for i in range(p.shape[0]):
-        dp[i] = fma(decay, p[i], dp[i] * per_example)
-    return True
+class Constants(NamedTuple):
+    """What a rule knows beside the parameter: numbers of its dtype, worked out once for a step."""
+
+    alpha: Any  # the learning rate; Adam's over 1 - beta1^t
+    beta1: Any
+    beta2: Any
+    rest1: Any  # 1 - beta1
+    rest2: Any
+    scale: Any  # Adam's 1 / sqrt(1 - beta2^t)
+    epsilon: Any
+    remaining: Any  # 1 - alpha * weight decay
 
 
 @inlined_kernel
-def gradient_descent(
-    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
-    p: Any, dp: Any, moment_1: Any, moment_2: Any,
-) -> bool:  # fmt: skip
-    """P <- p - alpha g. Returns whether p stayed finite."""
-    alpha = p.dtype.type(settings[LEARNING_RATE])
-    bad = False
-    for i in range(p.shape[0]):
-        new = fma(-alpha, fma(decay, p[i], dp[i] * per_example), p[i])
-        bad |= not (abs(new) <= largest_finite(new))
-        p[i] = without_subnormal(new)
-    return not bad
+def gradient_descent(g: Any, p: Any, m: Any, v: Any, c: Any) -> Any:
+    """P = p - alpha g."""
+    return fma(-c.alpha, g, p), m, v
 
 
 @inlined_kernel
-def momentum(
-    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
-    p: Any, dp: Any, moment_1: Any, moment_2: Any,
-) -> bool:  # fmt: skip
-    """V <- mu v + g; p <- p - alpha v. Returns whether p stayed finite."""
-    T = p.dtype.type
-    alpha, mu = T(settings[LEARNING_RATE]), T(settings[BETA1])
-    bad = False
-    for i in range(p.shape[0]):
-        g = fma(decay, p[i], dp[i] * per_example)
-        velocity = fma(mu, moment_1[i], g)
-        new = fma(-alpha, velocity, p[i])
-        bad |= not (abs(new) <= largest_finite(new))
-        moment_1[i] = without_subnormal(velocity)
-        p[i] = without_subnormal(new)
-    return not bad
+def momentum(g: Any, p: Any, m: Any, v: Any, c: Any) -> Any:
+    """m = mu m + g; p = p - alpha m. mu stands at beta1."""
+    velocity = fma(c.beta1, m, g)
+    return fma(-c.alpha, velocity, p), velocity, v
 
 
 @inlined_kernel
-def nesterov(
-    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
-    p: Any, dp: Any, moment_1: Any, moment_2: Any,
-) -> bool:  # fmt: skip
-    """V <- mu v + g; p <- p - alpha (g + mu v). Returns whether p stayed finite.
+def nesterov(g: Any, p: Any, m: Any, v: Any, c: Any) -> Any:
+    """m = mu m + g; p = p - alpha (g + mu m). mu stands at beta1.
 
     Sutskever et al., On the importance of initialization and momentum in deep learning, 2013, as PyTorch writes it.
     """
-    T = p.dtype.type
-    alpha, mu = T(settings[LEARNING_RATE]), T(settings[BETA1])
-    bad = False
-    for i in range(p.shape[0]):
-        g = fma(decay, p[i], dp[i] * per_example)
-        velocity = fma(mu, moment_1[i], g)
-        new = fma(-alpha, fma(mu, velocity, g), p[i])
-        bad |= not (abs(new) <= largest_finite(new))
-        moment_1[i] = without_subnormal(velocity)
-        p[i] = without_subnormal(new)
-    return not bad
+    velocity = fma(c.beta1, m, g)
+    return fma(-c.alpha, fma(c.beta1, velocity, g), p), velocity, v
 
 
 @inlined_kernel
-def rmsprop(
-    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
-    p: Any, dp: Any, moment_1: Any, moment_2: Any,
-) -> bool:  # fmt: skip
-    """S <- rho s + (1 - rho) g^2; p <- p - alpha g / (sqrt(s) + epsilon). Returns whether p and s stayed finite.
+def rmsprop(g: Any, p: Any, m: Any, v: Any, c: Any) -> Any:
+    """m = rho m + (1 - rho) g^2; p = p - alpha g / (sqrt(m) + epsilon). rho stands at beta2.
 
-    Hinton, Neural networks for machine learning, lecture 6, 2012. rho stands at BETA2.
+    Hinton, Neural networks for machine learning, lecture 6, 2012.
     """
-    T = p.dtype.type
-    alpha, rho, epsilon = T(settings[LEARNING_RATE]), T(settings[BETA2]), T(settings[EPSILON])
-    rest = T(1.0 - settings[BETA2])
-    bad = False
-    for i in range(p.shape[0]):
-        g = fma(decay, p[i], dp[i] * per_example)
-        square = fma(rho, moment_1[i], rest * (g * g))
-        new = fma(-alpha, g / (np.sqrt(square) + epsilon), p[i])
-        bad |= not (abs(new) <= largest_finite(new)) or not (square <= largest_finite(new))
-        moment_1[i] = without_subnormal(square)
-        p[i] = without_subnormal(new)
-    return not bad
+    square = fma(c.beta2, m, c.rest2 * (g * g))
+    return fma(-c.alpha, g / (np.sqrt(square) + c.epsilon), p), square, v
 
 
 @inlined_kernel
-def adagrad(
-    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
-    p: Any, dp: Any, moment_1: Any, moment_2: Any,
-) -> bool:  # fmt: skip
-    """S <- s + g^2; p <- p - alpha g / (sqrt(s) + epsilon). Returns whether p and s stayed finite.
+def adagrad(g: Any, p: Any, m: Any, v: Any, c: Any) -> Any:
+    """m = m + g^2; p = p - alpha g / (sqrt(m) + epsilon).
 
     Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic optimization, 2011.
     """
-    T = p.dtype.type
-    alpha, epsilon = T(settings[LEARNING_RATE]), T(settings[EPSILON])
-    bad = False
-    for i in range(p.shape[0]):
-        g = fma(decay, p[i], dp[i] * per_example)
-        square = fma(g, g, moment_1[i])
-        new = fma(-alpha, g / (np.sqrt(square) + epsilon), p[i])
-        bad |= not (abs(new) <= largest_finite(new)) or not (square <= largest_finite(new))
-        moment_1[i] = without_subnormal(square)
-        p[i] = without_subnormal(new)
-    return not bad
+    square = fma(g, g, m)
+    return fma(-c.alpha, g / (np.sqrt(square) + c.epsilon), p), square, v
 
 
 @inlined_kernel
-def adam(
-    per_example: Any, decay: Any, settings: Any, power1: float, power2: float,
-    p: Any, dp: Any, moment_1: Any, moment_2: Any,
-) -> bool:  # fmt: skip
-    """M <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2; p <- p - alpha m' / (sqrt(v') + epsilon).
+def adam(g: Any, p: Any, m: Any, v: Any, c: Any) -> Any:
+    """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; p = p - alpha m' / (sqrt(v') + epsilon).
 
     m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Kingma and Ba, Adam: a method for stochastic optimization, 2015.
-    Their epsilon hat, if that is given, is what epsilon * sqrt(1 - beta2^t) would be.
-    Where there is a weight decay, p is first multiplied by 1 - alpha * decay: Loshchilov and Hutter, Decoupled weight
-    decay regularization, 2019. Returns whether p and v stayed finite.
+    Their epsilon hat, if that is given, is what epsilon * sqrt(1 - beta2^t) would be. Where there is a weight decay, p
+    is first multiplied by 1 - alpha * decay: Loshchilov and Hutter, Decoupled weight decay regularization, 2019.
     """
-    T = p.dtype.type
-    beta1, beta2 = T(settings[BETA1]), T(settings[BETA2])
-    rest1, rest2 = T(1.0 - settings[BETA1]), T(1.0 - settings[BETA2])
-    alpha = T(settings[LEARNING_RATE] / (1.0 - power1))
-    scale = T(1.0 / np.sqrt(1.0 - power2))
-    epsilon = T(settings[EPSILON] + settings[EPSILON_HAT] / np.sqrt(1.0 - power2))
-    kept = T(1.0 - settings[LEARNING_RATE] * settings[WEIGHT_DECAY])
-    bad = False
-    for i in range(p.shape[0]):
-        g = fma(decay, p[i], dp[i] * per_example)
-        mean = fma(beta1, moment_1[i], rest1 * g)
-        square = fma(beta2, moment_2[i], rest2 * (g * g))
-        new = fma(-alpha, mean / fma(np.sqrt(square), scale, epsilon), kept * p[i])
-        bad |= not (abs(new) <= largest_finite(new)) or not (square <= largest_finite(new))
-        moment_1[i] = without_subnormal(mean)
-        moment_2[i] = without_subnormal(square)
-        p[i] = without_subnormal(new)
-    return not bad
+    mean = fma(c.beta1, m, c.rest1 * g)
+    square = fma(c.beta2, v, c.rest2 * (g * g))
+    return fma(-c.alpha, mean / fma(np.sqrt(square), c.scale, c.epsilon), c.remaining * p), mean, square
 
 
-rule = chosen_from(
-    {
-        GRADIENT: finish_gradient,
-        SGD: gradient_descent,
-        MOMENTUM: momentum,
-        NESTEROV: nesterov,
-        RMSPROP: rmsprop,
-        ADAGRAD: adagrad,
-        ADAM: adam,
-    }
-)
+RULES = {
+    SGD: (gradient_descent, 0),
+    MOMENTUM: (momentum, 1),
+    NESTEROV: (nesterov, 1),
+    RMSPROP: (rmsprop, 1),
+    ADAGRAD: (adagrad, 1),
+    ADAM: (adam, 2),
+}
+"""By code: the rule, and how many moments it has."""
+
+rule = chosen_from({code: function for code, (function, _) in RULES.items()})
 
 
-def make_update(source_digest: str, code: int) -> Callable[..., bool]:
-    """Make the pass that finishes the gradient of a run of parameters, or takes the step of an optimizer."""
+def make_update(code: int) -> Function:
+    """Make the pass that takes the step of an optimizer for a run of parameters."""
+    n_moments = RULES[code][1]
 
     def update(
-        per_example: float, decay: float, settings: Any, power1: float, power2: float, start: int, stop: int,
-        at: int, parameters: Any, gradient: Any, moments: Any,
+        job: Any, per_example: float, decay: float, start: int, stop: int, at: int,
+        parameters: Any, gradient: Any, moments: Any,
     ) -> bool:  # fmt: skip
-        """Do so for the parameters from start to stop; return whether all stayed finite.
+        """Take a step for the parameters from start to stop; return whether they and their moments stayed finite.
 
-        From `at` on, `gradient` holds the sum of their gradients over a batch, of which g is `per_example` times that,
-        plus `decay` times p; `moments` none or some vectors like all parameters, one after the other; `settings` are
-        the optimizer's. `power1` and `power2` are beta1^t and beta2^t of step t = 1, 2, and so on: running products,
-        since a libm's power differs by machine.
+        From `at` on, `gradient` holds the sum of their gradients over a batch; g is `per_example` times that, plus
+        `decay` times p. `moments`: n_moments vectors like all parameters, one after the other.
         """
-        _ = source_digest
         T, n = parameters.dtype.type, parameters.shape[0]
+        c, scale, l2 = constants(code, job, parameters[0]), T(per_example), T(decay)
         p, dp = parameters[start:stop], gradient[at : at + stop - start]
         # A slice of moments that are not there is empty.
-        good: bool = rule(
-            code, T(per_example), T(decay), settings, power1, power2, p, dp,
-            moments[start:stop], moments[n + start : n + stop],
-        )  # fmt: skip
-        return good
+        first, second = moments[start:stop], moments[n + start : n + stop]
+        bad = False
+        for i in range(p.shape[0]):
+            g = fma(l2, p[i], dp[i] * scale)
+            m = first[i] if n_moments > 0 else T(0)
+            v = second[i] if n_moments > 1 else T(0)
+            new, m, v = rule(code, g, p[i], m, v, c)
+            bad |= not is_finite(new) or not is_finite(m) or not is_finite(v)
+            p[i] = without_subnormal(new)
+            if n_moments > 0:
+                first[i] = without_subnormal(m)
+            if n_moments > 1:
+                second[i] = without_subnormal(v)
+        return not bad
 
-    update.signature = update_signature  # type: ignore[attr-defined]
     return update
+
+
+@kernel
+def constants(code: int, job: Any, like: Any) -> Any:
+    """Return the Constants of the step at hand, in the dtype of `like`.
+
+    beta1^t and beta2^t stand in the job: running products, since a libm's power differs by machine.
+    """
+    T, step = type(like), job[0]
+    alpha, epsilon, scale = step.learning_rate, step.epsilon, 1.0
+    if code == ADAM:
+        alpha, scale = step.learning_rate / (1.0 - step.power1), 1.0 / np.sqrt(1.0 - step.power2)
+        epsilon = step.epsilon + step.epsilon_hat / np.sqrt(1.0 - step.power2)
+    return Constants(
+        T(alpha), T(step.beta1), T(step.beta2), T(1.0 - step.beta1), T(1.0 - step.beta2), T(scale), T(epsilon),
+        T(1.0 - step.learning_rate * step.weight_decay),
+    )  # fmt: skip
+
+
+def finish_gradient(
+    job: Any, per_example: float, decay: float, start: int, stop: int, at: int,
+    parameters: Any, gradient: Any, moments: Any,
+) -> bool:  # fmt: skip
+    """Dp = g, whatever it is, for the parameters from start to stop, as above; returns True."""
+    T = parameters.dtype.type
+    scale, l2 = T(per_example), T(decay)
+    p, dp = parameters[start:stop], gradient[at : at + stop - start]
+    for i in range(p.shape[0]):
+        dp[i] = fma(l2, p[i], dp[i] * scale)
+    return True
+
+
+def penalty_cost(layers: Any, parameters: Any) -> float:
+    """Return the sum over the layers of lambda / 2 * ||W||^2, and of L1's strength times the sum of |W|.
+
+    The share of that in J is one part in m, or in the sum of the weights of the batch.
+    """
+    cost = 0.0
+    for l in range(1, layers.shape[0]):
+        layer = layers[l]
+        n_weights = layer.units * layer.inputs
+        if layer.l2 > 0.0:
+            cost += layer.l2 * 0.5 * ordered_sum(parameters, layer.W, n_weights, SQUARES)
+        if layer.l1 > 0.0:
+            cost += layer.l1 * ordered_sum(parameters, layer.W, n_weights, MAGNITUDES)
+    return cost
+
+
+def add_signs(strength: float, start: int, stop: int, at: int, parameters: Any, gradient: Any) -> None:
+    """Dp += strength * sign(p), 0 at 0, for the parameters from start to stop, whose dp begin at `at` in `gradient`."""
+    T = parameters.dtype.type
+    step = T(strength)
+    p, dp = parameters[start:stop], gradient[at : at + stop - start]
+    for i in range(stop - start):
+        dp[i] += step if p[i] > T(0) else -step if p[i] < T(0) else T(0)
+
+
+@kernel
+def is_finite(x: Any) -> bool:
+    """Return whether x is neither infinite nor NaN."""
+    finite: bool = abs(x) <= largest_finite(x)
+    return finite
 
 
 @kernel

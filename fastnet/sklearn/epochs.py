@@ -13,7 +13,7 @@ import numpy as np
 from fastnet.callbacks import AnyCallback, Callback
 from fastnet.engine.examples import Data
 from fastnet.engine.network import team_for
-from fastnet.engine.run import Run
+from fastnet.engine.run import Course, Run
 from fastnet.kernels import codes
 from fastnet.sklearn.rules import LossScale, inverse_scaling, lowest_rate
 
@@ -63,10 +63,9 @@ class Judge:
     """
 
     def __init__(self, examples: Data, run: Run, scale: LossScale, score: Callable[[np.ndarray], float] | None) -> None:
-        network = run.network.without_dropout._replace(l2=(0.0,) * len(run.network.l2))
+        network = run.network.without_dropout.replaced(l2=(0.0,) * len(run.network.l2))
         self.run = Run(
-            network, run.parameters, examples.X, examples.y, mode=codes.COST, weights=examples.weights,
-            with_outputs=True, cores=run.team.threads,
+            network, run.parameters, examples, mode=codes.COST, with_outputs=True, cores=run.team.threads,
         )  # fmt: skip
         self.scale, self.score = scale, score
 
@@ -126,9 +125,9 @@ class Training:
         with ExitStack() as ends:
             self.run = ends.enter_context(
                 Run(
-                    network, model.parameters, examples.X, examples.y, mode=estimator._optimizer,
-                    state=estimator._moments, batch_size=batch_size, weights=examples.weights,
-                    key=estimator._dropout_key, threads=team.threads, first_epoch=estimator._epochs_finished,
+                    network, model.parameters, examples, mode=estimator._optimizer, state=estimator._moments,
+                    course=Course(1, batch_size, False, estimator._dropout_key, estimator._epochs_finished),
+                    threads=team.threads,
                 )
             )  # fmt: skip
             if held_out is not None:
@@ -199,7 +198,7 @@ class Training:
         """Go through the examples once, in a new order if they are shuffled; return what callbacks are told."""
         estimator, run = self.estimator, self.run
         if estimator.shuffle:
-            estimator._random_state.shuffle(run.order)
+            estimator._random_state.shuffle(run.examples.order)
         run.rewind()
         run.first_epoch = estimator._epochs_finished
         if estimator._optimizer is not self.used or callable(estimator._optimizer.learning_rate):

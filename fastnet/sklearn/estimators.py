@@ -316,7 +316,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
         return lambda A: scorer(self, *scored, **weights)
 
     def _fit_lbfgs(self, examples: Data, hooks: Hooks) -> None:
-        network = self._model._built()._replace(dtype=np.dtype(np.float64)).without_dropout
+        network = self._model._built().replaced(dtype=np.dtype(np.float64)).without_dropout
         examples = examples.astype(network.dtype)
         scale = rules.LossScale.of(self._loss(), examples.y, examples.weights)
         stopped = False
@@ -331,8 +331,7 @@ class _MLP(MLPNetwork, CallbackSupportMixin, BaseEstimator):
 
         start = self._model.parameters.astype(network.dtype)
         with Run(
-            network, start, examples.X, examples.y, mode=codes.GRADIENT, weights=examples.weights,
-            threads=self.n_threads,
+            network, start, examples, mode=codes.GRADIENT, threads=self.n_threads,
         ) as run:  # fmt: skip
             result = minimize(
                 run, self._model.parameters, tol=self.tol, max_iter=self.max_iter, max_fun=self.max_fun,

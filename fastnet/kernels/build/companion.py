@@ -5,12 +5,12 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 
 import numpy as np
 from numba.core import event
 
-from fastnet.kernels.build.jit import JIT_DISABLED, Function, compiled_part, entry_point
+from fastnet.kernels.build.jit import JIT_DISABLED, Function
+from fastnet.kernels.build.parts import part
 
 PROGRAM = """
 import sys
@@ -24,17 +24,17 @@ PATIENCE = 60.0
 
 
 @contextmanager
-def compiled_beside(factory: Function, others: Iterable[Function], dtype: np.dtype) -> Iterator[Function]:
-    """Yield the entry point of `factory`; if that is not in the cache on disk, another process compiles `others` to it.
+def compiled_beside(name: str, others: Iterable[str], dtype: np.dtype) -> Iterator[Function]:
+    """Yield the part of that name; if it is not in the cache on disk, another process compiles `others` to it.
 
     It does so until the context is left. Afterwards they can be loaded; if anything went wrong with that process, they
-    are compiled as ever.
+    are compiled as ever. The others have no codes.
     """
     companion = Companion(others, dtype)
     try:
         with event.install_listener("numba:compile", companion):
-            entry = entry_point(factory, dtype)
-        yield entry
+            made = part(name, dtype)
+        yield made
         companion.wait()
     finally:
         companion.end()
@@ -43,8 +43,8 @@ def compiled_beside(factory: Function, others: Iterable[Function], dtype: np.dty
 class Companion(event.Listener):  # type: ignore[misc]
     """Another Python process, which starts when this thread begins to compile."""
 
-    def __init__(self, factories: Iterable[Function], dtype: np.dtype) -> None:
-        parts = " ".join(f"{factory.__module__}:{factory.__name__}" for factory in factories)
+    def __init__(self, names: Iterable[str], dtype: np.dtype) -> None:
+        parts = " ".join(names)
         path = (place for place in sys.path if isinstance(place, str))  # Python ignores all else
         self.command = [sys.executable, "-c", PROGRAM, dtype.name, parts, *path]
         self.process: subprocess.Popen[bytes] | None = None
@@ -79,7 +79,6 @@ class Companion(event.Listener):  # type: ignore[misc]
 
 
 def compile_parts(dtype: str, names: list[str]) -> None:
-    """Compile parts, each named by module and factory, into the cache."""
+    """Compile parts into the cache."""
     for name in names:
-        module, factory = name.split(":")
-        compiled_part(getattr(import_module(module), factory), np.dtype(dtype))
+        part(name, np.dtype(dtype))

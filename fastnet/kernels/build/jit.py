@@ -1,17 +1,18 @@
-"""How kernels are compiled and cached: helpers by decorators; entry points and parts; one set of options.
+"""How kernels are compiled and kept on disk: one set of options, one way to name files.
 
-numba's on-disk cache looks at the file of the cached function alone. It does not notice an edit to a helper in
-another file, to an intrinsic or to a global, nor that bounds checks were switched on. So only *entry points*, which
-Python calls, and *parts*, which kernels call by address, are cached, each made by a factory that closes over
-`source_digest()`: the value of a closure cell is part of the key.
+numba's cache looks at the file of the cached function alone. It does not notice an edit to a helper in another file,
+to an intrinsic or to a global, nor another setting of its own. So helpers are not cached themselves, and the files of
+a *part* (`parts.py`) carry in their names what numba overlooks: a digest of all kernel sources, and one of the target.
 """
 
 import gc
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import llvmlite
@@ -22,6 +23,17 @@ from numba import njit, types
 from numba.core import config
 from numba.core.registry import cpu_target
 
+Function = Callable[..., Any]
+
+
+def refuse_32_bits(largest_index: int) -> None:
+    """Raise ImportError where an address has fewer than 64 bits: records hold addresses and offsets of that size."""
+    if largest_index < 2**63 - 1:
+        raise ImportError("fastnet needs a 64-bit Python, but this one has 32 bits. Install a 64-bit build of Python.")
+
+
+refuse_32_bits(sys.maxsize)
+
 JIT_DISABLED = bool(config.DISABLE_JIT)
 
 # error_model: the default checks every division for zero, which kept loops scalar.
@@ -29,11 +41,9 @@ JIT_DISABLED = bool(config.DISABLE_JIT)
 # _nrt: what allocates nothing has no references to count.
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": False, "_nrt": False}
 
-Function = Callable[..., Any]
-
 
 def kernel(function: Function, **more: Any) -> Function:
-    """Compile a helper that entry points and parts call; it lives in their cache files, not in its own.
+    """Compile a helper that parts call; its machine code lives in their cache files, not in its own.
 
     It is compiled once for a dtype: numba would do so again for every constant among the arguments of a call.
     """
@@ -55,55 +65,50 @@ def inlined_kernel(function: Function) -> Function:
 def spliced_kernel(function: Function) -> Function:
     """Make a helper whose body replaces each call of it, before LLVM sees the caller.
 
-    For the links between entry points or parts and `dense.multiply`. numba sends a compiled helper, and all that it
-    calls, through LLVM once for every function above it. `scripts/bench --bench cold_compile` tells what that costs.
+    For helpers that are used once or twice. numba sends a compiled helper, and all that it calls, through LLVM once for
+    every function above it. `scripts/bench --bench cold_compile` tells what that costs.
     """
     compiled: Function = njit(inline="always", **OPTIONS)(function)
     return compiled
 
 
-@cache
-def entry_point(factory: Callable[..., Function], dtype: np.dtype) -> Function:
-    """Compile, or load from the cache, the function that `factory(source_digest())` returns, for one dtype.
+def compiled(function: Function, name: str, argument_types: tuple[types.Type, ...], *, from_python: bool) -> Function:
+    """Compile a function for one signature, or load it from the cache, whose files have that `name` among theirs.
 
-    The function carries its argument types in `signature`, a function of the floating-point type. It gets exactly
-    that one signature: a call with anything else raises instead of compiling again.
+    A call with anything else raises instead of compiling again. A call from Python, if the function was not made for
+    it, would end the process: the wrapper that is left out then is a fortieth of a first fit's compiling.
     """
-    return _compiled(factory, dtype, (), no_cpython_wrapper=False)
-
-
-@cache
-def compiled_part(factory: Callable[..., Function], dtype: np.dtype, *code: int) -> Function:
-    """Do the same with `factory(source_digest(), *code)`, for kernels that call it by its address.
-
-    A call from Python would end the process: what that needs is left out, and with it a fortieth of a first fit's
-    compiling (`scripts/bench --bench cold_compile`).
-    """
-    return _compiled(factory, dtype, code, no_cpython_wrapper=True)
-
-
-def _compiled(
-    factory: Callable[..., Function], dtype: np.dtype, code: tuple[int, ...], *, no_cpython_wrapper: bool
-) -> Function:
-    function = factory(source_digest(), *code)
     if JIT_DISABLED:
         return function
-    # A name for each kind, dtype, code and target, with checks or without, so that two processes never write two
-    # functions into one index file.
-    kind = "part" if no_cpython_wrapper else "entry"
-    function.__qualname__ += "_".join(("", kind, dtype.name, *map(str, code), TARGET_DIGEST))
-    argument_types = function.signature(types.float32 if dtype == np.float32 else types.float64)  # type: ignore[attr-defined]
-    options = OPTIONS | {"no_cfunc_wrapper": True, "no_cpython_wrapper": no_cpython_wrapper}
+    # A name for each part, dtype, code and target, so that two processes never write two functions into one index
+    # file, and one of another version never finds this one's data.
+    made = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    prefix = f"{name}_{TARGET_DIGEST}_"
+    made.__qualname__ = prefix + source_digest()
+    made.__module__ = function.__module__
+    options = OPTIONS | {"no_cfunc_wrapper": True, "no_cpython_wrapper": not from_python}
     with garbage_collection_paused():
         try:
-            dispatcher = njit(cache=True, **options)(function)
+            dispatcher = njit(cache=True, **options)(made)
             dispatcher.compile(argument_types)
         except (RuntimeError, OSError):  # numba found no folder it may write to, or no room in it
-            dispatcher = njit(**options)(function)
+            dispatcher = njit(**options)(made)
             dispatcher.compile(argument_types)
     dispatcher.disable_compile()
-    compiled: Function = dispatcher
-    return compiled
+    if sum(dispatcher.stats.cache_misses.values()):
+        _sweep(dispatcher.stats.cache_path, prefix)
+    result: Function = dispatcher
+    return result
+
+
+def _sweep(folder: str | None, prefix: str) -> None:
+    """Delete what other versions of the kernels left in the cache under the same name."""
+    with suppress(OSError):
+        for path in Path(folder or "/nowhere").glob(f"*.{prefix}*"):
+            if source_digest() not in path.name:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -120,14 +125,21 @@ def garbage_collection_paused() -> Iterator[None]:
 
 @cache
 def source_digest() -> str:
-    """Return a digest of all that goes into the machine code and that numba's cache would overlook."""
+    """Return a digest of the sources of all kernels, and of the versions of what compiles them."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent.parent
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    for fact in (numba.__version__, llvmlite.__version__, np.__version__, bool(config.BOUNDSCHECK), VECTOR_BYTES):
-        digest.update(repr(fact).encode())
-    return digest.hexdigest()
+    for version in (numba.__version__, llvmlite.__version__, np.__version__):
+        digest.update(version.encode())
+    return digest.hexdigest()[:16]
+
+
+def target_digest() -> str:
+    """Return a digest of the CPU that code is made for, and of every setting of numba's that changes the code."""
+    names = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "LLVM_REFPRUNE_PASS", "DEBUGINFO_DEFAULT")
+    settings = [(name, getattr(config, name, None)) for name in names]
+    return hashlib.sha256(repr((TARGET, VECTOR_BYTES, settings)).encode()).hexdigest()[:8]
 
 
 def _vector_bytes() -> int:
@@ -149,5 +161,5 @@ def _vector_bytes() -> int:
 
 
 TARGET = cpu_target.target_context.codegen().magic_tuple()
-TARGET_DIGEST = hashlib.sha256(repr((TARGET, bool(config.BOUNDSCHECK))).encode()).hexdigest()[:8]
 VECTOR_BYTES = _vector_bytes()
+TARGET_DIGEST = target_digest()

@@ -1,23 +1,132 @@
-"""Parts: the passes, activations, losses, updates and more, each compiled and cached on its own, called by its address.
+"""The table of parts: each compiled and kept on disk by itself, called by its address.
 
-So a network compiles those that it needs and no others, once, whatever it combines them with; and training and
-prediction share them. An address stands in the plan or among the arguments of an entry point; it holds for one process,
-and so for no file.
+So a network compiles the parts that it needs and no others, once, whatever it combines them with; and training and
+prediction share them. An address stands in a record (`plan.py`) and holds for one process, so for no file. One line
+of PARTS gives a part's argument types, its caller, and what `link.py` and `warmup` compile. One more part is a function,
+that line, a caller, and a line in `link.py` that says which networks want it.
 """
 
-from collections.abc import Callable
 from functools import cache
+from importlib import import_module
+from inspect import Parameter, Signature
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
+from numba import from_dtype, types
 from numba.extending import intrinsic, overload
 
-from fastnet.kernels.build.jit import JIT_DISABLED, OPTIONS, Function, compiled_part
+from fastnet.kernels.build.jit import JIT_DISABLED, OPTIONS, Function, compiled
+from fastnet.kernels.plan import JOB, LAYER, NETWORK, PROGRESS, Epochs, Examples, Team, Vectors
 
 NONE = 0
 """The address of nothing, for which the caller has to look."""
+
+
+class Part(NamedTuple):
+    """A line of the table.
+
+    `arguments` are names, whose types `argument_types` knows. `made_by` is "module:function" in `fastnet.kernels`: the
+    part itself or, if that begins with "make_", what makes it from a code.
+    """
+
+    arguments: str
+    made_by: str
+    returns: types.Type = types.void
+
+
+GATHER = "X order chunk first stop S a block ld at panel"
+PRODUCT = "layers l first stop m parameters S"
+WEIGHT_GRADIENT = "layers l share m S head gradient w add"
+UPDATE = "job per_example decay start stop at parameters gradient moments"
+
+PARTS = {
+    # Entry points, which Python calls.
+    "train": Part("network layers job progress examples vectors scratch epochs chunks thread team", "train:train"),
+    "predict": Part("layers forward order X first stop parameters S out", "predict:predict", types.boolean),
+    # Passes: loops over the layers.
+    "forward": Part("layers first stop m parameters S key example", "passes:forward"),
+    "backward": Part("layers first stop parameters S head", "passes:backward"),
+    "gradients": Part("network layers m thread threads S head gradient add", "passes:gradients"),
+    "steps": Part(
+        "network layers job m thread S head per_example parameters gradient moments", "passes:steps", types.boolean
+    ),
+    # From the user's rows to blocks, and back.
+    "gather": Part(GATHER, "gather:gather"),
+    "load_rows": Part(GATHER, "gather:load_rows"),
+    "load_classes": Part(GATHER, "gather:load_classes"),
+    "keep_outputs": Part("layers chunk first stop S outputs", "gather:keep_outputs"),
+    # Products.
+    "matmul_plus_bias": Part(PRODUCT, "products:matmul_plus_bias"),
+    "wide_matmul_plus_bias": Part(PRODUCT, "wide_input:wide_matmul_plus_bias"),
+    "matmul_plus_bias_of_rows": Part(PRODUCT, "products:matmul_plus_bias_of_rows"),
+    "input_gradient": Part("layers l first stop parameters S head", "products:input_gradient"),
+    "weight_gradient": Part(WEIGHT_GRADIENT, "products:weight_gradient"),
+    "narrow_weight_gradient": Part(WEIGHT_GRADIENT, "products:narrow_weight_gradient"),
+    "wide_weight_gradient": Part(WEIGHT_GRADIENT, "wide_input:wide_weight_gradient"),
+    "wide_gradient": Part("layers first stop first_column stop_column S", "wide_input:wide_gradient"),
+    "take_wide_gradient": Part(WEIGHT_GRADIENT, "wide_input:take_wide_gradient"),
+    "bias_gradient": Part("layers l share m S gradient b add", "products:bias_gradient"),
+    # Element by element; each is made for a code, which the network names.
+    "activate": Part("layers l first stop S", "activations:make_activation"),
+    "activate_storing_slopes": Part("layers l first stop S", "activations:make_activation_storing_slopes"),
+    "differentiate": Part("layers l first stop parameters S", "activations:make_derivative"),
+    "drop": Part("layers l first stop S key example", "dropout:drop"),
+    "loss": Part("network layers first stop S", "losses:make_loss"),
+    "weigh": Part("network layers first stop S", "losses:weigh"),
+    "update": Part(UPDATE, "updates:make_update", types.boolean),
+    "finish": Part(UPDATE, "updates:finish_gradient", types.boolean),
+    "penalty_cost": Part("layers parameters", "updates:penalty_cost", types.float64),
+    "signs": Part("strength start stop at parameters gradient", "updates:add_signs"),
+}
+
+
+def argument_types(arguments: str, T: types.Float) -> tuple[types.Type, ...]:
+    """Return the type of each named argument for numbers of type T: an integer, unless its name is known here."""
+    i, real = types.int64, types.float64
+    vector, rows, integers, reals = (types.Array(kind, n, "C") for kind, n in ((T, 1), (T, 2), (i, 1), (real, 1)))
+    data = [types.Array(T, n, "C", readonly=True) for n in (1, 2)]
+    records = {"network": NETWORK, "layers": LAYER, "job": JOB, "progress": PROGRESS}
+    known: dict[str, types.Type] = {
+        **{name: types.Array(from_dtype(record), 1, "C") for name, record in records.items()},
+        **dict.fromkeys(("parameters", "S", "gradient", "moments"), vector),
+        **dict.fromkeys(("per_example", "decay", "strength"), real),
+        "X": data[1],
+        "order": integers,
+        **dict.fromkeys(("outputs", "out", "scratch"), rows),
+        "add": types.boolean,
+        "share": types.UniTuple(i, 4),
+        "examples": types.NamedTuple((data[1], integers, data[1], data[0], rows, integers), Examples),
+        "vectors": types.NamedTuple((vector, vector, rows, vector, reals), Vectors),
+        "epochs": types.NamedUniTuple(reals, 2, Epochs),
+        "team": types.NamedTuple((integers, reals), Team),
+    }
+    return tuple(known.get(name, i) for name in arguments.split())
+
+
+_made: dict[tuple[str, np.dtype, tuple[int, ...]], Function] = {}
+
+
+def is_loaded(name: str, dtype: np.dtype, *code: int) -> bool:
+    """Return whether nothing of a part need be compiled, or loaded, any more."""
+    return (name, dtype, code) in _made
+
+
+def part(name: str, dtype: np.dtype, *code: int) -> Function:
+    """Compile, or load from the cache on disk, a part for one dtype and, if its maker takes one, a code; once."""
+    found = _made.get((name, dtype, code))
+    if found is not None:
+        return found
+    line = PARTS[name]
+    module, attribute = line.made_by.split(":")
+    function = getattr(import_module(f"fastnet.kernels.{module}"), attribute)
+    if attribute.startswith("make_"):
+        function = function(*code)
+    T = types.float32 if dtype == np.float32 else types.float64
+    label = "_".join((name, dtype.name, *map(str, code)))
+    made = compiled(function, label, argument_types(line.arguments, T), from_python=name in ("train", "predict"))
+    return _made.setdefault((name, dtype, code), made)
+
 
 _without_jit: dict[int, Function] = {}
 _numbers = count(1)
@@ -25,16 +134,51 @@ _numbers = count(1)
 
 
 @cache
-def address_of(factory: Callable[..., Function], dtype: np.dtype, *code: int) -> int:
-    """Compile, or load, the part `factory(source_digest(), *code)`, and return its address."""
-    part = compiled_part(factory, dtype, *code)
+def address_of(name: str, dtype: np.dtype, *code: int) -> int:
+    """Return the address of a part."""
+    made = part(name, dtype, *code)
     if JIT_DISABLED:
         number = next(_numbers)
-        _without_jit[number] = part
+        _without_jit[number] = made
         return number
-    (compiled,) = part.overloads.values()  # type: ignore[attr-defined]
-    address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    (overload_of_part,) = made.overloads.values()  # type: ignore[attr-defined]
+    address: int = overload_of_part.library.get_pointer_to_function(overload_of_part.fndesc.llvm_func_name)
     return address
+
+
+def _call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Generate the call: as numba calls its own functions, errors included."""
+    address, *rest = arguments
+    argument_types = signature.args[1:]
+    kind = context.call_conv.get_function_type(signature.return_type, argument_types)
+    function = builder.inttoptr(address, kind.as_pointer())
+    status, result = context.call_conv.call_function(builder, function, signature.return_type, argument_types, rest)
+    with builder.if_then(status.is_error, likely=False):
+        context.call_conv.return_status_propagate(builder, status)
+    return result
+
+
+def caller(name: str) -> Function:
+    """Make what calls a part, or any other of the same arguments: f(address, *arguments)."""
+    line = PARTS[name]
+    names = line.arguments.split()
+
+    def call(*arguments: Any) -> Any:
+        address, *rest = arguments
+        return _without_jit[address](*rest)
+
+    if JIT_DISABLED:
+        return call
+
+    def typed(typingctx: Any, *given: Any) -> Any:
+        T = next(kind.dtype for kind, name in zip(given[1:], names, strict=True) if name in ("S", "parameters"))
+        return line.returns(types.int64, *argument_types(line.arguments, T)), _call
+
+    parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("typingctx", "address", *names)]
+    typed.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    typed.__name__ = f"call_{name}"
+    made: Function = intrinsic(typed)
+    return made
 
 
 def chosen_from(table: dict[int, Function]) -> Function:
@@ -58,246 +202,11 @@ def chosen_from(table: dict[int, Function]) -> Function:
     return choose
 
 
-def _call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Generate the call: as numba calls its own functions, errors included."""
-    address, *rest = arguments
-    argument_types = signature.args[1:]
-    kind = context.call_conv.get_function_type(signature.return_type, argument_types)
-    part = builder.inttoptr(address, kind.as_pointer())
-    status, result = context.call_conv.call_function(builder, part, signature.return_type, argument_types, rest)
-    with builder.if_then(status.is_error, likely=False):
-        context.call_conv.return_status_propagate(builder, status)
-    return result
-
-
-def _by_address(implementation: Function) -> Function:
-    if not JIT_DISABLED:
-        made: Function = intrinsic(implementation)
-        return made
-
-    def twin(address: int, *arguments: Any) -> Any:
-        return _without_jit[address](*arguments)
-
-    return twin
-
-
-i = types.int64
-
-
-def forward_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the way forward: plan, first, last, m, parameters, S, key, example."""
-    vector = types.Array(T, 1, "C")
-    return types.Array(i, 2, "C"), i, i, i, vector, vector, i, i
-
-
-def backward_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the way back: plan, first, last, parameters, S, head."""
-    vector = types.Array(T, 1, "C")
-    return types.Array(i, 2, "C"), i, i, vector, vector, i
-
-
-def gradients_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the gradients: plan, first, last, member, members, S, head, gradient, add, stage."""
-    vector, yes = types.Array(T, 1, "C"), types.boolean
-    return types.Array(i, 2, "C"), i, i, i, i, vector, i, vector, yes, i
-
-
-def steps_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of gradients with a step: plan, m, member, members, S, head, stage, update, and so on.
-
-    That is, per_example, penalty, penalties, settings, power1, power2, parameters, gradient, moments.
-    """
-    real, vector, numbers = types.float64, types.Array(T, 1, "C"), types.Array(types.float64, 1, "C")
-    step = i, real, real, types.Array(real, 2, "C"), numbers, real, real, vector, vector, vector
-    return types.Array(i, 2, "C"), i, i, i, vector, i, i, *step
-
-
-def load_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of what loads an input by rows, or swept: plan, X, order, chunk, first, last, S."""
-    X, order = types.Array(T, 2, "C", readonly=True), types.Array(i, 1, "C")
-    return types.Array(i, 2, "C"), X, order, i, i, i, types.Array(T, 1, "C")
-
-
-def from_input_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the way from an input by rows, or swept: n to last, parameters, w, b, S to ld."""
-    vector = types.Array(T, 1, "C")
-    return i, i, i, i, vector, i, i, vector, i, i, i, i, i
-
-
-def gradient_by_rows_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the weights' gradient there: n, columns and examples, S, dz to dw."""
-    return i, i, i, i, i, types.Array(T, 1, "C"), i, i, i, i, i, i
-
-
-def gradient_of_few_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the gradient behind few inputs: first_row to m, S to head, gradient to add."""
-    vector = types.Array(T, 1, "C")
-    return i, i, i, i, vector, i, i, i, i, i, i, vector, i, types.boolean
-
-
-def activation_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of an activation: n, columns, S, z, kept, ld, setting."""
-    return i, i, types.Array(T, 1, "C"), i, i, i, types.float64
-
-
-def derivative_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of a derivative: n, columns, S, kept, dz, ld, setting, parameters, w, dz_next."""
-    vector = types.Array(T, 1, "C")
-    return i, i, vector, i, i, i, types.float64, vector, i, i
-
-
-def dropout_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of dropout: n, columns, S, a, slopes, ld, rate, key, layer, example."""
-    return i, i, types.Array(T, 1, "C"), i, i, i, types.float64, i, i, i
-
-
-def loss_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of a loss: n, columns, S, z, y, dz, terms, ld, settings."""
-    return i, i, types.Array(T, 1, "C"), i, i, i, i, i, types.Array(types.float64, 1, "C")
-
-
-def weighting_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of a weighting: n, term_rows, columns, S, dz, terms, weights, ld."""
-    return i, i, i, types.Array(T, 1, "C"), i, i, i, i
-
-
-def update_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of an update: per_example, decay, settings, 2 powers, start, stop, at, vectors."""
-    real, vector = types.float64, types.Array(T, 1, "C")
-    return real, real, types.Array(real, 1, "C"), real, real, i, i, i, vector, vector, vector
-
-
-def penalty_cost_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of the cost of penalties: plan, penalties, parameters."""
-    return types.Array(i, 2, "C"), types.Array(types.float64, 2, "C"), types.Array(T, 1, "C")
-
-
-def signs_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of what L1 adds: strength, start, stop, at, parameters, gradient."""
-    return types.float64, i, i, i, types.Array(T, 1, "C"), types.Array(T, 1, "C")
-
-
-def outputs_signature(T: types.Float) -> tuple[types.Type, ...]:
-    """Return the argument types of what keeps outputs: plan, chunk, first, last, S, outputs."""
-    return types.Array(i, 2, "C"), i, i, i, types.Array(T, 1, "C"), types.Array(T, 2, "C")
-
-
-@_by_address
-def call_forward(  # type: ignore[no-untyped-def]
-    typingctx, address, plan, first, last, m, parameters, S, key, example
-):
-    """Call the way forward."""
-    return types.void(i, *forward_signature(S.dtype)), _call
-
-
-@_by_address
-def call_backward(typingctx, address, plan, first, last, parameters, S, head):  # type: ignore[no-untyped-def]
-    """Call the way back."""
-    return types.void(i, *backward_signature(S.dtype)), _call
-
-
-@_by_address
-def call_gradients(  # type: ignore[no-untyped-def]
-    typingctx, address, plan, first, last, member, members, S, head, gradient, add, stage
-):
-    """Call the gradients of a chunk."""
-    return types.void(i, *gradients_signature(S.dtype)), _call
-
-
-@_by_address
-def call_steps(  # type: ignore[no-untyped-def]
-    typingctx, address, plan, m, member, members, S, head, stage, update, per_example, penalty, penalties, settings,
-    power1, power2, parameters, gradient, moments,
-):  # fmt: skip
-    """Call the gradients with a step; return whether all stayed finite."""
-    return types.boolean(i, *steps_signature(S.dtype)), _call
-
-
-@_by_address
-def call_load(typingctx, address, plan, X, order, chunk, first, last, S):  # type: ignore[no-untyped-def]
-    """Call what loads an input that is kept by rows or swept."""
-    return types.void(i, *load_signature(S.dtype)), _call
-
-
-@_by_address
-def call_from_input(  # type: ignore[no-untyped-def]
-    typingctx, address, n, n_prev, first, last, parameters, w, b, S, a_prev, lda, z, block, ld
-):
-    """Call the way forward from an input that is kept by rows or swept."""
-    return types.void(i, *from_input_signature(S.dtype)), _call
-
-
-@_by_address
-def call_gradient_by_rows(  # type: ignore[no-untyped-def]
-    typingctx, address, n, first_column, last_column, first, last, S, dz, block, ld, a_prev, ldw, dw
-):
-    """Call the gradient of the weights behind an input that is kept by rows."""
-    return types.void(i, *gradient_by_rows_signature(S.dtype)), _call
-
-
-@_by_address
-def call_gradient_of_few(  # type: ignore[no-untyped-def]
-    typingctx, address, first_row, last_row, n_prev, m, S, dz, block, ld, a_prev, block_prev, head, gradient, w, add
-):
-    """Call the gradient of the weights behind few inputs."""
-    return types.void(i, *gradient_of_few_signature(S.dtype)), _call
-
-
-@_by_address
-def call_activation(typingctx, address, n, columns, S, z, kept, ld, setting):  # type: ignore[no-untyped-def]
-    """Call an activation."""
-    return types.void(i, *activation_signature(S.dtype)), _call
-
-
-@_by_address
-def call_derivative(  # type: ignore[no-untyped-def]
-    typingctx, address, n, columns, S, kept, dz, ld, setting, parameters, w, dz_next
-):
-    """Call the derivative of an activation."""
-    return types.void(i, *derivative_signature(S.dtype)), _call
-
-
-@_by_address
-def call_dropout(  # type: ignore[no-untyped-def]
-    typingctx, address, n, columns, S, a, slopes, ld, rate, key, layer, example
-):
-    """Call dropout."""
-    return types.void(i, *dropout_signature(S.dtype)), _call
-
-
-@_by_address
-def call_loss(typingctx, address, n, columns, S, z, y, dz, terms, ld, settings):  # type: ignore[no-untyped-def]
-    """Call a loss."""
-    return types.void(i, *loss_signature(S.dtype)), _call
-
-
-@_by_address
-def call_weighting(typingctx, address, n, term_rows, columns, S, dz, terms, weights, ld):  # type: ignore[no-untyped-def]
-    """Call what multiplies by the weights of examples."""
-    return types.void(i, *weighting_signature(S.dtype)), _call
-
-
-@_by_address
-def call_update(  # type: ignore[no-untyped-def]
-    typingctx, address, per_example, decay, settings, power1, power2, start, stop, at, parameters, gradient, moments
-):
-    """Call an update; return whether all stayed finite."""
-    return types.boolean(i, *update_signature(parameters.dtype)), _call
-
-
-@_by_address
-def call_penalty_cost(typingctx, address, plan, penalties, parameters):  # type: ignore[no-untyped-def]
-    """Call the cost of penalties; return it."""
-    return types.float64(i, *penalty_cost_signature(parameters.dtype)), _call
-
-
-@_by_address
-def call_signs(typingctx, address, strength, start, stop, at, parameters, gradient):  # type: ignore[no-untyped-def]
-    """Call what L1 adds to the gradient."""
-    return types.void(i, *signs_signature(parameters.dtype)), _call
-
-
-@_by_address
-def call_outputs(typingctx, address, plan, chunk, first, last, S, outputs):  # type: ignore[no-untyped-def]
-    """Call what keeps outputs."""
-    return types.void(i, *outputs_signature(S.dtype)), _call
+call_forward, call_backward, call_gradients, call_steps = map(caller, ("forward", "backward", "gradients", "steps"))
+call_load, call_keep_outputs = caller("gather"), caller("keep_outputs")
+call_product, call_input_gradient = caller("matmul_plus_bias"), caller("input_gradient")
+call_weight_gradient, call_wide_gradient = caller("weight_gradient"), caller("wide_gradient")
+call_bias_gradient = caller("bias_gradient")
+call_activation, call_derivative, call_dropout = caller("activate"), caller("differentiate"), caller("drop")
+call_loss, call_weighting = caller("loss"), caller("weigh")
+call_update, call_penalty_cost, call_signs = caller("update"), caller("penalty_cost"), caller("signs")

@@ -1,4 +1,4 @@
-"""Where threads meet: an atomic barrier that spins, then yields, then sleeps; and how work is divided.
+"""Where threads meet: an atomic barrier that spins, then yields, then sleeps.
 
 A team is some Python threads in one `nogil` kernel, sharing the integers `team`: how many have arrived at the
 barrier, how often it has opened, and whether someone called the run off. Each has a cache line of its own.
@@ -105,12 +105,6 @@ def let_others_run(builder: ir.IRBuilder, spun: Any) -> None:
 
 
 @kernel
-def meet(team: Any, members: int) -> bool:
-    """Wait for all members of the team; return False if the run was called off. One member alone need not wait."""
-    return members == 1 or wait(team, members)
-
-
-@kernel
-def share(n: int, member: int, members: int) -> Any:
-    """Return first and last of the part of 0, 1, ..., n - 1 that falls to one of the members of a team."""
-    return n * member // members, n * (member + 1) // members
+def meet(team: Any, threads: int) -> bool:
+    """Wait for all threads of the team; return False if the run was called off. One thread alone need not wait."""
+    return threads == 1 or wait(team, threads)

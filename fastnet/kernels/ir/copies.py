@@ -84,7 +84,7 @@ def ask_for(typingctx, X, first, last):  # type: ignore[no-untyped-def]
     return signature, generate
 
 
-FEW = 4
+GATHER_COLUMNS = 4
 """The most columns that `gather_few` takes."""
 
 
@@ -147,7 +147,9 @@ def _gather_few_twin(
 
 @with_twin(_gather_few_twin)
 def gather_few(typingctx, X, order, o, examples, n, target, a, lda):  # type: ignore[no-untyped-def]
-    """Copy rows of X (m, n), one row an example, into columns of `target`, as `gather_square` does: n is at most FEW.
+    """Copy rows of X (m, n), one row an example, into columns of `target`, as `gather_square` does.
+
+    n is at most GATHER_COLUMNS:
 
     target[a + j lda + i] = X[order[o + i], j] for i < examples, which are at most what a register holds; what remains
     of the register becomes any number.
@@ -160,12 +162,12 @@ def gather_few(typingctx, X, order, o, examples, n, target, a, lda):  # type: ig
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         X, order, o, examples, n, target, a, lda = arguments
-        vector = ir.VectorType(context.get_value_type(dtype), FEW)
+        vector = ir.VectorType(context.get_value_type(dtype), GATHER_COLUMNS)
         X = pointer(context, builder, signature.args[0], X, INT(0))
         order = pointer(context, builder, signature.args[1], order, o)
         A = pointer(context, builder, signature.args[5], target, a)
         last = builder.sub(examples, INT(1))
-        lanes = lanes_below(builder, n, FEW)
+        lanes = lanes_below(builder, n, GATHER_COLUMNS)
         rows = []
         for r in range(side):
             example = builder.select(builder.icmp_signed("<", INT(r), last), INT(r), last)
@@ -175,9 +177,9 @@ def gather_few(typingctx, X, order, o, examples, n, target, a, lda):  # type: ig
         while len(rows) > 1:
             both = mask(list(range(2 * rows[0].type.count)))
             rows = [builder.shuffle_vector(*pair, both) for pair in zip(rows[::2], rows[1::2], strict=True)]
-        for j in range(FEW):
+        for j in range(GATHER_COLUMNS):
             with builder.if_then(builder.icmp_signed(">", n, INT(j))):
-                column = builder.shuffle_vector(rows[0], rows[0], mask([j + FEW * r for r in range(side)]))
+                column = builder.shuffle_vector(rows[0], rows[0], mask([j + GATHER_COLUMNS * r for r in range(side)]))
                 store(builder, column, A, builder.mul(lda, INT(j)))
         return context.get_dummy_value()
 

@@ -42,3 +42,13 @@ def stream_of(key: int, number: int) -> int:
     """Return the key of one of the streams that belong to a key."""
     key_of_stream: int = random_bits(key, number) << 31 ^ random_bits(~key, number)
     return key_of_stream
+
+
+@kernel
+def random_below(key: int, counter: int, n: int) -> int:
+    """Return a random integer from 0 to n - 1 that depends on (key, counter) alone."""
+    if n <= 2**31:
+        drawn: int = (random_bits(key, counter) * n) >> 32
+    else:  # a product of 32 bits and n would need more than 64: 63 bits, of which any n takes its remainder
+        drawn = ((random_bits(key, counter) >> 1 << 32) | random_bits(~key, counter)) % n
+    return drawn

@@ -1,11 +1,11 @@
 """What is done with registers: how to load, store, shuffle and ask ahead, as LLVM IR.
 
-`tiles.py`, `moves.py` and `sums.py` make intrinsics of it, over flat arrays, with offsets and strides counted in
+`tiles.py`, `copies.py` and `sums.py` make intrinsics of it, over flat arrays, with offsets and strides counted in
 elements. Each has a twin in plain NumPy that stands in for it when the JIT is off (`NUMBA_DISABLE_JIT=1`). The twins
 round after the product as well as after the sum, so they agree to rounding error, not to the bit.
 
-An intrinsic reads and writes memory without a bounds check. `dense.py` does the checking, of the products, when numba's
-own checks are on.
+An intrinsic reads and writes memory without a bounds check: who calls one checks its indices (`blocks.check_inside`)
+when numba's own checks are on.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,14 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from fastnet.kernels.build.jit import JIT_DISABLED, VECTOR_BYTES
 
 INT = ir.IntType(64)
+BOUNDS_CHECK = bool(config.BOUNDSCHECK)
 Function = Callable[..., Any]
 
 
