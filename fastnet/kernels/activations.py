@@ -293,10 +293,8 @@ def make_activation(code: int) -> Function:
         n, lanes, ld, setting = layer.units, layer.lanes, layer.ld, layer.setting
         start = first
         while start < stop:
-            columns, z = (
-                min(stop - start, lanes - start % lanes),
-                layer.A + start // lanes * layer.block + start % lanes,
-            )
+            columns, z = (run_of(start, stop), place(start, layer.block)) if lanes > 1 else (1, start * layer.block)
+            z += layer.A
             rows, length = (1, n * ld) if columns == ld else (n, columns)  # in one run where the rows touch
             for r in range(rows):
                 A = S[z + r * ld : z + r * ld + length]
@@ -307,7 +305,8 @@ def make_activation(code: int) -> Function:
     def activate_by_softmax(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
         layer = layers[l]
         for e in range(first, stop):
-            softmax(layer.units, S, layer.A + e // layer.lanes * layer.block + e % layer.lanes, layer.ld)
+            at = place(e, layer.block) if layer.lanes > 1 else e * layer.block
+            softmax(layer.units, S, layer.A + at, layer.ld)
 
     return activate_by_softmax if code == SOFTMAX else activate
 

@@ -8,9 +8,10 @@ panels at `at`, `panel` elements apart, if that is not -1. `first` is a multiple
 from typing import Any
 
 from fastnet.kernels.blocks import BOUNDS_CHECKED, check_blocks, check_inside, place, run_of
-from fastnet.kernels.build.jit import VECTOR_BYTES, kernel, spliced_kernel
+from fastnet.kernels.build.jit import kernel, spliced_kernel
 from fastnet.kernels.ir.copies import GATHER_COLUMNS, copy_rows, gather_few, gather_square, transpose_square
 from fastnet.kernels.ir.random import random_below, stream_of
+from fastnet.kernels.ir.vectors import lanes_in_register
 from fastnet.kernels.plan import PADDING, PANEL
 
 
@@ -21,7 +22,7 @@ def gather(
 
     X (m, n), order (m,). A (n, ld) in blocks at a in S; AT (examples, PANEL) in panels at `at`, or -1: none.
     """
-    side, n = VECTOR_BYTES // S.itemsize, X.shape[1]
+    side, n = lanes_in_register(S), X.shape[1]
     if BOUNDS_CHECKED:
         check_gather(X, order, chunk, first, stop, S, a, block, ld)
         if at >= 0 and stop > first:
@@ -101,7 +102,7 @@ def transpose_panels(layers: Any, l: int, first: int, stop: int, S: Any) -> None
     A (units, ld) in blocks and AT (examples, PANEL) in panels, both in S, which do not overlap.
     """
     layer = layers[l]
-    side, n = VECTOR_BYTES // S.itemsize, layer.units
+    side, n = lanes_in_register(S), layer.units
     if BOUNDS_CHECKED and stop > first:
         check_blocks(S, layer.A, layer.block, layer.ld, n, first, stop)
         check_inside(S, layer.AT, layer.AT + (n - 1) // PANEL * layer.panel + (stop - 1) * PANEL + (n - 1) % PANEL)
@@ -115,7 +116,7 @@ def transpose_panels(layers: Any, l: int, first: int, stop: int, S: Any) -> None
 @kernel
 def transpose(S: Any, source: int, lds: int, target: int, ldt: int, rows: int, columns: int) -> None:
     """Target (columns, rows) = source (rows, columns)^T within S, both multiples of a register's lanes; no overlap."""
-    side = VECTOR_BYTES // S.itemsize
+    side = lanes_in_register(S)
     for i in range(0, rows, side):
         for j in range(0, columns, side):
             transpose_square(S, source + i * lds + j, lds, S, target + j * ldt + i, ldt)

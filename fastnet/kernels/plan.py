@@ -65,7 +65,7 @@ STEP = 2**16
 HEAD = TEMPORARY + STEP
 """Elements at the head of the scratch vector for each thread."""
 
-GROUP_ACTIVATIONS = 4096
+GROUP_ACTIVATIONS = 8192
 """Small networks propagate as many blocks at a time as have so few activations: 16 KB, half of a first-level cache.
 (`planar`: 1.04 times as fast as a block at a time, `benchmarks/peers.py --only planar`.)"""
 
@@ -129,7 +129,7 @@ PROGRESS = np.dtype(
         ("first_epoch", i8),  # how many epochs there were before this run
         ("loaded", i8),  # whether S already holds the only chunk there is
         ("chunks_left", i8),  # in this call
-        ("status", i8), ("slot", i8),  # RUNNING or why it stopped, and whose scratch vector holds the chunk where it did
+        ("status", i8), ("slot", i8),  # RUNNING or why it stopped; whose scratch vector holds the chunk where it did
         ("bad_parameters", i8),  # whether a step left a number that is not finite
         # Sums over examples, of the batch and of the epoch so far: of the cost, what penalties add, and the weights.
         ("batch_cost", f8), ("batch_penalty", f8), ("batch_weight", f8),

@@ -46,8 +46,9 @@ def predict(
             ask_for(X, (start + m) * n_x, end * n_x)
         call_load(x.load, rows, order, 0, 0, m, S, x.A, x.block, x.ld, x.AT, x.panel)
         call_forward(forward, layers, 0, columns_of(m) if output.lanes > 1 else m, m, parameters, S, 0, 0)
+        step = 1 if output.lanes > 1 else output.block  # from one example to the next
         for i in range(m):
-            row, a = out[start + i], output.A + i // output.lanes * output.block + i % output.lanes
+            row, a = out[start + i], output.A + i * step
             for r in range(output.units):
                 row[r] = S[a + r * output.ld]
     return True

@@ -9,7 +9,7 @@ element, its strides. `plan.py` says what lies where.
 from typing import Any
 
 from fastnet.kernels.blocks import BOUNDS_CHECKED, TALL, check_blocks, check_inside
-from fastnet.kernels.build.jit import VECTOR_BYTES, kernel
+from fastnet.kernels.build.jit import kernel
 from fastnet.kernels.ir.copies import copy_rows
 from fastnet.kernels.ir.sums import ROWS_SUMMED, make_sum_rows
 from fastnet.kernels.ir.tiles import (
@@ -26,6 +26,7 @@ from fastnet.kernels.ir.tiles import (
     make_tile,
     make_units_tile,
 )
+from fastnet.kernels.ir.vectors import lanes_in_register
 from fastnet.kernels.plan import BLOCK_K_FROM, GRAIN, LANES, PANEL, ROWS_IN_PASS, TERMS_IN_PASS
 
 # Two registers wide, so that a load of B serves many rows, and a vector of a narrow layer wastes little. The last 24 or
@@ -53,7 +54,7 @@ def multiply(rows: int, columns: int, C: Any, A: Any, B: Any, K: int, start: int
     for the next multiple of PADDING, and what lies there in C may be overwritten.
     """
     (target, c, ldc), (left, a, ra, ka, jump), (right, b, kb, b_next), (biases, o) = C, A, B, bias
-    lanes = VECTOR_BYTES // target.itemsize
+    lanes = lanes_in_register(target)
     if BOUNDS_CHECKED and rows > 0 and columns > 0:
         blocks = (K - 1) // LANES
         check_inside(target, c, c + (rows - 1) * ldc + columns - 1)
@@ -139,7 +140,7 @@ def matmul_plus_bias_of_rows(layers: Any, l: int, first: int, stop: int, m: int,
     """
     layer, previous = layers[l], layers[l - 1]
     n, n_prev, w, b = layer.units, layer.inputs, layer.W, layer.b
-    lanes = VECTOR_BYTES // S.itemsize
+    lanes = lanes_in_register(S)
     if BOUNDS_CHECKED and m > first:
         check_inside(parameters, w, w + n * n_prev - 1)
         check_inside(parameters, max(b, 0), max(b, 0) + n - 1)

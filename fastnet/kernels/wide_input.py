@@ -7,11 +7,12 @@ time, which a second pass over them finds in the cache. As in `products.py`, a m
 from typing import Any
 
 from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, place
-from fastnet.kernels.build.jit import VECTOR_BYTES, kernel
+from fastnet.kernels.build.jit import kernel
 from fastnet.kernels.ir.copies import copy_rows
 from fastnet.kernels.ir.sums import make_dot_rows
 from fastnet.kernels.ir.tiles import START_TARGET, START_ZERO
-from fastnet.kernels.plan import PADDING
+from fastnet.kernels.ir.vectors import lanes_in_register
+from fastnet.kernels.plan import LANES, PADDING
 from fastnet.kernels.products import multiply
 
 dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (16, 4, 1))
@@ -25,16 +26,16 @@ def wide_matmul_plus_bias(layers: Any, l: int, first: int, stop: int, m: int, pa
     """
     layer, previous = layers[l], layers[l - 1]
     n, n_prev, w, b, ld, lda = layer.units, layer.inputs, layer.W, layer.b, layer.ld, previous.block
-    step, lanes, last = 1 if layer.lanes > 1 else layer.block, VECTOR_BYTES // S.itemsize, min(stop, m)
+    step, lanes, last = 1 if layer.lanes > 1 else layer.block, lanes_in_register(S), min(stop, m)
     if BOUNDS_CHECKED and last > first:
         check_inside(parameters, w, w + n * n_prev - 1)
         check_inside(parameters, max(b, 0), max(b, 0) + (n - 1 if b >= 0 else 0))
         check_inside(S, previous.A + first * lda, previous.A + (last - 1) * lda + n_prev - 1)
-        check_inside(S, layer.A, layer.A + (last - 1) // layer.lanes * layer.block + (n - 1) * ld)
+        check_inside(S, layer.A, layer.A + (last - 1) // LANES * layer.block + (n - 1) * ld)
     e = first
     while e < last:
         rows = lanes if last - e >= lanes else 4 if last - e >= 4 else 1
-        A_prev, Z = previous.A + e * lda, layer.A + e // layer.lanes * layer.block + e % layer.lanes
+        A_prev, Z = previous.A + e * lda, layer.A + (place(e, layer.block) if layer.lanes > 1 else e * layer.block)
         for i in range(n):
             bias = b + i if b >= 0 else -1
             if rows == lanes:

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite.ir import Constant, Undefined
 from numba import from_dtype, types
 from numba.extending import intrinsic, overload
 
@@ -150,6 +151,13 @@ def _call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Generate the call: as numba calls its own functions, errors included."""
     address, *rest = arguments
     argument_types = signature.args[1:]
+    for index, (given, argument_type) in enumerate(zip(rest, argument_types, strict=True)):
+        if isinstance(argument_type, types.Array):
+            array = context.make_array(argument_type)(context, builder, given)
+            # Nothing counts references here: two words fewer of each array that a call has to pass.
+            array.meminfo = Constant(array.meminfo.type, Undefined)
+            array.parent = Constant(array.parent.type, Undefined)
+            rest[index] = array._getvalue()
     kind = context.call_conv.get_function_type(signature.return_type, argument_types)
     function = builder.inttoptr(address, kind.as_pointer())
     status, result = context.call_conv.call_function(builder, function, signature.return_type, argument_types, rest)

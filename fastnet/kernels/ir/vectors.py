@@ -51,6 +51,21 @@ def lanes_of(dtype: types.Float) -> int:
     return VECTOR_BYTES * 8 // int(dtype.bitwidth)
 
 
+def _lanes_in_register_twin(array: Any) -> int:
+    return VECTOR_BYTES // int(array.itemsize)
+
+
+@with_twin(_lanes_in_register_twin)
+def lanes_in_register(typingctx, array):  # type: ignore[no-untyped-def]
+    """Return how many elements of `array` a vector register holds: a constant, not a division of the item's size."""
+    lanes = lanes_of(flat_float(array))
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return context.get_constant(types.intp, lanes)
+
+    return types.intp(array), generate
+
+
 def pointer(context: Any, builder: ir.IRBuilder, array_type: types.Array, array: Any, offset: Any) -> Any:
     """Return the address of `array[offset]`."""
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [offset])
