@@ -12,7 +12,6 @@ import numpy as np
 from fastnet import checks
 from fastnet.activations import ACTIVATIONS, AnyActivation
 from fastnet.checks import number_below_one, positive_integer
-from fastnet.engine.run import Run
 from fastnet.engine.sparse import DENSE_BYTES, SparseRows
 from fastnet.layers import Dense, Dropout
 from fastnet.losses import Huber
@@ -22,8 +21,10 @@ from fastnet.optimizers import SGD
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fastnet.engine.run import Run
+
 ALIASES: dict[str, str] = {"identity": "linear", "logistic": "sigmoid"}
-"""What scikit-learn calls some activations, and what fastnet does."""
+"""scikit-learn's names of activations, and fastnet's."""
 
 HIDDEN_ACTIVATIONS = {*ACTIVATIONS, *ALIASES} - {"softmax"}
 
@@ -39,7 +40,7 @@ REGRESSION_LOSSES = {
 
 
 class Design(NamedTuple):
-    """What a model is made of."""
+    """The layers and settings of a model."""
 
     units: tuple[int, ...]
     activations: tuple[AnyActivation, ...]
@@ -167,7 +168,7 @@ class LossScale(NamedTuple):
 
     @classmethod
     def of(cls, loss: str | Huber | None, y: np.ndarray, weights: np.ndarray | None) -> LossScale:
-        """Return it for a loss and targets (m, n_L).
+        """Return the difference for a loss and targets (m, n_L).
 
         Errors of several outputs are averaged, not summed (though their gradient is that of the sum, as J's is); and
         Poisson's deviance is zero where the prediction is right.
