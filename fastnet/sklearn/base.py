@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 from sklearn import neural_network
@@ -41,12 +42,19 @@ except ImportError:  # before scikit-learn 1.9
         return lambda *args, **kwargs: method(*args, **kwargs)
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 
 USER = 6
 """The level of the stack, above `_fit_stochastic`, at which warnings are to point: the line that calls `fit`."""
+
+
+def typed(decorator: Any) -> Callable[[Method], Method]:
+    """Return a decorator of scikit-learn, which has no types, as one that leaves a method's type as it is."""
+    return cast(Callable[[Method], Method], decorator)
 
 
 class BaseMLP(CallbackSupportMixin, NetworkEstimator):
@@ -102,8 +110,8 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
 
     # -------------------------------------------------------------------------------------------------------- training
 
-    @with_callbacks
-    def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any = None, incremental: bool = False) -> None:
+    @typed(with_callbacks)
+    def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any = None, incremental: bool = False) -> Self:
         """Fit the network, a new one or the old; `incremental`: for one epoch, without forgetting anything."""
         hidden = rules.hidden_units(self.hidden_layer_sizes)
         self._refuse_what_lbfgs_does_not_do(eval_set)
@@ -141,6 +149,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         hooks.end_fit()
         if not np.isfinite(self._model.parameters).all():
             raise ValueError(NOT_FINITE)
+        return self
 
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """Check X and y as scikit-learn does; return X as floats, perhaps sparse, and y, (m,) or (m, outputs)."""
@@ -218,9 +227,8 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         m = len(examples.y)
         batch_size = min(200, m) if isinstance(self.batch_size, str) else self.batch_size
         if batch_size > m:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=USER
-            )
+            message = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+            warnings.warn(message, stacklevel=USER)
         score = None if held_out is None else self._score_function(held_out, scored)
         with Epochs(self, examples, held_out, score, min(batch_size, m), callbacks) as epochs:
             reason = epochs.train(hooks, only_one=incremental)

@@ -33,7 +33,6 @@ class Hooks:
 
     def __init__(self, estimator: NetworkEstimator, X: Any, y: Any, sample_weight: Any) -> None:
         self.fit: Any = None
-        self.epoch: Any = None
         if hasattr(estimator, "_skl_callbacks"):
             self.told = {"estimator": estimator, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
             self.fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
@@ -42,7 +41,7 @@ class Hooks:
     def begin_epoch(self) -> None:
         """Announce that an epoch begins."""
         if self.fit is not None:
-            self.epoch = self.fit.subcontext(task_name="epoch")
+            self.epoch: Any = self.fit.subcontext(task_name="epoch")
             self.epoch.call_on_fit_task_begin(**self.told)
 
     def end_epoch(self) -> bool:

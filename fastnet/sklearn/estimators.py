@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from fastnet.engine.examples import Data
 from fastnet.losses import Huber
 from fastnet.sklearn import rules
-from fastnet.sklearn.base import BaseMLP
+from fastnet.sklearn.base import BaseMLP, typed
 from fastnet.sklearn.parameters import weighted
 
 
@@ -99,7 +99,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags.classifier_tags.multi_label = True
         return tags
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @typed(_fit_context(prefer_skip_nested_validation=True))
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
         """Fit the network to X (m, n_features) and classes y (m,), or labels (m, n_labels), zeros and ones.
 
@@ -122,11 +122,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError
             If an argument is not as scikit-learn requires, or training diverges.
         """
-        self._fit(X, y, sample_weight, eval_set)
-        return self
+        return self._fit(X, y, sample_weight, eval_set)
 
-    @available_if(lambda self: self._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
+    @typed(available_if(BaseMLP._check_solver))
+    @typed(_fit_context(prefer_skip_nested_validation=True))
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Go through X and y once more; `classes`, all there are, must be given the first time."""
         if isinstance(self.class_weight, str):
@@ -136,8 +135,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
-        self._fit(X, y, sample_weight, incremental=True)
-        return self
+        return self._fit(X, y, sample_weight, incremental=True)
 
     def _learn_targets(self, y: Any, incremental: bool) -> None:
         """Find the classes in y; or check that it has those known."""
@@ -245,18 +243,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """Return fastnet's loss."""
         return rules.REGRESSION_LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @typed(_fit_context(prefer_skip_nested_validation=True))
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
         """Fit the network to X (m, n_features) and y (m,) or (m, n_outputs); see `MLPClassifier.fit`."""
-        self._fit(X, y, sample_weight, eval_set)
-        return self
+        return self._fit(X, y, sample_weight, eval_set)
 
-    @available_if(lambda self: self._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
+    @typed(available_if(BaseMLP._check_solver))
+    @typed(_fit_context(prefer_skip_nested_validation=True))
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Go through X and y once more."""
-        self._fit(X, y, sample_weight, incremental=True)
-        return self
+        return self._fit(X, y, sample_weight, incremental=True)
 
     def _learn_targets(self, y: Any, incremental: bool) -> None:
         self.n_outputs_ = y.shape[1] if y.ndim == 2 else 1

@@ -18,10 +18,9 @@ from fastnet.sklearn.rules import LossScale
 
 
 def minimise_loss(estimator: NetworkEstimator, examples: Data, hooks: Hooks) -> None:
-    """Minimise the loss of the examples over the parameters of an estimator's network; record loss and iterations.
+    """Minimise the loss of the examples over an estimator's parameters, which follow it; record loss and iterations.
 
-    All in float64: differences of float32 costs are too coarse for the line search. After each iteration the
-    network has the parameters reached, in its own dtype.
+    All in float64: differences of float32 costs are too coarse for the line search.
     """
     network = estimator._model._built()._replace(dtype=np.dtype(np.float64)).without_dropout
     parameters = estimator._model.parameters

@@ -11,7 +11,6 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.activations import ACTIVATIONS, AnyActivation
-from fastnet.checks import number_below_one, positive_integer
 from fastnet.engine.sparse import DENSE_BYTES, SparseRows
 from fastnet.layers import Dense, Dropout
 from fastnet.losses import Huber
@@ -32,11 +31,9 @@ OUTPUTS = {"identity": "linear", "logistic": "sigmoid", "softmax": "softmax", "e
 """The activations of the last layer; the exponential is a part of Poisson's loss."""
 
 REGRESSION_LOSSES = {
-    "squared_error": "mean_squared_error",
-    "absolute_error": "mean_absolute_error",
-    "huber": "huber",
+    "squared_error": "mean_squared_error", "absolute_error": "mean_absolute_error", "huber": "huber",
     "poisson": "poisson",
-}
+}  # fmt: skip
 
 
 class Design(NamedTuple):
@@ -68,7 +65,7 @@ def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
     sizes = list(hidden_layer_sizes) if hasattr(hidden_layer_sizes, "__iter__") else [hidden_layer_sizes]
     if np.any(np.array(sizes) <= 0):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-    return tuple(positive_integer(n, f"hidden_layer_sizes[{i}]") for i, n in enumerate(sizes))
+    return tuple(checks.positive_integer(n, f"hidden_layer_sizes[{i}]") for i, n in enumerate(sizes))
 
 
 def for_each_layer(value: Any, n_layers: int, name: str) -> tuple[Any, ...]:
@@ -94,7 +91,7 @@ def hidden_activations(activation: Any, n_layers: int) -> tuple[AnyActivation, .
 
 def dropout_rates(dropout: Any, n_layers: int) -> tuple[float, ...]:
     """Return the rate of dropout after each hidden layer."""
-    return tuple(number_below_one(rate, "dropout") for rate in for_each_layer(dropout, n_layers, "dropout"))
+    return tuple(checks.number_below_one(rate, "dropout") for rate in for_each_layer(dropout, n_layers, "dropout"))
 
 
 def initialise(model: Model, design: Design, activation: Any, random_state: np.random.RandomState) -> None:
