@@ -1,4 +1,4 @@
-"""The epochs of `fastnet.sklearn`, as scikit-learn runs them: shuffles, losses, scores, and when to stop."""
+"""Training by a stochastic solver, as scikit-learn has it: shuffles, losses, scores, and when to stop."""
 
 from __future__ import annotations
 
@@ -15,59 +15,67 @@ from fastnet.engine.examples import Data
 from fastnet.engine.network import team_for
 from fastnet.engine.run import Course, Run
 from fastnet.kernels import codes
+from fastnet.losses import Huber
+from fastnet.sklearn.parameters import NetworkEstimator
 from fastnet.sklearn.rules import LossScale, inverse_scaling, lowest_rate
 
 MOST_EPOCHS_OF_WORK = 10**6
+"""`max_iter` may be endless; the number of threads is chosen for so many epochs at most."""
+
 LOWEST_ADAPTIVE_RATE = 1e-6
+
+Score = Callable[[np.ndarray], float]
+"""The score of held-out examples, of A (m, n_L)."""
 
 
 class Hooks:
-    """Tells the callbacks of scikit-learn, if an estimator has any, of its fit and of the epochs."""
+    """Tells scikit-learn's callbacks, if an estimator has any, of its fit and of the epochs."""
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
-        self.estimator, self.fit = estimator, None
+    def __init__(self, estimator: NetworkEstimator, X: Any, y: Any, sample_weight: Any) -> None:
+        self.fit: Any = None
         if hasattr(estimator, "_skl_callbacks"):
             self.told = {"estimator": estimator, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
             self.fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
             self.fit.call_on_fit_task_begin(**self.told)
 
     def begin_epoch(self) -> None:
-        """Say that an epoch begins."""
+        """Announce that an epoch begins."""
         if self.fit is not None:
-            self.epoch = self.fit.subcontext(task_name="epoch")
+            self.epoch: Any = self.fit.subcontext(task_name="epoch")
             self.epoch.call_on_fit_task_begin(**self.told)
 
     def end_epoch(self) -> bool:
-        """Say that it has ended; return whether to stop. Callbacks may ask for a copy of the estimator as it is."""
+        """Announce its end; return whether to stop. Callbacks may ask for a copy of the estimator as it is."""
         if self.fit is None:
             return False
         return bool(self.epoch.call_on_fit_task_end(**self.told, reconstruction_attributes={}))
 
     def end_fit(self) -> None:
-        """Say that the fit has ended."""
+        """Announce the end of the fit."""
         if self.fit is not None:
             self.fit.call_on_fit_task_end(**self.told, reconstruction_attributes={})
 
 
-class Judge:
-    """Looks at examples that are not trained with, after each epoch.
+class Validation:
+    """Computes the loss and the score of held-out examples, after each epoch; its run must be left at the end.
 
     Parameters
     ----------
     examples : Data
-    run : Run
+    training : Run
         The run that trains.
-    scale : LossScale
+    loss : str, Huber or None
+        fastnet's.
     score : callable or None
         Of A (m, n_L); None: minus the loss.
     """
 
-    def __init__(self, examples: Data, run: Run, scale: LossScale, score: Callable[[np.ndarray], float] | None) -> None:
-        network = run.network.without_dropout.replaced(l2=(0.0,) * len(run.network.l2))
+    def __init__(self, examples: Data, training: Run, loss: str | Huber | None, score: Score | None) -> None:
+        network = training.network.without_dropout.replaced(l2=(0.0,) * len(training.network.l2))
         self.run = Run(
-            network, run.parameters, examples, mode=codes.COST, with_outputs=True, cores=run.team.threads,
+            network, training.parameters, examples, mode=codes.COST, with_outputs=True, cores=training.team.threads
         )  # fmt: skip
-        self.scale, self.score = scale, score
+        self.scale, self.score = LossScale.of(loss, examples.y, examples.weights), score
 
     def __call__(self) -> tuple[float, float]:
         """Return loss and score; the score is NaN where an output is not finite."""
@@ -77,26 +85,20 @@ class Judge:
             return loss, -loss
         return loss, float(self.score(A)) if np.isfinite(A).all() else math.nan
 
-    def __enter__(self) -> Judge:
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        self.run.__exit__(*error)
-
-
-class Training:
+class Epochs:
     """The epochs of a fit; a context manager, as its threads must end.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        With parameters to start from, `_optimizer` and `_moments`. Its attributes are filled, however it ends.
+        With parameters to start from, `_optimizer` and `_moments`. Its attributes are filled, however training ends.
     examples : Data
         To train with.
     held_out : Data or None
         To validate with.
     score : callable or None
-        Of A (m, n_L) of those held out; None: minus their loss.
+        Of A (m, n_L) of the held-out examples; None: minus their loss.
     batch_size : int
         At most the number of examples.
     callbacks : tuple of callables
@@ -104,21 +106,15 @@ class Training:
     """
 
     def __init__(
-        self,
-        estimator: Any,
-        examples: Data,
-        held_out: Data | None,
-        score: Callable[[np.ndarray], float] | None,
-        batch_size: int,
+        self, estimator: NetworkEstimator, examples: Data, held_out: Data | None, score: Score | None, batch_size: int,
         callbacks: tuple[AnyCallback, ...],
-    ) -> None:
+    ) -> None:  # fmt: skip
         model = estimator._model
         network = model._built()
         self.estimator, self.model, self.callbacks = estimator, model, callbacks
         self.m, self.used = len(examples.y), estimator._optimizer
-        self.judge: Judge | None = None
-        names = ("cost",) if held_out is None else ("cost", "val_cost", "val_score")
-        self.check_callbacks(names)
+        self.validation: Validation | None = None
+        self.check_callbacks(("cost",) if held_out is None else ("cost", "val_cost", "val_score"))
         epochs = min(estimator.max_iter, MOST_EPOCHS_OF_WORK)
         team = team_for(network, self.m, batch_size, epochs, estimator.n_threads)
         self.scale = LossScale.of(estimator._loss(), examples.y, examples.weights)
@@ -130,21 +126,23 @@ class Training:
                     threads=team.threads,
                 )
             )  # fmt: skip
+            estimator._moments = self.run.state
             if held_out is not None:
-                scale = LossScale.of(estimator._loss(), held_out.y, held_out.weights)
-                self.judge = ends.enter_context(Judge(held_out, self.run, scale, score))
+                self.validation = Validation(held_out, self.run, estimator._loss(), score)
+                ends.enter_context(self.validation.run)
             model.optimizer, model._is_training = estimator._optimizer, True
             ends.callback(setattr, model, "_is_training", False)
+            self.scores = self.complete_record()
             self.ends = ends.pop_all()
 
-    def __enter__(self) -> Training:
+    def __enter__(self) -> Epochs:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.ends.close()
 
     def check_callbacks(self, names: tuple[str, ...]) -> None:
-        """Raise ValueError if a callback cannot do with logs of those names."""
+        """Raise ValueError if a callback needs more in its logs than those names."""
         for callback in self.callbacks:
             if isinstance(callback, Callback):
                 try:
@@ -155,10 +153,28 @@ class Training:
                         str(error).replace(remedy, "Pass eval_set to fit, or early_stopping=True")
                     ) from None
 
-    def run_epochs(self, hooks: Hooks, only_one: bool) -> str:
-        """Train, for `only_one` epoch or as many as the estimator wants; the hooks are told of each.
+    def complete_record(self) -> list[float]:
+        """Add the lists that an earlier fit, under other settings, did not fill; return that of the scores."""
+        estimator = self.estimator
+        record = estimator.__dict__
+        record.setdefault("loss_curve_", [])
+        record.setdefault("_no_improvement_count", 0)
+        if record.get("best_loss_") is None and not estimator.early_stopping:
+            estimator.best_loss_ = np.inf
+        if estimator.early_stopping and record.get("best_validation_score_") is None:
+            estimator.best_validation_score_ = -np.inf
+        if estimator.early_stopping and "_best_parameters" not in record:
+            estimator._best_parameters = self.model.parameters.copy()
+        scores: list[float] = record.get("validation_scores_") or []
+        if self.validation is not None:
+            record.setdefault("validation_loss_curve_", [])
+            estimator.validation_scores_ = scores
+        return scores
 
-        Returns why it ended: "converged", "max_iter", "callback", "one", "interrupted" or "diverged".
+    def train(self, hooks: Hooks, only_one: bool) -> str:
+        """Train for one epoch, or until the estimator's rules stop it; the hooks are told of each epoch.
+
+        Returns the reason of the end: "converged", "max_iter", "callback", "one", "interrupted" or "diverged".
         """
         estimator, reason = self.estimator, "max_iter"
         parameters = self.model.parameters
@@ -195,7 +211,7 @@ class Training:
         return reason
 
     def epoch(self) -> dict[str, float]:
-        """Go through the examples once, in a new order if they are shuffled; return what callbacks are told."""
+        """Go through the examples once, in a new order if they are shuffled; return the logs for callbacks."""
         estimator, run = self.estimator, self.run
         if estimator.shuffle:
             estimator._random_state.shuffle(run.examples.order)
@@ -215,10 +231,10 @@ class Training:
         if estimator.verbose:
             print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
         logs = {"cost": loss}
-        if self.judge is not None:
-            validation_loss, score = (math.nan, math.nan) if run.status else self.judge()
+        if self.validation is not None:
+            validation_loss, score = (math.nan, math.nan) if run.status else self.validation()
             estimator.validation_loss_curve_.append(validation_loss)
-            estimator.validation_scores_.append(score)
+            self.scores.append(score)
             logs |= {"val_cost": validation_loss, "val_score": score}
             if estimator.verbose:
                 print(f"Validation score: {score:f}")
@@ -232,19 +248,21 @@ class Training:
         """Count epochs without improvement: of the validation score with early stopping, else of the loss."""
         estimator, tol = self.estimator, self.estimator.tol
         if estimator.early_stopping:
-            score = estimator.validation_scores_[-1]
-            improved = not score < estimator.best_validation_score_ + tol
-            if score > estimator.best_validation_score_:
+            score, best_score = self.scores[-1], estimator.best_validation_score_
+            assert best_score is not None
+            improved = not score < best_score + tol
+            if score > best_score:
                 estimator.best_validation_score_ = score
                 estimator._best_parameters = self.model.parameters.copy()
         else:
-            improved = not estimator.loss_ > estimator.best_loss_ - tol
-            if estimator.loss_ < estimator.best_loss_:
-                estimator.best_loss_ = estimator.loss_
+            loss, best_loss = estimator.loss_, estimator.best_loss_
+            assert best_loss is not None
+            improved = not loss > best_loss - tol
+            estimator.best_loss_ = loss if loss < best_loss else best_loss
         estimator._no_improvement_count = 0 if improved else estimator._no_improvement_count + 1
 
     def is_patience_over(self) -> bool:
-        """Return whether to stop; or lower the learning rate instead, where that is adaptive."""
+        """Return whether to stop; or lower the learning rate instead, where it is adaptive."""
         estimator = self.estimator
         if estimator._no_improvement_count <= estimator.n_iter_no_change:
             return False
@@ -253,8 +271,7 @@ class Training:
             f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
             "epochs."
         )
-        rate = estimator._optimizer.learning_rate
-        adaptive = estimator._schedule[0] == "adaptive"
+        rate, adaptive = self.rate, estimator._schedule[0] == "adaptive"
         if adaptive and rate > LOWEST_ADAPTIVE_RATE:
             self.set_rate(rate / 5)
             estimator._no_improvement_count = 0
@@ -265,10 +282,15 @@ class Training:
             print(f"{message} {outcome}")
         return outcome.endswith("Stopping.")
 
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return float(self.estimator._optimizer.learning_rates(self.estimator._epochs_finished, 1)[0])
+
     def set_rate(self, rate: float) -> None:
-        """Take another learning rate, for which the velocity is scikit-learn's: a step, and not a sum of gradients."""
+        """Set another learning rate, and scale the velocity to it: scikit-learn's is a step, not a sum of gradients."""
         rate = max(rate, lowest_rate(self.model.dtype))
-        self.run.state.moments[:] *= self.estimator._optimizer.learning_rate / rate
+        self.run.state.moments[:] *= self.rate / rate
         self.estimator._optimizer = self.model.optimizer = replace(self.estimator._optimizer, learning_rate=rate)
 
     def tell_callbacks(self, logs: dict[str, float]) -> bool:

@@ -1,58 +1,56 @@
 """Training by L-BFGS: SciPy's optimizer, on the flat vector of parameters and the compiled cost and gradient."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from itertools import count
 from typing import Any
 
 import numpy as np
+from scipy import optimize
+from sklearn.utils.optimize import _check_optimize_result
 
+from fastnet.engine.examples import Data
 from fastnet.engine.run import Run
+from fastnet.kernels import codes
+from fastnet.sklearn.epochs import Hooks
+from fastnet.sklearn.parameters import NetworkEstimator
+from fastnet.sklearn.rules import LossScale
 
 
-def minimize(
-    run: Run,
-    parameters: np.ndarray,
-    *,
-    tol: float,
-    max_iter: int,
-    max_fun: int,
-    after_iteration: Callable[[int, float], bool],
-) -> Any:
-    """Minimise the cost of a run over its parameters; return SciPy's `OptimizeResult`.
+def minimise_loss(estimator: NetworkEstimator, examples: Data, hooks: Hooks) -> None:
+    """Minimise the loss of the examples over an estimator's parameters, which follow it; record loss and iterations.
 
-    Parameters
-    ----------
-    run : Run
-        Of mode codes.GRADIENT, in float64: differences of costs are too coarse in float32 for the line search.
-    parameters : numpy.ndarray, (n_parameters,)
-        Where it starts; after each iteration, what was reached, in whatever dtype they have.
-    tol : float
-        Ends when no derivative is larger.
-    max_iter, max_fun : int
-        Ends after so many iterations, or evaluations of the cost.
-    after_iteration : callable
-        Told the number of the iteration, from 1, and the cost, after each; True ends it.
+    All in float64: differences of float32 costs are too coarse for the line search.
     """
-    from scipy import optimize
+    network = estimator._model._built().replaced(dtype=np.dtype(np.float64)).without_dropout
+    parameters = estimator._model.parameters
+    start = parameters.astype(network.dtype)
+    examples = examples.astype(network.dtype)
+    scale = LossScale.of(estimator._loss(), examples.y, examples.weights)
+    numbers, stopped = count(1), False
+    with Run(
+        network, start.copy(), examples, mode=codes.GRADIENT, threads=estimator.n_threads
+    ) as run:  # fmt: skip
 
-    def cost_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        run.parameters[:] = vector
-        return run.cost(), run.gradient.copy()
+        def loss_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
+            run.parameters[:] = vector
+            return run.cost(), run.gradient.copy()
 
-    numbers = count(1)
+        def after_iteration(intermediate_result: Any) -> None:
+            nonlocal stopped
+            parameters[:] = intermediate_result.x
+            if estimator.verbose:
+                print(f"Iteration {next(numbers)}, loss = {scale(run):.8f}")
+            hooks.begin_epoch()
+            stopped = hooks.end_epoch()
+            if stopped:
+                raise StopIteration
 
-    def callback(intermediate_result: Any) -> None:
-        parameters[:] = intermediate_result.x
-        if after_iteration(next(numbers), float(intermediate_result.fun)):
-            raise StopIteration
-
-    result = optimize.minimize(
-        cost_and_gradient,
-        parameters.astype(np.float64),
-        method="L-BFGS-B",
-        jac=True,
-        callback=callback,
-        options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-    )
-    parameters[:] = result.x
-    return result
+        result = optimize.minimize(
+            loss_and_gradient, start, method="L-BFGS-B", jac=True, callback=after_iteration,
+            options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
+        )  # fmt: skip
+        parameters[:] = run.parameters[:] = result.x
+        run.cost()
+        estimator.loss_ = scale(run)
+    estimator.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, estimator.max_iter)

@@ -1,67 +1,119 @@
-"""The network of an estimator of `fastnet.sklearn`: how it is made, and what `coefs_` has to do with it."""
+"""The network of an estimator: a `Model`, whose parameters `coefs_` and `intercepts_` are views of."""
 
 from __future__ import annotations
 
 import copy
 import threading
-from dataclasses import replace
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from fastnet import checks
 from fastnet.engine.examples import Data, sample_weights
 from fastnet.losses import DEFAULT_LOSSES, name_of
-from fastnet.optimizers import EpsilonHatAdam, Optimizer
 from fastnet.sklearn import rules
 
 if TYPE_CHECKING:
     from fastnet.engine.run import OptimizerState
     from fastnet.losses import Huber
     from fastnet.model import Model
-
+    from fastnet.optimizers import Optimizer
 
 BINDING = threading.Lock()
 
 
-class MLPNetwork:
-    """The part of an estimator that has the parameters.
+class NetworkEstimator(BaseEstimator):
+    """An estimator that has a network: its arguments, its attributes, and its parameters.
 
-    `coefs_` and `intercepts_` are lists of views of the parameters of a `Model`. What a user puts in their place is
-    copied in when the network is next needed.
+    `coefs_` and `intercepts_` are lists of views of the parameters of a `Model`. Arrays that a user puts in their place
+    are copied in when the network is next needed.
     """
 
+    # The arguments of the constructor.
+    hidden_layer_sizes: Any
+    activation: Any
+    solver: str | Optimizer
+    alpha: float
+    batch_size: str | int
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: bool | int
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    dropout: Any
+    clip_norm: float | None
+    scoring: Any
+    callbacks: Any
+    n_threads: int | None
+    dtype: Any
+
+    # The network; what a fit goes on from.
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    n_layers_: int
+    n_outputs_: int
+    out_activation_: str
+    _model: Model
+    _design: rules.Design
+    _views: tuple[np.ndarray, ...] = ()
+    _random_state: np.random.RandomState
+    _optimizer: Optimizer
+    _moments: OptimizerState | None
+    _schedule: tuple[str, float, float]  # learning_rate, learning_rate_init and power_t of the optimizer
     _epochs_finished = 0
     _dropout_key = 0
-    _model: Model
-    _moments: OptimizerState
-    _design: rules.Design
+
+    # The record of its training.
+    n_iter_: int
+    t_: int
+    loss_: float
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    _best_parameters: np.ndarray
+    _no_improvement_count: int
 
     def _loss(self) -> str | Huber | None:
         """Return fastnet's loss, or None for the one that belongs to the output."""
         raise NotImplementedError
 
-    def _bound(self: Any) -> Model:
-        """Return the model, after copying in what has replaced a view of its parameters.
+    def _bound(self) -> Model:
+        """Return the model, after copying in the arrays that have replaced views of its parameters.
 
-        Several threads may predict at once: what they see is a whole network, before or after.
+        Several threads may predict at once: each sees a whole network, from before the copying or after.
         """
         if not self._has_its_views():
             with BINDING:
                 if not self._has_its_views():
                     self._bind()
-        return self._model  # type: ignore[no-any-return]
+        return self._model
 
-    def _has_its_views(self: Any) -> bool:
-        """Return whether `coefs_` and `intercepts_` are views of the parameters, and not what a user put there."""
-        views = self.__dict__.get("_views", ())
+    def _has_its_views(self) -> bool:
+        """Return whether `coefs_` and `intercepts_` are views of the parameters, and not a user's arrays."""
         arrays = (*self.coefs_, *self.intercepts_)
-        return len(arrays) == len(views) and all(array is view for array, view in zip(arrays, views, strict=True))
+        return len(arrays) == len(self._views) and all(map(is_, arrays, self._views))
 
-    def _bind(self: Any) -> None:
-        """Make a model of `coefs_` and `intercepts_`, of which they become views."""
+    def _bind(self) -> None:
+        """Make a model of `coefs_` and `intercepts_`, which become views of its parameters."""
         units = (len(self.coefs_[0]), *(np.shape(coef)[1] for coef in self.coefs_))
-        known = self.__dict__.get("_design")
+        known: rules.Design | None = getattr(self, "_design", None)
         dtype = np.dtype(np.float32 if np.result_type(*self.coefs_).itemsize < 8 else np.float64)
         design = known if known and known.units == units else self._design_of(units, known.dtype if known else dtype)
         model = design.model()
@@ -69,27 +121,22 @@ class MLPNetwork:
         self._take(design, model)
 
     def _take(self, design: rules.Design, model: Model) -> None:
-        """Make a model that of the estimator, and `coefs_` and `intercepts_` views of its parameters."""
+        """Make a model the estimator's own, and `coefs_` and `intercepts_` views of its parameters."""
         layers = rules.dense(model)
         coefs = [layer.W.T for layer in layers]
         intercepts = [layer.b[:, 0] for layer in layers if layer.b is not None]
         self._design, self._model, self._views = design, model, (*coefs, *intercepts)
         self.coefs_, self.intercepts_ = coefs, intercepts
 
-    def _design_of(self: Any, units: tuple[int, ...], dtype: np.dtype) -> rules.Design:
-        """Return what a network of these units is made of, by the arguments of the constructor."""
+    def _design_of(self, units: tuple[int, ...], dtype: np.dtype) -> rules.Design:
+        """Return the design of a network of these units, by the arguments of the constructor."""
         n_hidden = len(units) - 2
         return rules.Design(
-            units=units,
-            activations=rules.hidden_activations(self.activation, n_hidden),
-            dropout=rules.dropout_rates(self.dropout, n_hidden),
-            out_activation=self.out_activation_,
-            loss=self._loss(),
-            alpha=float(self.alpha),
-            dtype=dtype,
-        )
+            units, rules.hidden_activations(self.activation, n_hidden), rules.dropout_rates(self.dropout, n_hidden),
+            self.out_activation_, self._loss(), float(self.alpha), dtype,
+        )  # fmt: skip
 
-    def _make_network(self: Any, units: tuple[int, ...], dtype: np.dtype) -> None:
+    def _make_network(self, units: tuple[int, ...], dtype: np.dtype) -> None:
         """Make a new network, and draw its parameters."""
         design = self._design_of(units, dtype)
         model = design.model()
@@ -98,13 +145,13 @@ class MLPNetwork:
         self._draw_dropout_key(design)
         self._take(design, model)
 
-    def _draw_dropout_key(self: Any, design: rules.Design) -> None:
-        """Draw what decides which outputs are dropped, where some are: no other draw differs from scikit-learn's."""
+    def _draw_dropout_key(self, design: rules.Design) -> None:
+        """Draw the key of dropout, where there is dropout: all other draws are scikit-learn's."""
         if any(design.dropout) and not self._dropout_key:
             self._dropout_key = 1 + self._random_state.randint(2**31 - 1)
 
-    def _go_on_with_network(self: Any, units: tuple[int, ...]) -> None:
-        """Take what settings of the constructor have changed; ValueError if the units have."""
+    def _go_on_with_network(self, units: tuple[int, ...]) -> None:
+        """Apply the arguments that have changed to the network; ValueError if its units have."""
         model = self._bound()
         if units != self._design.units:
             raise ValueError(
@@ -118,29 +165,16 @@ class MLPNetwork:
             changed.parameters[:] = model.parameters
             self._take(design, changed)
 
-    def _examples(self: Any, X: Any, targets: np.ndarray, sample_weight: Any, dtype: np.dtype) -> Data:
+    def _examples(self, X: Any, targets: np.ndarray, sample_weight: Any, dtype: np.dtype) -> Data:
         """Return examples as the kernels take them; `targets` are (m, n_outputs), or (m,) numbers of classes."""
         loss = self._loss()
         name = DEFAULT_LOSSES[rules.OUTPUTS[self.out_activation_]] if loss is None else name_of(loss)
         y = checks.targets(targets, dtype, X.shape, self.n_outputs_, name)
         return Data(rules.rows_of(X, dtype), y, sample_weights(sample_weight, len(y), dtype))
 
-    def _make_optimizer(self: Any) -> Optimizer:
-        """Return fastnet's optimizer for the solver; its schedule goes with it, whatever arguments change later."""
-        policy = self.learning_rate if self.solver == "sgd" else "constant"
-        self._schedule = policy, float(self.learning_rate_init), float(self.power_t)
-        clip_norm = None if self.clip_norm is None else float(self.clip_norm)
-        if isinstance(self.solver, Optimizer):
-            return self.solver if clip_norm is None else replace(self.solver, clip_norm=clip_norm)
-        rate = float(self.learning_rate_init)
-        if self.solver == "sgd":
-            nesterov = bool(self.nesterovs_momentum and self.momentum > 0)
-            return rules.UndampedSGD(rate, float(self.momentum), nesterov, clip_norm=clip_norm)
-        return EpsilonHatAdam(rate, float(self.beta_1), float(self.beta_2), float(self.epsilon), clip_norm=clip_norm)
-
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the views to the model, of which copies have one of their own."""
-        state = dict(super().__getstate__())  # type: ignore[call-overload]
+        """Leave the views to the model; each copy of the estimator has a model of its own."""
+        state = dict(super().__getstate__())
         if "_views" in state:
             state["_model"] = copy.copy(self._bound())
             if "_moments" in state:
@@ -150,6 +184,12 @@ class MLPNetwork:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[misc]
+        super().__setstate__(state)
         if "_model" in state:
             self._take(self._design, self._model)
+
+
+def weighted(examples: Data, factors: np.ndarray) -> Data:
+    """Return the examples with their weights multiplied by factors (m,)."""
+    weights = factors if examples.weights is None else factors * examples.weights
+    return examples._replace(weights=sample_weights(weights, len(weights), examples.y.dtype))

@@ -11,8 +11,6 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.activations import ACTIVATIONS, AnyActivation
-from fastnet.checks import number_below_one, positive_integer
-from fastnet.engine.run import Run
 from fastnet.engine.sparse import DENSE_BYTES, SparseRows
 from fastnet.layers import Dense, Dropout
 from fastnet.losses import Huber
@@ -22,8 +20,10 @@ from fastnet.optimizers import SGD
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fastnet.engine.run import Run
+
 ALIASES: dict[str, str] = {"identity": "linear", "logistic": "sigmoid"}
-"""What scikit-learn calls some activations, and what fastnet does."""
+"""scikit-learn's names of activations, and fastnet's."""
 
 HIDDEN_ACTIVATIONS = {*ACTIVATIONS, *ALIASES} - {"softmax"}
 
@@ -31,15 +31,13 @@ OUTPUTS = {"identity": "linear", "logistic": "sigmoid", "softmax": "softmax", "e
 """The activations of the last layer; the exponential is a part of Poisson's loss."""
 
 REGRESSION_LOSSES = {
-    "squared_error": "mean_squared_error",
-    "absolute_error": "mean_absolute_error",
-    "huber": "huber",
+    "squared_error": "mean_squared_error", "absolute_error": "mean_absolute_error", "huber": "huber",
     "poisson": "poisson",
-}
+}  # fmt: skip
 
 
 class Design(NamedTuple):
-    """What a model is made of."""
+    """The layers and settings of a model."""
 
     units: tuple[int, ...]
     activations: tuple[AnyActivation, ...]
@@ -67,7 +65,7 @@ def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
     sizes = list(hidden_layer_sizes) if hasattr(hidden_layer_sizes, "__iter__") else [hidden_layer_sizes]
     if np.any(np.array(sizes) <= 0):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-    return tuple(positive_integer(n, f"hidden_layer_sizes[{i}]") for i, n in enumerate(sizes))
+    return tuple(checks.positive_integer(n, f"hidden_layer_sizes[{i}]") for i, n in enumerate(sizes))
 
 
 def for_each_layer(value: Any, n_layers: int, name: str) -> tuple[Any, ...]:
@@ -93,7 +91,7 @@ def hidden_activations(activation: Any, n_layers: int) -> tuple[AnyActivation, .
 
 def dropout_rates(dropout: Any, n_layers: int) -> tuple[float, ...]:
     """Return the rate of dropout after each hidden layer."""
-    return tuple(number_below_one(rate, "dropout") for rate in for_each_layer(dropout, n_layers, "dropout"))
+    return tuple(checks.number_below_one(rate, "dropout") for rate in for_each_layer(dropout, n_layers, "dropout"))
 
 
 def initialise(model: Model, design: Design, activation: Any, random_state: np.random.RandomState) -> None:
@@ -167,7 +165,7 @@ class LossScale(NamedTuple):
 
     @classmethod
     def of(cls, loss: str | Huber | None, y: np.ndarray, weights: np.ndarray | None) -> LossScale:
-        """Return it for a loss and targets (m, n_L).
+        """Return the difference for a loss and targets (m, n_L).
 
         Errors of several outputs are averaged, not summed (though their gradient is that of the sum, as J's is); and
         Poisson's deviance is zero where the prediction is right.

@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 import re
+import subprocess
 import sys
 import tracemalloc
 import warnings
@@ -215,6 +216,14 @@ def test_bad_arguments_of_ours_are_named(arguments, message):
         ours.MLPClassifier(**{**SMALL, **arguments}).fit(X_IRIS, Y_IRIS)
 
 
+@pytest.mark.parametrize("missing", ["sklearn", "sklearn.utils.validation"])
+def test_without_scikit_learn_the_extra_is_named(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; import fastnet, fastnet.sklearn"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ImportError: fastnet.sklearn needs scikit-learn 1.6 or later" in done.stderr
+    assert "fastnet[sklearn]" in done.stderr
+
+
 # ------------------------------------------------------------------------------------------------------- parameters
 
 
@@ -277,8 +286,9 @@ def test_conversion_refuses_what_would_be_lost():
         ours.MLPClassifier(dropout=0.5).to_sklearn()
     with pytest.raises(ValueError, match="MLPClassifier cannot be this network: The 'activation' parameter"):
         ours.MLPClassifier(activation="gelu").to_sklearn()
-    with pytest.raises(TypeError, match="estimator must be scikit-learn's MLPClassifier, not MLPRegressor"):
-        ours.MLPClassifier.from_sklearn(theirs.MLPRegressor())
+    for other in (theirs.MLPRegressor(), StandardScaler()):
+        with pytest.raises(TypeError, match=re.escape(f"must be scikit-learn's MLPClassifier, not {other!r}.")):
+            ours.MLPClassifier.from_sklearn(other)
     with pytest.raises(TypeError, match="estimator must be scikit-learn's MLPClassifier or MLPRegressor, not"):
         ours.from_sklearn(StandardScaler())
 
@@ -575,12 +585,18 @@ def test_an_interrupted_fit_is_a_fit():
     assert estimator.score(X, y) > 0
 
 
-def test_warnings_point_to_the_line_that_calls_fit():
+@pytest.mark.parametrize("kind", [ours.MLPClassifier, ours.MLPRegressor])
+def test_warnings_point_to_the_line_that_calls_fit(kind):
+    estimator = kind(**SMALL, batch_size=1000)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        ours.MLPClassifier(**SMALL, batch_size=1000).fit(X_IRIS, Y_IRIS)
-    assert [warning.category for warning in caught] == [UserWarning, ConvergenceWarning]
-    assert {warning.filename for warning in caught} == {__file__}
+        estimator.fit(X_IRIS, Y_IRIS)
+        estimator.partial_fit(X_IRIS, Y_IRIS)
+    assert [warning.category for warning in caught] == [UserWarning, ConvergenceWarning, UserWarning]
+    first = inspect.currentframe().f_lineno - 3
+    assert [(warning.filename, warning.lineno) for warning in caught] == [
+        (__file__, line) for line in (first, first, first + 1)
+    ]
 
 
 def test_going_on_with_other_layers_is_refused():
