@@ -133,9 +133,10 @@ class Run:
         order = np.arange(self.m)
         self.window = DenseWindow(data.X, min(self.chunk, self.batch_size)) if isinstance(data.X, SparseRows) else None
         X, rows = (self.window.X, self.window.rows) if self.window else (data.X, order)
-        weights = read_only(np.empty(0, network.dtype)) if data.weights is None else data.weights
+        weights = np.empty(0, network.dtype) if data.weights is None else data.weights
+        X, y, weights = (read_only(array.view()) for array in (X, data.y, weights))  # type: ignore[union-attr]
         outputs = np.empty((network.units[-1], self.m * with_outputs), network.dtype)
-        self.examples = Examples(X, rows, data.y, weights, outputs, order)  # type: ignore[arg-type]
+        self.examples = Examples(X, rows, y, weights, outputs, order)
         memory = aligned_zeros if self.mode == codes.GRADIENT else take  # for a gradient may outlive the run
         self.gradient = memory(len(parameters), network.dtype)
         self.gradient[:] = 0

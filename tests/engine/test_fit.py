@@ -92,7 +92,7 @@ LARGE = [260, 301, 7, 1], ["relu", "tanh", "sigmoid"]
 def test_a_large_network_equals_the_reference(units, activations, optimizer):
     """Of so many parameters that steps are taken along with the gradients; the second with an input kept by rows."""
     model = make_model(units, activations, l2=0.3, optimizer=optimizer)
-    assert model.parameters.size > plan.MANY_PARAMETERS
+    assert model.parameters.size > plan.FUSE_STEP_FROM
     X, y = random_data(50, units[0])
     if units[-1] > 1:
         _, y = random_classes(50, units[-1])

@@ -11,8 +11,8 @@ from conftest import JIT_DISABLED
 
 from fastnet import LeakyReLU
 from fastnet.engine import predict, threads
+from fastnet.engine.predict import FEW
 from fastnet.kernels.plan import LANES, WIDE_INPUT
-from fastnet.kernels.predict import FEW
 
 WIDTHS = (1, 17) if JIT_DISABLED else (1, 7, 16, 17, 33, 65)
 NETS = [(("relu",), "sigmoid"), (("tanh", "leaky_relu"), "linear"), ((), "softmax"), (("sigmoid",), "softmax")]

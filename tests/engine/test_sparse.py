@@ -6,7 +6,8 @@ from compiled import make_model, random_data
 
 from fastnet import SGD, Dense, Dropout, Model
 from fastnet.engine import sparse as sparse_module
-from fastnet.engine.run import Run
+from fastnet.engine.examples import Data
+from fastnet.engine.run import Course, Run
 from fastnet.engine.sparse import SparseRows
 from fastnet.kernels import codes
 
@@ -37,15 +38,15 @@ def test_an_epoch_gives_the_bits_of_dense_rows(m, batch_size, threads, dtype, mo
     for rows in (X, SparseRows(matrix, np.dtype(dtype))):
         model = make_model((9, 7, 1), ("tanh", "sigmoid"), dtype=np.dtype(dtype).name, l2=0.1)
         with Run(
-            model._built(), model.parameters, rows, y, mode=SGD(0.1, momentum=0.9), batch_size=batch_size,
-            weights=weights, with_outputs=True, threads=threads,
+            model._built(), model.parameters, Data(rows, y, weights), mode=SGD(0.1, momentum=0.9),
+            course=Course(batch_size=batch_size), with_outputs=True, threads=threads,
         ) as run:  # fmt: skip
             costs = []
             for order in orders:
-                run.order[:] = order
-                run.position[run.kernels.LOADED] = 0  # else a single chunk keeps its first order
+                run.examples.order[:] = order
+                run.progress["loaded"] = 0  # else a single chunk keeps its first order
                 costs.append(run.cost())
-            outputs = run.outputs.copy()
+            outputs = run.examples.outputs.copy()
         found.append((model.parameters.copy(), costs, outputs))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1]
@@ -56,8 +57,9 @@ def test_a_cost_looks_at_few_dense_rows_at_a_time(monkeypatch):
     monkeypatch.setattr(sparse_module, "DENSE_BYTES", 8 * 9 * 100)
     matrix, X, y = sparse_data(3000, 9, np.float64)
     model = make_model((9, 7, 1), ("tanh", "sigmoid"))
-    with Run(model._built(), model.parameters, SparseRows(matrix, X.dtype), y, mode=codes.GRADIENT, threads=1) as run:
-        assert len(run.X) == 512  # a chunk: the least that the kernel takes
+    data = Data(SparseRows(matrix, X.dtype), y, None)
+    with Run(model._built(), model.parameters, data, mode=codes.GRADIENT, threads=1) as run:
+        assert len(run.examples.X) == 512  # a chunk: the least that the kernel takes
         assert run.cost() == model.cost(X, y)
         np.testing.assert_array_equal(run.gradient[: 9 * 7].reshape(7, 9), model.gradients(X, y)[0][0])
 
@@ -76,7 +78,8 @@ def test_dropout_does_not_ask_whether_rows_are_sparse():
     for rows in (X, SparseRows(matrix, X.dtype)):
         model = Model([Dense(17, "relu"), Dropout(0.5), Dense(1, "sigmoid")], dtype="float64", seed=1)
         model.build(9)
-        with Run(model._built(), model.parameters, rows, y, mode=SGD(0.1), batch_size=16, key=3) as run:
+        course = Course(batch_size=16, key=3)
+        with Run(model._built(), model.parameters, Data(rows, y, None), mode=SGD(0.1), course=course) as run:
             run.cost()
         found.append(model.parameters.copy())
     np.testing.assert_array_equal(*found)
