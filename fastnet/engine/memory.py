@@ -59,10 +59,18 @@ def copy_of(array: np.ndarray) -> np.ndarray:
 
 
 def give_back(memory: np.ndarray) -> None:
-    """Keep memory of `take`, which nobody may use any more, for the next that asks for as much."""
+    """Keep memory of `take`, which nobody may use any more, for the next that asks for as much.
+
+    Raises
+    ------
+    ValueError
+        If it was given back before and not taken since: two runs would work in it at once.
+    """
     if not SMALL <= memory.nbytes <= KEPT:
         return
     with _lock:
+        if any(np.may_share_memory(memory, piece) for piece in _kept):
+            raise ValueError(f"memory of {memory.nbytes} bytes was given back twice. Give it back once.")
         _kept.append(memory.reshape(-1).view(np.uint8))
         while sum(piece.nbytes for piece in _kept) > KEPT:
             del _kept[0]

@@ -1,5 +1,6 @@
 """Whole training runs: parameter by parameter against the reference; what must and must not be learned; divergence."""
 
+import tracemalloc
 from itertools import count
 
 import numpy as np
@@ -10,7 +11,7 @@ from compiled import from_python, make_model, random_classes, random_data, refer
 from conftest import JIT_DISABLED
 
 from fastnet import SGD, Adam, Dense, Model, Normal, TrainingDivergedError
-from fastnet.engine import fit
+from fastnet.engine import fit, run
 from fastnet.engine.run import Run
 from fastnet.kernels import gather, plan
 
@@ -411,3 +412,30 @@ def test_an_infinite_l2_term_is_named():
     with pytest.raises(TrainingDivergedError, match="all layers are finite, but the penalty on the weights is not"):
         model.fit(X, y, epochs=1)
     np.testing.assert_array_equal(model.layers[0].W, np.full((1, 4), 1e5))
+
+
+@pytest.mark.parametrize("rate", [0.1, lambda epoch: 0.1 / (1 + epoch)])
+def test_nothing_is_as_large_as_the_number_of_epochs(rate):
+    found = []
+    for epochs in (2, 10**8):
+        model = make_model((3, 4, 1), ("tanh", "sigmoid"), optimizer=SGD(rate))
+        X, y = random_data(33, 3)
+        model.fit(X, y, epochs=1)  # compiles
+        tracemalloc.start()
+        history = model.fit(X, y, epochs=epochs, callbacks=lambda model, epoch, logs: epoch == 1)
+        found.append((history.cost, model.parameters.tobytes()))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 4_000_000
+    assert found[0] == found[1]
+
+
+def test_the_rates_of_more_epochs_than_are_held_at_once(monkeypatch):
+    X, y = random_data(17, 3)
+    rates = []
+    for held in (run.EPOCHS_AT_ONCE, 3):
+        monkeypatch.setattr(run, "EPOCHS_AT_ONCE", held)
+        model = make_model((3, 4, 1), ("tanh", "sigmoid"), optimizer=SGD(lambda epoch: 0.5 / (1 + epoch)))
+        history = model.fit(X, y, epochs=11, batch_size=5)
+        rates.append((history.cost, model.parameters.tobytes()))
+    assert rates[0] == rates[1]

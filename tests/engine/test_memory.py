@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,16 @@ def test_little_is_not_kept_and_of_much_only_so_much(nothing_kept):
     for quarters, expected in ((1, [1]), (2, [1, 2]), (1, [1, 2, 1]), (3, [1, 3]), (2, [2]), (3, [3])):
         give_back(np.zeros(quarters * KEPT // 4, np.uint8))
         assert [piece.nbytes * 4 // KEPT for piece in nothing_kept] == expected  # what came last
+
+
+def test_memory_is_not_given_back_twice(nothing_kept):
+    piece, other = take(SMALL, np.dtype(np.uint8)), take(SMALL, np.dtype(np.uint8))
+    give_back(piece)
+    for again in (piece, piece[8:], piece.view(np.int64)):
+        with pytest.raises(ValueError, match="given back twice") if again.nbytes >= SMALL else nullcontext():
+            give_back(again)
+    give_back(other)
+    assert not np.shares_memory(take(SMALL, np.dtype(np.uint8)), take(SMALL, np.dtype(np.uint8)))
 
 
 def test_runs_leave_their_memory_to_the_next(nothing_kept):

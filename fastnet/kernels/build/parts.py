@@ -2,8 +2,8 @@
 
 So a network compiles the parts that it needs and no others, once, whatever it combines them with; and training and
 prediction share them. An address stands in a record (`plan.py`) and holds for one process, so for no file. One line
-of PARTS gives a part's argument types, its caller, and what `link.py` and `warmup` compile. One more part is a function,
-that line, a caller, and a line in `link.py` that says which networks want it.
+of PARTS gives a part's argument types, its caller, and what `link.py` and `warmup` compile. One more part is a
+function, that line, a caller, and a line in `link.py` that says which networks want it.
 """
 
 from functools import cache
