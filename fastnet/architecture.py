@@ -15,7 +15,6 @@ from fastnet.engine.network import Network
 from fastnet.engine.predict import Predictor
 from fastnet.engine.run import OptimizerState
 from fastnet.errors import NotFittedError
-from fastnet.fixed import FixedSettings
 from fastnet.history import History
 from fastnet.kernels.plan import UNITS, B, W
 from fastnet.layers import Dense, Dropout, checked_layers, dropout_rates
@@ -23,7 +22,7 @@ from fastnet.losses import LOSSES, Huber, loss_for, name_of, output_code, settin
 from fastnet.optimizers import SGD, Optimizer
 
 
-class Architecture(FixedSettings):
+class Architecture(checks.FixedSettings):
     """The settings of a `Model`, which tells what they are; and its parameters, once it is built."""
 
     fixed = ("layers", "loss", "l2", "dtype", "seed", "l1")

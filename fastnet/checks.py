@@ -7,7 +7,7 @@ The kernels take one kind of array: native floats of the model's dtype, C-contig
 import math
 import operator
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,20 @@ REFUSED_KINDS = {
 
 
 # --------------------------------------------------------------------------------------------------------- settings
+
+
+class FixedSettings:
+    """Refuses to change the attributes named in `fixed` once they are set: nothing would heed the change."""
+
+    fixed: ClassVar[tuple[str, ...]] = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.fixed and name in self.__dict__:
+            kind = type(self).__name__
+            raise AttributeError(
+                f"{name} of a {kind} is fixed when it is made. Make a new {kind} with the other value."
+            )
+        super().__setattr__(name, value)
 
 
 def float_dtype(dtype: Any) -> np.dtype:

@@ -6,9 +6,15 @@ from typing import Any
 import numpy as np
 
 from fastnet.activations import AnyActivation, activation_for
-from fastnet.checks import non_negative_number, number_below_one, positive_integer, real_array, refuse_not_finite
+from fastnet.checks import (
+    FixedSettings,
+    non_negative_number,
+    number_below_one,
+    positive_integer,
+    real_array,
+    refuse_not_finite,
+)
 from fastnet.errors import NotFittedError
-from fastnet.fixed import FixedSettings
 from fastnet.initializers import Normal, initializer_for
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from fastnet.callbacks import AnyCallback, Callback, EarlyStopping
+from fastnet.callbacks import AnyCallback, Callback, EarlyStopping, ReduceOnPlateau, TrainedModel
 from fastnet.engine.examples import Data
 from fastnet.engine.run import Run
 from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.metrics import compute
 
-if TYPE_CHECKING:
-    from fastnet.model import Model
+CHANGE_NOTHING = (EarlyStopping, ReduceOnPlateau)
+"""The callbacks that change no parameter between epochs; a subclass of one may."""
 
 
 def check_callbacks(callbacks: tuple[AnyCallback, ...], metrics: tuple[str, ...], validated: bool) -> None:
@@ -32,7 +30,7 @@ class Watch:
 
     Parameters
     ----------
-    model : Model
+    model : TrainedModel
     run : Run
         The run that trains; with outputs, if there are metrics.
     history : History
@@ -45,7 +43,7 @@ class Watch:
 
     def __init__(
         self,
-        model: Model,
+        model: TrainedModel,
         run: Run,
         history: History,
         metrics: tuple[str, ...],
@@ -55,7 +53,8 @@ class Watch:
         self.model, self.run, self.history = model, run, history
         self.metrics, self.callbacks = metrics, callbacks
         self.activation = model.output_layer.activation
-        self.changed_something = False  # by callbacks, after the last epoch: what repeating the run would not repeat
+        self.changed_something = False
+        """Whether a callback may have changed, after the last epoch, what repeating the run would not change."""
         self.held_out: Run | None = None
         if held_out is not None:
             self.held_out = Run(
@@ -92,7 +91,7 @@ class Watch:
             answer = callback(self.model, epoch, dict(logs))
             if isinstance(answer, (bool, np.bool_)) and answer:
                 reason = "early_stopping" if isinstance(callback, EarlyStopping) else "callback"
-        self.changed_something = any(not isinstance(callback, Callback) for callback in self.callbacks)
+        self.changed_something = any(type(callback) not in CHANGE_NOTHING for callback in self.callbacks)
         if self.model.optimizer is not optimizer:
             run.use(self.model.optimizer)
             self.changed_something = True
