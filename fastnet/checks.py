@@ -157,13 +157,18 @@ def examples(X: Any, dtype: np.dtype, n_features: int | None = None) -> np.ndarr
         raise ValueError(f"X must have 2 dimensions (m, n_x), examples in rows, but has shape {array.shape}.{remedy}")
     if array.size == 0:
         raise ValueError(f"X must hold at least one example of at least one feature, but has shape {array.shape}.")
-    if n_features is not None and array.shape[1] != n_features:
-        remedy = ""
-        if array.shape[0] == n_features:
-            remedy = " If its examples are columns, as in the course notes, pass X.T."
-        found = f"{array.shape[1]} feature{'s' * (array.shape[1] != 1)}"
-        raise ValueError(f"X has {found}, but the first layer was built for {n_features}.{remedy}")
+    if n_features is not None:
+        width(array.shape, n_features)
     return in_dtype(array, dtype, "X", "Impute or drop those rows.")
+
+
+def width(X_shape: tuple[int, ...], n_features: int) -> None:
+    """Raise ValueError unless X (m, n_x) has as many features as the first layer was built for."""
+    m, n_x = X_shape
+    if n_x != n_features:
+        remedy = " If its examples are columns, as in the course notes, pass X.T." if m == n_features else ""
+        found = f"{n_x} feature{'s' * (n_x != 1)}"
+        raise ValueError(f"X has {found}, but the first layer was built for {n_features}.{remedy}")
 
 
 def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, loss: str) -> np.ndarray:

@@ -190,3 +190,23 @@ def dropout_rates(layers: Sequence[Dense | Dropout]) -> tuple[float, ...]:
         else:
             rates.append(0.0)
     return tuple(rates)
+
+
+def table_of(layers: Sequence[Dense | Dropout], n_features: int | None) -> str:
+    """Return a table of the layers; None: the number of features is not known yet."""
+    rows = [("layer", "activation", "W", "b", "Z, A", "parameters")]
+    n_prev: int | str = "n_x" if n_features is None else n_features
+    number = 0
+    for layer in layers:
+        if isinstance(layer, Dropout):
+            rows.append(("", f"dropout {layer.rate:g}", "-", "-", f"({n_prev}, m)", "0"))
+            continue
+        number, n = number + 1, layer.units
+        count = str(n * n_prev + n * layer.use_bias) if isinstance(n_prev, int) else "?"
+        b = f"({n}, 1)" if layer.use_bias else "-"
+        rows.append((str(number), str(layer.activation), f"({n}, {n_prev})", b, f"({n}, m)", count))
+        n_prev = n
+    columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(size) for cell, size in zip(row, columns, strict=True)).rstrip() for row in rows]
+    lines.insert(1, "  ".join("-" * size for size in columns))
+    return "\n".join(lines)

@@ -372,7 +372,7 @@ def test_what_is_refused_leaves_a_model_unbuilt_and_callbacks_as_they_were():
     for settings in ({}, {"validation_data": (X_VAL[:, :2], Y_VAL)}):
         with pytest.raises(ValueError, match=r"learning_rate\(2\) must|X has 2 features, but the X"):
             model.fit(X, Y, epochs=3, callbacks=stopping, **settings)
-    assert (model._network, model.history, stopping.best) == (None, None, 0.5)
+    assert (model._parameters, model.history, stopping.best) == (None, None, 0.5)
 
 
 @pytest.mark.parametrize(

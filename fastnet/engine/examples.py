@@ -1,4 +1,4 @@
-"""The examples of a fit: their weights, and those held out to validate with."""
+"""The gate for examples: X, y and weights are checked and prepared here, once, and so are those held out."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -8,6 +8,7 @@ import numpy as np
 from fastnet import checks
 from fastnet.activations import AnyActivation
 from fastnet.engine.sparse import SparseRows
+from fastnet.layers import Dense
 
 
 class Data(NamedTuple):
@@ -28,6 +29,68 @@ class Data(NamedTuple):
     def _each(self, changed: Callable[[Any], Any]) -> "Data":
         weights = None if self.weights is None else read_only(changed(self.weights))
         return Data(read_only(changed(self.X)), read_only(changed(self.y)), weights)
+
+
+class Examples(NamedTuple):
+    """The examples of a fit: those to train with, weighted by class too, and those to validate with, or None.
+
+    With a `share`, `held_out` are all the examples, without weights by class: `divided` divides them.
+    """
+
+    training: Data
+    held_out: Data | None
+    share: float
+
+    def divided(self, last_activation: AnyActivation, key: int) -> tuple[Data, Data | None]:
+        """Return the examples to train with, and those to validate with: of a share, drawn by `key`."""
+        if not self.share or self.held_out is None:
+            return self.training, self.held_out
+        kept, taken = split(self.training, self.share, last_activation, key)
+        return self.training.take(kept), self.held_out.take(taken)
+
+
+class Gate(NamedTuple):
+    """The gate of a network: its dtype, features (None: any number), last layer, and the name of its loss."""
+
+    dtype: np.dtype
+    n_features: int | None
+    output_layer: Dense
+    loss: str
+
+    def data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
+        """Check X, y and weights together and return them as the kernels take them."""
+        X = checks.examples(X, self.dtype, self.n_features)
+        y = checks.targets(y, self.dtype, X.shape, self.output_layer.units, self.loss)
+        return Data(X, y, sample_weights(sample_weight, len(X), self.dtype))
+
+    def prepared(
+        self, X: Any, y: Any, sample_weight: Any, class_weight: Any, validation_data: Any, validation_split: Any
+    ) -> Examples:
+        """Check all that `Model.fit` takes of examples, and return them as the kernels take them."""
+        data = self.data(X, y, sample_weight)
+        held_out = None if validation_data is None else self._held_out(validation_data, data.X.shape[1])
+        share = checks.number_below_one(validation_split, "validation_split")
+        if share and held_out:
+            raise ValueError("Pass validation_data or validation_split, not both.")
+        weighted = with_class_weights(data, class_weight, self.output_layer.activation, self.output_layer.units)
+        if share:
+            check_split(weighted)
+        return Examples(weighted, data if share else held_out, share)
+
+    def _held_out(self, validation_data: Any, n_features: int) -> Data:
+        """Return the examples to validate with, which have as many features as those to train with."""
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            came = f"a {type(validation_data).__name__}"
+            if isinstance(validation_data, (tuple, list)):
+                came += f" of {len(validation_data)}"
+            raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not {came}.")
+        width = np.shape(validation_data[0])[1:]
+        if self.n_features is None and len(width) == 1 and width[0] != n_features:
+            raise ValueError(f"In validation_data: X has {width[0]} features, but the X to train with {n_features}.")
+        try:
+            return self._replace(n_features=n_features).data(*validation_data)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"In validation_data: {error}") from None
 
 
 Rows = TypeVar("Rows", np.ndarray, SparseRows)

@@ -173,7 +173,7 @@ def test_wrong_weights_are_refused_and_nothing_changes(settings, error, message)
     model = Model([Dense(1, "sigmoid")], seed=0)
     with pytest.raises(error, match=message):
         model.fit(X, **{"y": y, **settings})
-    assert model._network is None
+    assert model._parameters is None
 
 
 def test_class_weights_need_classes():
@@ -212,7 +212,7 @@ def test_a_split_of_values_is_random_and_one_of_a_single_example_refused():
         n = 1 + len(settings)
         with pytest.raises(ValueError, match="validation_split needs at least 2 examples with a weight greater than 0"):
             model.fit(X[:n], y[:n], validation_split=0.5, **settings)
-        assert model._network is None
+        assert model._parameters is None
 
 
 def test_both_parts_of_a_split_have_weight():
