@@ -79,33 +79,32 @@ def integer_from(least: int, value: Any, name: str) -> int:
     return number
 
 
-def real_number(value: Any, name: str, requirement: str) -> float:
-    """Return `value` as a finite float; the errors state the requirement."""
+def real_number(value: Any, name: str, requirement: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return `value` as a finite float of at least `low` and less than `high`; the errors state the requirement."""
     if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be {requirement}, not {value!r}.")
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} must be {requirement}, not {value!r}.") from None
-    if not math.isfinite(number):
+    if not math.isfinite(number) or not low <= number < high:
         raise ValueError(f"{name} must be {requirement}, not {value!r}.")
     return number
 
 
 def positive_number(value: Any, name: str) -> float:
     """Return `value` as a float greater than zero; TypeError or ValueError otherwise."""
-    number = real_number(value, name, "a finite number greater than 0")
-    if number <= 0:
-        raise ValueError(f"{name} must be a finite number greater than 0, not {value!r}.")
-    return number
+    return real_number(value, name, "a finite number greater than 0", low=math.ulp(0.0))
+
+
+def non_negative_number(value: Any, name: str) -> float:
+    """Return `value` as a float of at least zero; TypeError or ValueError otherwise."""
+    return real_number(value, name, "a finite number of at least 0", low=0)
 
 
 def number_below_one(value: Any, name: str) -> float:
     """Return `value` as a float of at least zero and less than one; TypeError or ValueError otherwise."""
-    number = real_number(value, name, "a number of at least 0 and less than 1")
-    if not 0 <= number < 1:
-        raise ValueError(f"{name} must be a number of at least 0 and less than 1, not {value!r}.")
-    return number
+    return real_number(value, name, "a number of at least 0 and less than 1", low=0, high=1)
 
 
 def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
@@ -114,14 +113,6 @@ def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
         rounded = dtype.type(value)
     if not np.isfinite(rounded) or (rounded == 0 and value != 0):
         raise ValueError(f"{name} must be in the range of {dtype}, but {value!r} is {rounded} there.")
-
-
-def non_negative_number(value: Any, name: str) -> float:
-    """Return `value` as a float of at least zero; TypeError or ValueError otherwise."""
-    number = real_number(value, name, "a finite number of at least 0")
-    if number < 0:
-        raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}.")
-    return number
 
 
 # ------------------------------------------------------------------------------------------------------------- data

@@ -5,20 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from fastnet import checks
 from fastnet.activations import AnyActivation, activation_for
-from fastnet.checks import (
-    FixedSettings,
-    non_negative_number,
-    number_below_one,
-    positive_integer,
-    real_array,
-    refuse_not_finite,
-)
 from fastnet.errors import NotFittedError
 from fastnet.initializers import Normal, initializer_for
 
 
-class Dense(FixedSettings):
+class Dense(checks.FixedSettings):
     """A fully connected layer: Z = W A_prev + b, A = g(Z).
 
     Parameters
@@ -57,7 +50,7 @@ class Dense(FixedSettings):
         l2: float | None = None,
         l1: float | None = None,
     ) -> None:
-        self.units = positive_integer(units, "units")
+        self.units = checks.positive_integer(units, "units")
         he_initialized = activation_for(activation).he_initialized
         self.activation = activation
         self.initializer = initializer
@@ -65,8 +58,8 @@ class Dense(FixedSettings):
         if not isinstance(use_bias, (bool, np.bool_)):
             raise TypeError(f"use_bias must be True or False, not {use_bias!r}.")
         self.use_bias = bool(use_bias)
-        self.l2 = None if l2 is None else non_negative_number(l2, "l2")
-        self.l1 = None if l1 is None else non_negative_number(l1, "l1")
+        self.l2 = None if l2 is None else checks.non_negative_number(l2, "l2")
+        self.l1 = None if l1 is None else checks.non_negative_number(l1, "l1")
         self._W: np.ndarray | None = None
         self._b: np.ndarray | None = None
 
@@ -114,7 +107,7 @@ class Dense(FixedSettings):
         return f"Dense({self.units}, {self.activation!r})"
 
 
-class Dropout(FixedSettings):
+class Dropout(checks.FixedSettings):
     """Dropout, inverted, of the layer before it: only in training, each of its outputs is 0 with probability `rate`.
 
     The others are multiplied by 1 / (1 - rate), so that their mean stays. Source: Srivastava, Hinton, Krizhevsky,
@@ -135,7 +128,7 @@ class Dropout(FixedSettings):
     fixed = ("rate",)
 
     def __init__(self, rate: float) -> None:
-        self.rate = number_below_one(rate, "rate")
+        self.rate = checks.number_below_one(rate, "rate")
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g})"
@@ -143,12 +136,14 @@ class Dropout(FixedSettings):
 
 def assign(view: np.ndarray, value: Any, name: str) -> None:
     """Copy a value of exactly the view's shape, finite in its dtype, into a parameter; ValueError otherwise."""
-    array = real_array(value, name)
+    array = checks.real_array(value, name)
     if array.shape != view.shape:
         raise ValueError(f"{name} must have shape {view.shape}, not {array.shape}.")
     with np.errstate(over="ignore"):
         converted = array.astype(view.dtype)
-    refuse_not_finite(converted, name, f"{{}} not finite in {view.dtype}", "Parameters must be finite.", shown=array)
+    checks.refuse_not_finite(
+        converted, name, f"{{}} not finite in {view.dtype}", "Parameters must be finite.", shown=array
+    )
     view[...] = converted
 
 

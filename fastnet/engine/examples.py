@@ -42,11 +42,26 @@ class Examples(NamedTuple):
     share: float
 
     def divided(self, last_activation: AnyActivation, key: int) -> tuple[Data, Data | None]:
-        """Return the examples to train with, and those to validate with: of a share, drawn by `key`."""
+        """Return the examples to train with, and those to validate with, in the order in which they came.
+
+        A share is drawn by `key`; of every class the same share, as nearly as can be, where targets are classes.
+        Examples of no weight are not drawn, so that either part has some.
+        """
+        data = self.training
         if not self.share or self.held_out is None:
-            return self.training, self.held_out
-        kept, taken = split(self.training, self.share, last_activation, key)
-        return self.training.take(kept), self.held_out.take(taken)
+            return data, self.held_out
+        m = len(data.X)
+        counted = np.arange(m) if data.weights is None else np.flatnonzero(data.weights)
+        classes = class_numbers(data.y, last_activation)
+        order = np.random.default_rng(key).permutation(counted)
+        if classes is not None:
+            order = order[np.argsort(classes[order], kind="stable")]
+        # Sorted by class, and in random order in each, they are taken at even distances.
+        n = len(order)
+        n_held_out = min(max(1, round(self.share * n)), n - 1)
+        kept = np.ones(m, dtype=bool)
+        kept[order[(np.arange(n_held_out) * n + n // 2) // n_held_out]] = False
+        return data.take(np.flatnonzero(kept)), self.held_out.take(np.flatnonzero(~kept))
 
 
 class Gate(NamedTuple):
@@ -73,17 +88,20 @@ class Gate(NamedTuple):
         if share and held_out:
             raise ValueError("Pass validation_data or validation_split, not both.")
         weighted = with_class_weights(data, class_weight, self.output_layer.activation, self.output_layer.units)
-        if share:
-            check_split(weighted)
+        counted = len(weighted.X) if weighted.weights is None else np.count_nonzero(weighted.weights)
+        if share and counted < 2:
+            raise ValueError(
+                "validation_split needs at least 2 examples with a weight greater than 0, one to train with and one to "
+                f"validate with, but there is {counted}. Pass validation_data, or leave it out."
+            )
         return Examples(weighted, data if share else held_out, share)
 
     def _held_out(self, validation_data: Any, n_features: int) -> Data:
         """Return the examples to validate with, which have as many features as those to train with."""
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            came = f"a {type(validation_data).__name__}"
-            if isinstance(validation_data, (tuple, list)):
-                came += f" of {len(validation_data)}"
-            raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not {came}.")
+        listed = isinstance(validation_data, (tuple, list))
+        if not listed or len(validation_data) not in (2, 3):
+            came = type(validation_data).__name__ + (f" of {len(validation_data)}" if listed else "")
+            raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not a {came}.")
         width = np.shape(validation_data[0])[1:]
         if self.n_features is None and len(width) == 1 and width[0] != n_features:
             raise ValueError(f"In validation_data: X has {width[0]} features, but the X to train with {n_features}.")
@@ -182,33 +200,3 @@ def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActiva
             f"class_weight makes weights that are all zero, or beyond the range of {data.X.dtype}. Choose others."
         )
     return data._replace(weights=read_only(weights))
-
-
-def check_split(data: Data) -> None:
-    """Raise ValueError unless there are two examples of some weight, one to train with and one to validate with."""
-    counted = len(data.X) if data.weights is None else np.count_nonzero(data.weights)
-    if counted < 2:
-        raise ValueError(
-            "validation_split needs at least 2 examples with a weight greater than 0, one to train with and one to "
-            f"validate with, but there is {counted}. Pass validation_data, or leave it out."
-        )
-
-
-def split(data: Data, share: float, last_activation: AnyActivation, key: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the examples to train with, and of a share of them to validate with, both in order.
-
-    They are drawn by `key`; of every class the same share, as nearly as can be, where targets are classes. Examples of
-    no weight are not drawn, so that either part has some. `check_split` must have passed.
-    """
-    m = len(data.X)
-    counted = np.arange(m) if data.weights is None else np.flatnonzero(data.weights)
-    classes = class_numbers(data.y, last_activation)
-    order = np.random.default_rng(key).permutation(counted)
-    if classes is not None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    # Sorted by class, and in random order in each, they are taken at even distances.
-    n = len(order)
-    n_held_out = min(max(1, round(share * n)), n - 1)
-    kept = np.ones(m, dtype=bool)
-    kept[order[(np.arange(n_held_out) * n + n // 2) // n_held_out]] = False
-    return np.flatnonzero(kept), np.flatnonzero(~kept)
