@@ -3,6 +3,7 @@
 `import fastnet` is cheap: numba is loaded, and kernels are compiled, when a model first needs them.
 """
 
+from fastnet import plot as plot
 from fastnet.activations import LeakyReLU
 from fastnet.callbacks import EarlyStopping, ReduceOnPlateau
 from fastnet.engine.recipe import warmup

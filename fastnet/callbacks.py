@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from fastnet.checks import non_negative_integer, non_negative_number, positive_integer, positive_number
+from fastnet.layers import Dense
 from fastnet.metrics import METRICS
-
-if TYPE_CHECKING:
-    from fastnet.model import Model
+from fastnet.optimizers import Optimizer
 
 Logs = Mapping[str, float]
-AnyCallback = Callable[["Model", int, Logs], Any]
+AnyCallback = Callable[[Any, int, Logs], Any]
+"""A function of the model, the epoch and its logs."""
+
+
+class TrainedModel(Protocol):
+    """The part of a `Model` in training that fastnet's own callbacks work with."""
+
+    dtype: np.dtype
+    output_layer: Dense
+    optimizer: Optimizer
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """All parameters as one flat vector; writable."""
 
 
 class Callback:
@@ -24,14 +36,14 @@ class Callback:
     def check(self, names: Collection[str]) -> None:
         """Refuse, by a ValueError, a fit whose logs will have those names, if it cannot be worked with."""
 
-    def start(self, model: Model) -> None:
+    def start(self, model: Any) -> None:
         """Get ready for a fit of a model, which is built by now."""
 
-    def __call__(self, model: Model, epoch: int, logs: Logs) -> bool | None:
+    def __call__(self, model: Any, epoch: int, logs: Logs) -> bool | None:
         """Do something after an epoch, counted from 0 in each fit; True ends the fit."""
         raise NotImplementedError
 
-    def finish(self, model: Model) -> None:
+    def finish(self, model: Any) -> None:
         """Do something after the last epoch, unless the fit ended by an error or Ctrl-C."""
 
 
@@ -69,7 +81,7 @@ class Monitor(Callback):
                 f"{', '.join(map(repr, names))}.{remedy}"
             )
 
-    def start(self, model: Model) -> None:
+    def start(self, model: TrainedModel) -> None:
         """Forget the fit before."""
         self.best = self.best_epoch = None
         self.waited = 0
@@ -116,7 +128,7 @@ class EarlyStopping(Monitor):
         self._best_parameters: np.ndarray | None = None
         self._before: np.ndarray | None = None
 
-    def start(self, model: Model) -> None:
+    def start(self, model: TrainedModel) -> None:
         """Forget the fit before."""
         super().start(model)
         self._best_parameters = None
@@ -124,7 +136,7 @@ class EarlyStopping(Monitor):
         of_training = self.restore_best and not self.monitor.startswith("val_")
         self._before = model.parameters.copy() if of_training else None
 
-    def __call__(self, model: Model, epoch: int, logs: Logs) -> bool:
+    def __call__(self, model: TrainedModel, epoch: int, logs: Logs) -> bool:
         """Return True after `patience` epochs without improvement."""
         improved = self.note(epoch, logs)
         if improved and self.restore_best:
@@ -133,7 +145,7 @@ class EarlyStopping(Monitor):
             self._before = model.parameters.copy()
         return not improved and self.waited >= self.patience
 
-    def finish(self, model: Model) -> None:
+    def finish(self, model: TrainedModel) -> None:
         """Bring the best parameters back."""
         if self._best_parameters is not None:
             model.parameters[:] = self._best_parameters
@@ -184,12 +196,12 @@ class ReduceOnPlateau(Monitor):
         self.min_learning_rate = non_negative_number(min_learning_rate, "min_learning_rate")
         self._resting = 0
 
-    def start(self, model: Model) -> None:
+    def start(self, model: TrainedModel) -> None:
         """Forget the fit before."""
         super().start(model)
         self._resting = 0
 
-    def __call__(self, model: Model, epoch: int, logs: Logs) -> None:
+    def __call__(self, model: TrainedModel, epoch: int, logs: Logs) -> None:
         """Lower the learning rate after `patience` epochs without improvement."""
         improved = self.note(epoch, logs)
         if self._resting:

@@ -7,7 +7,7 @@ The kernels take one kind of array: native floats of the model's dtype, C-contig
 import math
 import operator
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,20 @@ REFUSED_KINDS = {
 
 
 # --------------------------------------------------------------------------------------------------------- settings
+
+
+class FixedSettings:
+    """Refuses to change the attributes named in `fixed` once they are set: nothing would heed the change."""
+
+    fixed: ClassVar[tuple[str, ...]] = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.fixed and name in self.__dict__:
+            kind = type(self).__name__
+            raise AttributeError(
+                f"{name} of a {kind} is fixed when it is made. Make a new {kind} with the other value."
+            )
+        super().__setattr__(name, value)
 
 
 def float_dtype(dtype: Any) -> np.dtype:
@@ -65,33 +79,32 @@ def integer_from(least: int, value: Any, name: str) -> int:
     return number
 
 
-def real_number(value: Any, name: str, requirement: str) -> float:
-    """Return `value` as a finite float; the errors state the requirement."""
+def real_number(value: Any, name: str, requirement: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return `value` as a finite float of at least `low` and less than `high`; the errors state the requirement."""
     if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be {requirement}, not {value!r}.")
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} must be {requirement}, not {value!r}.") from None
-    if not math.isfinite(number):
+    if not math.isfinite(number) or not low <= number < high:
         raise ValueError(f"{name} must be {requirement}, not {value!r}.")
     return number
 
 
 def positive_number(value: Any, name: str) -> float:
     """Return `value` as a float greater than zero; TypeError or ValueError otherwise."""
-    number = real_number(value, name, "a finite number greater than 0")
-    if number <= 0:
-        raise ValueError(f"{name} must be a finite number greater than 0, not {value!r}.")
-    return number
+    return real_number(value, name, "a finite number greater than 0", low=math.ulp(0.0))
+
+
+def non_negative_number(value: Any, name: str) -> float:
+    """Return `value` as a float of at least zero; TypeError or ValueError otherwise."""
+    return real_number(value, name, "a finite number of at least 0", low=0)
 
 
 def number_below_one(value: Any, name: str) -> float:
     """Return `value` as a float of at least zero and less than one; TypeError or ValueError otherwise."""
-    number = real_number(value, name, "a number of at least 0 and less than 1")
-    if not 0 <= number < 1:
-        raise ValueError(f"{name} must be a number of at least 0 and less than 1, not {value!r}.")
-    return number
+    return real_number(value, name, "a number of at least 0 and less than 1", low=0, high=1)
 
 
 def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
@@ -100,14 +113,6 @@ def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
         rounded = dtype.type(value)
     if not np.isfinite(rounded) or (rounded == 0 and value != 0):
         raise ValueError(f"{name} must be in the range of {dtype}, but {value!r} is {rounded} there.")
-
-
-def non_negative_number(value: Any, name: str) -> float:
-    """Return `value` as a float of at least zero; TypeError or ValueError otherwise."""
-    number = real_number(value, name, "a finite number of at least 0")
-    if number < 0:
-        raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}.")
-    return number
 
 
 # ------------------------------------------------------------------------------------------------------------- data
@@ -143,13 +148,18 @@ def examples(X: Any, dtype: np.dtype, n_features: int | None = None) -> np.ndarr
         raise ValueError(f"X must have 2 dimensions (m, n_x), examples in rows, but has shape {array.shape}.{remedy}")
     if array.size == 0:
         raise ValueError(f"X must hold at least one example of at least one feature, but has shape {array.shape}.")
-    if n_features is not None and array.shape[1] != n_features:
-        remedy = ""
-        if array.shape[0] == n_features:
-            remedy = " If its examples are columns, as in the course notes, pass X.T."
-        found = f"{array.shape[1]} feature{'s' * (array.shape[1] != 1)}"
-        raise ValueError(f"X has {found}, but the first layer was built for {n_features}.{remedy}")
+    if n_features is not None:
+        width(array.shape, n_features)
     return in_dtype(array, dtype, "X", "Impute or drop those rows.")
+
+
+def width(X_shape: tuple[int, ...], n_features: int) -> None:
+    """Raise ValueError unless X (m, n_x) has as many features as the first layer was built for."""
+    m, n_x = X_shape
+    if n_x != n_features:
+        remedy = " If its examples are columns, as in the course notes, pass X.T." if m == n_features else ""
+        found = f"{n_x} feature{'s' * (n_x != 1)}"
+        raise ValueError(f"X has {found}, but the first layer was built for {n_features}.{remedy}")
 
 
 def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, loss: str) -> np.ndarray:

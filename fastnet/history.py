@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastnet.plot import plot_history
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -74,6 +72,8 @@ class History:
         ValueError
             If no epoch was finished.
         """
+        from fastnet.plot import plot_history
+
         return plot_history(self.cost, self.val_cost, self.metrics, ax)
 
     def record(self, logs: Mapping[str, float]) -> None:

@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from fastnet import checks
 from fastnet.activations import AnyActivation, activation_for
-from fastnet.checks import non_negative_number, number_below_one, positive_integer, real_array, refuse_not_finite
 from fastnet.errors import NotFittedError
-from fastnet.fixed import FixedSettings
 from fastnet.initializers import Normal, initializer_for
 
 
-class Dense(FixedSettings):
+class Dense(checks.FixedSettings):
     """A fully connected layer: Z = W A_prev + b, A = g(Z).
 
     Parameters
@@ -51,7 +50,7 @@ class Dense(FixedSettings):
         l2: float | None = None,
         l1: float | None = None,
     ) -> None:
-        self.units = positive_integer(units, "units")
+        self.units = checks.positive_integer(units, "units")
         he_initialized = activation_for(activation).he_initialized
         self.activation = activation
         self.initializer = initializer
@@ -59,8 +58,8 @@ class Dense(FixedSettings):
         if not isinstance(use_bias, (bool, np.bool_)):
             raise TypeError(f"use_bias must be True or False, not {use_bias!r}.")
         self.use_bias = bool(use_bias)
-        self.l2 = None if l2 is None else non_negative_number(l2, "l2")
-        self.l1 = None if l1 is None else non_negative_number(l1, "l1")
+        self.l2 = None if l2 is None else checks.non_negative_number(l2, "l2")
+        self.l1 = None if l1 is None else checks.non_negative_number(l1, "l1")
         self._W: np.ndarray | None = None
         self._b: np.ndarray | None = None
 
@@ -108,7 +107,7 @@ class Dense(FixedSettings):
         return f"Dense({self.units}, {self.activation!r})"
 
 
-class Dropout(FixedSettings):
+class Dropout(checks.FixedSettings):
     """Dropout, inverted, of the layer before it: only in training, each of its outputs is 0 with probability `rate`.
 
     The others are multiplied by 1 / (1 - rate), so that their mean stays. Source: Srivastava, Hinton, Krizhevsky,
@@ -129,7 +128,7 @@ class Dropout(FixedSettings):
     fixed = ("rate",)
 
     def __init__(self, rate: float) -> None:
-        self.rate = number_below_one(rate, "rate")
+        self.rate = checks.number_below_one(rate, "rate")
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g})"
@@ -137,12 +136,14 @@ class Dropout(FixedSettings):
 
 def assign(view: np.ndarray, value: Any, name: str) -> None:
     """Copy a value of exactly the view's shape, finite in its dtype, into a parameter; ValueError otherwise."""
-    array = real_array(value, name)
+    array = checks.real_array(value, name)
     if array.shape != view.shape:
         raise ValueError(f"{name} must have shape {view.shape}, not {array.shape}.")
     with np.errstate(over="ignore"):
         converted = array.astype(view.dtype)
-    refuse_not_finite(converted, name, f"{{}} not finite in {view.dtype}", "Parameters must be finite.", shown=array)
+    checks.refuse_not_finite(
+        converted, name, f"{{}} not finite in {view.dtype}", "Parameters must be finite.", shown=array
+    )
     view[...] = converted
 
 
@@ -184,3 +185,23 @@ def dropout_rates(layers: Sequence[Dense | Dropout]) -> tuple[float, ...]:
         else:
             rates.append(0.0)
     return tuple(rates)
+
+
+def table_of(layers: Sequence[Dense | Dropout], n_features: int | None) -> str:
+    """Return a table of the layers; None: the number of features is not known yet."""
+    rows = [("layer", "activation", "W", "b", "Z, A", "parameters")]
+    n_prev: int | str = "n_x" if n_features is None else n_features
+    number = 0
+    for layer in layers:
+        if isinstance(layer, Dropout):
+            rows.append(("", f"dropout {layer.rate:g}", "-", "-", f"({n_prev}, m)", "0"))
+            continue
+        number, n = number + 1, layer.units
+        count = str(n * n_prev + n * layer.use_bias) if isinstance(n_prev, int) else "?"
+        b = f"({n}, 1)" if layer.use_bias else "-"
+        rows.append((str(number), str(layer.activation), f"({n}, {n_prev})", b, f"({n}, m)", count))
+        n_prev = n
+    columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(size) for cell, size in zip(row, columns, strict=True)).rstrip() for row in rows]
+    lines.insert(1, "  ".join("-" * size for size in columns))
+    return "\n".join(lines)

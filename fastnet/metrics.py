@@ -1,6 +1,6 @@
 """The metrics: what can be told of a model beside its cost, by name.
 
-They compare A (m, n_L), the activations of the last layer, with y as `validation.targets` returns it: (m, n_L), or
+They compare A (m, n_L), the activations of the last layer, with y as `checks.targets` returns it: (m, n_L), or
 (m, 1) with class numbers for a softmax. The definitions are those of scikit-learn's functions; sums are in float64.
 
 An output alone does not tell a softmax from several sigmoid units, so every metric is told which it is. A sigmoid unit
@@ -251,7 +251,7 @@ def compute(names: Iterable[str], A: np.ndarray, y: np.ndarray, activation: AnyA
     A : numpy.ndarray, (m, n_L)
         The activations of the last layer, float32 or float64; m >= 1.
     y : numpy.ndarray, (m, n_L) or (m, 1)
-        As `validation.targets` returns them.
+        As `checks.targets` returns them.
     activation : str or LeakyReLU
         The last layer's.
     """

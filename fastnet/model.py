@@ -1,36 +1,41 @@
-"""Model: a list of layers over one flat parameter vector."""
+"""Model: the settings of a network, its parameters, and all that can be done with it."""
 
 from __future__ import annotations  # NumPy loads np.random when it is first named: 20 ms of an import
 
-import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import Any
+import copy
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
 
 import numpy as np
 
 from fastnet import checks
-from fastnet.architecture import Architecture
+from fastnet.activations import activation_for
 from fastnet.callbacks import AnyCallback, checked_callbacks
 from fastnet.engine import gradient_check
 from fastnet.engine.diagnostics import Diagnosis, diagnose, warn_of_scales
-from fastnet.engine.examples import Data, check_split, read_only, sample_weights, split, with_class_weights
+from fastnet.engine.examples import Data, Gate, read_only
 from fastnet.engine.fit import train
 from fastnet.engine.gradient_check import GradientReport
+from fastnet.engine.network import Network
 from fastnet.engine.predict import Predictor
 from fastnet.engine.progress import Progress
-from fastnet.engine.recipe import compiled_train, is_compiled
 from fastnet.engine.run import EPOCHS_AT_ONCE, Course, OptimizerState, Run
 from fastnet.engine.watch import Watch, check_callbacks
+from fastnet.errors import NotFittedError
 from fastnet.history import History
 from fastnet.kernels import codes
-from fastnet.losses import name_of
+from fastnet.layers import Dense, Dropout, checked_layers, table_of
+from fastnet.losses import Huber, loss_for, name_of
 from fastnet.metrics import compute, metrics_for
+from fastnet.optimizers import SGD, Optimizer
+from fastnet.parameters import Parameters, network_of
 
 DEFAULT_METRICS = ("accuracy",)
 
 
-class Model(Architecture):
+class Model(checks.FixedSettings):
     """A network of L layers, [LINEAR -> ACTIVATION] x L.
 
     Parameters
@@ -59,24 +64,157 @@ class Model(Architecture):
         If a setting is out of its range, or the loss does not fit the last activation.
     """
 
+    fixed = ("layers", "loss", "l2", "dtype", "seed", "l1")
+
+    def __init__(
+        self,
+        layers: Sequence[Dense | Dropout],
+        loss: str | Huber | None = None,
+        optimizer: Optimizer | None = None,
+        l2: float = 0.0,
+        dtype: Any = "float32",
+        seed: int | np.random.Generator | None = None,
+        l1: float = 0.0,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._is_training = False
+        self.layers = checked_layers(layers)
+        self._dense = tuple(layer for layer in self.layers if isinstance(layer, Dense))
+        self.output_layer = self._dense[-1]
+        self.loss = loss_for(loss, self.output_layer.activation)
+        self.dtype = checks.float_dtype(dtype)
+        self.optimizer = SGD() if optimizer is None else optimizer
+        self.l2 = checks.non_negative_number(l2, "l2")
+        self.l1 = checks.non_negative_number(l1, "l1")
+        for penalised in (self, *self._dense):
+            for name in ("l2", "l1"):
+                checks.in_range_of(self.dtype, getattr(penalised, name) or 0.0, name)
+        for layer in self._dense:
+            checks.in_range_of(self.dtype, activation_for(layer.activation).setting, "slope")
+        try:
+            np.random.default_rng(seed)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"seed must be a non-negative integer, a numpy.random.Generator or None, not {seed!r}."
+            ) from None
+        self.seed = seed
+        self.history: History | None = None
+        self._parameters: Parameters | None = None
+        self._predictor: Predictor | None = None
+        self._optimizer_state: OptimizerState | None = None
+        self._key = 0
+        self._epochs_finished = 0
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; assign another, such as `SGD(0.01)`, to go on with another learning rate.
+
+        One of the same kind goes on with the running means of the one before.
+        """
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not {optimizer!r}.")
+        for name, value in optimizer.numbers.items():
+            checks.in_range_of(self.dtype, value, name)
+        with self._lock:
+            before = self.__dict__.get("_optimizer")
+            if before is not None and self._is_training and before.kind != optimizer.kind:
+                raise ValueError(
+                    f"A callback gave the model the optimizer {optimizer!r}, which is of another kind than "
+                    f"{before!r}. Within a fit, only numbers such as its learning rate may change."
+                )
+            if (type(optimizer), optimizer.n_moments) != (type(before), getattr(before, "n_moments", 0)):
+                self._optimizer_state = None
+            self._optimizer = optimizer
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, self.layers))
+        return f"Model([{layers}], loss={self.loss!r}, dtype={self.dtype.name!r})"
+
+    def summary(self) -> str:
+        """Return a table of the layers: activation, shapes of W, b and Z/A (m examples), number of parameters."""
+        built = self._parameters
+        total = f"{len(built)} parameters" if built else "not built yet"
+        table = table_of(self.layers, built.network.units[0] if built else None)
+        return f"{table}\n{total}, {self.dtype}, loss {self.loss}"
+
+    # ------------------------------------------------------------------------------------------------- parameters
+
+    def build(self, n_features: int) -> None:
+        """Create the parameters for inputs of `n_features` features, and initialise them; anew if they exist."""
+        n_features = checks.positive_integer(n_features, "n_features")
+        with self._being_trained("build"):
+            self._build(n_features)
+
+    def _build(self, n_features: int) -> None:
+        layers, old = self._dense, self._parameters
+        for index, layer in enumerate(layers):
+            if layer.is_bound and not (old and np.shares_memory(layer.W, old.vector)):
+                raise ValueError(f"layers[{index}] belongs to another model already. Make a new Dense for each model.")
+        network = network_of(self.layers, self.loss, n_features, self.dtype, l2=self.l2, l1=self.l1)
+        generator = np.random.default_rng(self.seed)
+        self._parameters = Parameters.drawn(network, layers, generator)
+        self._parameters.bind(layers)
+        self._key = int(generator.integers(2**62))
+        self._epochs_finished = 0
+        self._optimizer_state = self._predictor = None
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """All parameters as one flat, writable vector, W then b of each layer, which the layers view."""
+        return self._built_parameters().vector
+
+    def _built_parameters(self) -> Parameters:
+        if self._parameters is None:
+            raise NotFittedError("This model has no parameters yet: call build(n_features) or fit(X, y) first.")
+        return self._parameters
+
+    def _built(self) -> Network:
+        return self._built_parameters().network
+
+    @contextmanager
+    def _being_trained(self, method: str) -> Iterator[None]:
+        """Let nobody else train or build the model meanwhile; RuntimeError if somebody does already."""
+        with self._lock:
+            if self._is_training:
+                raise RuntimeError(
+                    f"{method} was called on a model that is being trained: by a callback, or in another thread. Train "
+                    "a copy.copy(model), or wait for the end of fit."
+                )
+            self._is_training = True
+        try:
+            yield
+        finally:
+            self._is_training = False
+
+    def __copy__(self) -> Self:
+        """Copy the parameters too: layers can view only one model's."""
+        return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the compiled function, and memory, that predictions use; a copy is not in training."""
+        state = {**self.__dict__, "_predictor": None, "_is_training": False}
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copied or unpickled model: the layers' views must point into its own vector."""
+        self.__dict__.update(state, _lock=threading.Lock())
+        if self._parameters is not None:
+            self._parameters.bind(self._dense)
+
     def _examples(self, X: Any) -> np.ndarray:
         return checks.examples(X, self.dtype, self._built().units[0])
 
-    def _data(self, X: Any, y: Any, sample_weight: Any = None, *, n_features: int | None = None) -> Data:
-        """Check X, y and weights together and return them as the kernels take them.
+    def _gate(self) -> Gate:
+        n_features = None if self._parameters is None else self._built().units[0]
+        return Gate(self.dtype, n_features, self.output_layer, name_of(self.loss))
 
-        X must have `n_features`; None: as many as the model was built for, if it is built.
-        """
-        if n_features is None and self._network is not None:
-            n_features = self._network.units[0]
-        X = checks.examples(X, self.dtype, n_features)
-        y = checks.targets(y, self.dtype, X.shape, self.output_layer.units, name_of(self.loss))
-        return Data(X, y, sample_weights(sample_weight, len(X), self.dtype))
-
-    def _build_for(self, data: Data) -> None:
-        """Build the model, unless it is built."""
-        if self._network is None:
-            self.build(data.X.shape[1])
+    def _data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
+        return self._gate().data(X, y, sample_weight)
 
     # ------------------------------------------------------------------------------------------------- prediction
 
@@ -99,18 +237,21 @@ class Model(Architecture):
             and X.shape[0]
             and (X.flags.carray or (X.flags.c_contiguous and X.flags.aligned))
         ):
-            X = self._examples(X)
+            X = checks.examples(X, predictor.dtype, predictor.n_features)
         shape = (X.shape[0], predictor.n_outputs)
         if out is None:
             out = np.empty(shape, predictor.dtype)
         else:
             checks.output(out, shape, predictor.dtype)
         if not predictor(X, out):
-            self._examples(X)  # says which values are not finite
+            checks.examples(X, predictor.dtype)  # says which values are not finite
         return out
 
     def _make_predictor(self) -> Predictor:
-        self._predictor = made = Predictor(self._built(), self._parameters)
+        parameters = self._built_parameters()
+        self._predictor = made = Predictor(parameters.network, parameters.vector)
+        if self._parameters is not parameters:  # another thread has built the model anew
+            self._predictor = None
         return made
 
     def predict(self, X: Any) -> np.ndarray:
@@ -157,14 +298,16 @@ class Model(Architecture):
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return (dW, db) of each layer, shaped as its W and b: the gradient of `cost`; db is None without bias."""
-        self._built()
+        parameters = self._built_parameters()
         with self._run(self._data(X, y, sample_weight), mode=codes.GRADIENT) as run:
             run.cost()
-        return self._by_layer(run.gradient)
+        return parameters.by_layer(run.gradient)
 
     def _run(self, data: Data, **settings: Any) -> Run:
+        parameters = self._built_parameters()
+        checks.width(data.X.shape, parameters.network.units[0])  # another thread may have built the model since
         course = Course(**{name: settings.pop(name) for name in Course._fields if name in settings})
-        return Run(self._built(), self._parameters, data, course=course, **settings)
+        return Run(parameters.network, parameters.vector, data, course=course, **settings)
 
     def check_gradients(self, X: Any, y: Any, sample_weight: Any = None) -> GradientReport:
         """Compare back propagation with central differences in float64, parameter by parameter; builds if needed.
@@ -172,14 +315,15 @@ class Model(Architecture):
         Returns a report that prints, with `max_relative_error` and `ok`. Nothing is dropped out. Takes four costs or
         more per parameter: meant for small networks and some tens of examples.
         """
-        self._build_for(self._data(X, y, sample_weight))
-        double = np.dtype(np.float64)
-        X = checks.examples(X, double)
-        y = checks.targets(y, double, X.shape, self.output_layer.units, name_of(self.loss))
-        data = Data(X, y, sample_weights(sample_weight, len(X), double))
-        network = self._built().replaced(dtype=double)
-        errors = gradient_check.check_gradients(network, self._parameters.astype(double), data)
-        return GradientReport(self._by_layer(errors))
+        checked = self._data(X, y, sample_weight)
+        if self._parameters is None:
+            self.build(checked.X.shape[1])
+        parameters = self._built_parameters()
+        network = parameters.network.replaced(dtype=np.dtype(np.float64))
+        gate = self._gate()._replace(dtype=network.dtype, n_features=network.units[0])
+        data = gate.data(X, y, sample_weight)
+        errors = gradient_check.check_gradients(network, parameters.vector.astype(network.dtype), data)
+        return GradientReport(parameters.by_layer(errors))
 
     # --------------------------------------------------------------------------------------------------- training
 
@@ -191,10 +335,11 @@ class Model(Architecture):
         TrainingDivergedError
             As `fit` does.
         """
-        data = self._data(X, y, sample_weight)
-        self._build_for(data)
         history = History()
-        self._train(data, Progress(False, 1), history, epochs=1)
+        with self._being_trained("step"):
+            data = self._data(X, y, sample_weight)
+            self._prepare_parameters(data)
+            self._train(data, Progress(False, 1), history, epochs=1)
         return history.cost[0]
 
     def fit(
@@ -268,110 +413,58 @@ class Model(Architecture):
         activation = self.output_layer.activation
         names = metrics_for(metrics, activation)
         callbacks = checked_callbacks(callbacks)
-        data = self._data(X, y, sample_weight)
-        held_out = self._held_out(validation_data, data.X.shape[1])
-        share = checks.number_below_one(validation_split, "validation_split")
-        if share and held_out:
-            raise ValueError("Pass validation_data or validation_split, not both.")
-        check_callbacks(callbacks, names, validated=bool(share or held_out))
-        weighted = with_class_weights(data, class_weight, activation, self.output_layer.units)
-        if share:
-            check_split(weighted)
-        self.optimizer.learning_rates(self._epochs_finished, min(epochs, EPOCHS_AT_ONCE))
-        self._refuse_while_training("fit")
-        if self._epochs_finished == 0:
-            assert isinstance(data.X, np.ndarray)
-            warn_of_scales(data.X)
-        # From here on, things change.
-        self._build_for(data)
-        if share:
-            kept, taken = split(weighted, share, activation, self._key)
-            weighted, held_out = weighted.take(kept), data.take(taken)
-        self.history = history = History()
-        shuffle = bool(shuffle) and batch_size is not None
-        history.compile_seconds = self._compile(weighted, held_out, batch_size, bool(names), progress)
-        self._train(
-            weighted, progress, history, epochs=epochs, batch_size=batch_size, threads=threads,
-            shuffle=shuffle, metrics=names, held_out=held_out, callbacks=callbacks,
-        )  # fmt: skip
+        with self._being_trained("fit"):
+            examples = self._gate().prepared(X, y, sample_weight, class_weight, validation_data, validation_split)
+            check_callbacks(callbacks, names, validated=examples.held_out is not None)
+            self.optimizer.learning_rates(self._epochs_finished, min(epochs, EPOCHS_AT_ONCE))
+            if self._epochs_finished == 0:
+                assert isinstance(examples.training.X, np.ndarray)
+                warn_of_scales(examples.training.X)
+            # From here on, things change.
+            self._prepare_parameters(examples.training)
+            data, held_out = examples.divided(activation, self._key)
+            self.history = history = History()
+            shuffle = bool(shuffle) and batch_size is not None
+            self._train(
+                data, progress, history, epochs=epochs, batch_size=batch_size, threads=threads,
+                shuffle=shuffle, metrics=names, held_out=held_out, callbacks=callbacks,
+            )  # fmt: skip
         return history
 
-    def _compile(
-        self, data: Data, held_out: Data | None, batch_size: int | None, with_outputs: bool, progress: Progress
-    ) -> float:  # fmt: skip
-        """Compile, or load, what training needs and is not there yet; return the seconds."""
-        network, size = self._built(), min(batch_size or len(data.X), len(data.X))
-        needed = [network.recipe(self.optimizer, data, size, with_outputs)]
-        if held_out:
-            needed.append(network.without_dropout.recipe(codes.COST, held_out, len(held_out.X), with_outputs))
-        if all(map(is_compiled, needed)):
-            return 0.0
-        start = time.perf_counter()
-        with progress.compiling():
-            for recipe in needed:
-                compiled_train(recipe)
-        return time.perf_counter() - start
-
-    def _held_out(self, validation_data: Any, n_features: int) -> Data | None:
-        """Return the examples to validate with as the kernels take them."""
-        if validation_data is None:
-            return None
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            came = f"a {type(validation_data).__name__}"
-            if isinstance(validation_data, (tuple, list)):
-                came += f" of {len(validation_data)}"
-            raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not {came}.")
-        width = np.shape(validation_data[0])[1:]
-        if self._network is None and len(width) == 1 and width[0] != n_features:
-            raise ValueError(f"In validation_data: X has {width[0]} features, but the X to train with {n_features}.")
-        try:
-            return self._data(*validation_data, n_features=n_features)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"In validation_data: {error}") from None
+    def _prepare_parameters(self, data: Data) -> None:
+        """Build the model, unless it is built; ValueError if a parameter is not finite."""
+        if self._parameters is None:
+            self._build(data.X.shape[1])
+        checks.refuse_not_finite(
+            self.parameters, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features)."
+        )
 
     def _train(
-        self,
-        data: Data,
-        progress: Progress,
-        history: History,
-        *,
-        epochs: int,
-        batch_size: int | None = None,
-        shuffle: bool = False,
-        threads: int | None = None,
-        metrics: tuple[str, ...] = (),
-        held_out: Data | None = None,
+        self, data: Data, progress: Progress, history: History, *, epochs: int, batch_size: int | None = None,
+        shuffle: bool = False, threads: int | None = None, metrics: tuple[str, ...] = (), held_out: Data | None = None,
         callbacks: tuple[AnyCallback, ...] = (),
-    ) -> None:
-        self._refuse_while_training("step or fit")
-        checks.refuse_not_finite(
-            self._parameters, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features)."
-        )
+    ) -> None:  # fmt: skip
         if self._optimizer_state is None:
-            self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self._parameters), self.dtype)
+            self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
         with ExitStack() as ends:
             run = ends.enter_context(
                 self._run(
-                    data,
-                    mode=self.optimizer,
-                    state=self._optimizer_state,
-                    batch_size=batch_size,
-                    epochs=epochs,
-                    key=self._key,
-                    shuffle=shuffle,
-                    first_epoch=self._epochs_finished,
-                    threads=threads,
-                    with_outputs=bool(metrics),
+                    data, mode=self.optimizer, state=self._optimizer_state, batch_size=batch_size, epochs=epochs,
+                    key=self._key, shuffle=shuffle, first_epoch=self._epochs_finished, threads=threads,
+                    with_outputs=bool(metrics), compiling=progress.compiling,
                 )
-            )
+            )  # fmt: skip
+            history.compile_seconds = run.compile_seconds
             watch = None
             if metrics or held_out or callbacks:
-                watch = ends.enter_context(Watch(self, run, history, metrics, held_out, callbacks))
-            self._is_training = True
+                validation = None
+                if held_out is not None:
+                    validation = ends.enter_context(run.beside(held_out, progress.compiling))
+                    history.compile_seconds += validation.compile_seconds
+                watch = Watch(self, run, history, metrics, validation, callbacks)
             try:
                 train(run, progress, history, watch)
             finally:
-                self._is_training = False
                 self._epochs_finished += run.finished_epochs
 
     def evaluate(
@@ -402,9 +495,8 @@ class Model(Architecture):
         And of mean and spread of its activations; with y, of the gradients of `cost` too. Nothing is dropped out. A
         ReLU unit that is dead for all of a large X no longer learns; many saturated units learn slowly.
         """
-        network = self._built()
         X = self._examples(X)
         dW = None if y is None else [pair[0] for pair in self.gradients(X, y)]
-        targets = np.zeros((len(X), network.units[-1]), self.dtype)
+        targets = np.zeros((len(X), self.output_layer.units), self.dtype)
         with self._run(Data(X, read_only(targets), None), mode=codes.COST, threads=1) as run:
             return diagnose(run, tuple(layer.activation for layer in self._dense), dW)

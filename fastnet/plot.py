@@ -6,18 +6,17 @@ matplotlib is imported when a picture is drawn. Nothing here shows a figure or c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from fastnet import checks
-from fastnet.losses import name_of
+from fastnet.layers import Dense
+from fastnet.losses import Huber, name_of
 from fastnet.metrics import classes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from fastnet.model import Model
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 """Told apart by the colour-blind: Okabe and Ito, Color universal design, 2008; without black."""
@@ -105,7 +104,18 @@ def plot_history(
 # --------------------------------------------------------------------------------------------- regions of a network
 
 
-def decision_boundary(model: Model, X: Any, y: Any, *, ax: Axes | None = None, resolution: int = 200) -> Axes:
+class Classifier(Protocol):
+    """The part of a `Model` that a picture of its regions needs."""
+
+    dtype: np.dtype
+    loss: str | Huber
+    output_layer: Dense
+
+    def forward(self, X: Any) -> np.ndarray:
+        """Return A_L (m, n_L) for X (m, n_x)."""
+
+
+def decision_boundary(model: Classifier, X: Any, y: Any, *, ax: Axes | None = None, resolution: int = 200) -> Axes:
     """Draw which class a model of two features predicts where, and the examples.
 
     Of one sigmoid unit, the probability of class 1 in tenths, and the line where it is 0.5; of a softmax, the regions

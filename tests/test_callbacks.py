@@ -21,6 +21,7 @@ from fastnet import (
 from fastnet.engine.run import Run
 from fastnet.engine.threads import available_cores
 from fastnet.kernels import codes
+from fastnet.kernels.plan import WIDE_INPUT
 
 X, Y = random_data(130, 4)
 X_VAL, Y_VAL = random_data(65, 4, seed=1)
@@ -254,6 +255,60 @@ def test_divergence_after_a_callback_leaves_the_last_finite_parameters():
         np.testing.assert_array_equal(model.parameters, kept[-1])
 
 
+class Halving(EarlyStopping):
+    """A callback of the library's, made to change parameters, and the optimizer after the third epoch."""
+
+    def __init__(self, last_rate):
+        super().__init__("cost", patience=100, restore_best=False)
+        self.last_rate = last_rate
+        self.kept = []
+
+    def __call__(self, model, epoch, logs):
+        model.layers[0].W[:] *= 0.5
+        model.layers[0].b[:] += 0.25
+        self.kept.append(model.parameters.copy())
+        if epoch == 2:
+            model.optimizer = SGD(self.last_rate)
+        return super().__call__(model, epoch, logs)
+
+
+def as_function(callback):
+    """Return what a callback does after an epoch as a plain function, of which nothing is known."""
+    callback.start(classifier())
+    return lambda model, epoch, logs: callback(model, epoch, logs)
+
+
+@pytest.mark.parametrize("n_x", [4, WIDE_INPUT])
+def test_a_subclass_of_a_callback_may_change_parameters_as_a_function_may(n_x):
+    """A wide input of full batches is where a step may use what was computed along with the step before."""
+    rows, targets = random_data(33, n_x)
+    results = []
+    for known in (False, True):
+        model, callback = make_model((n_x, 1), ("sigmoid",), learning_rate=0.01), Halving(0.01)
+        history = model.fit(
+            rows, targets, epochs=5, batch_size=None, callbacks=callback if known else as_function(callback)
+        )
+        results.append((model.parameters, history.cost))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+
+
+@pytest.mark.parametrize("n_x", [4, WIDE_INPUT])
+def test_divergence_after_a_subclass_changed_parameters(n_x):
+    rows, targets = random_data(33, n_x)
+    found = []
+    for known in (False, True):
+        model, callback = make_model((n_x, 1), ("linear",), learning_rate=1e-4), Halving(1e300)
+        with pytest.raises(TrainingDivergedError) as caught:
+            model.fit(rows, targets, epochs=10, batch_size=None, callbacks=callback if known else as_function(callback))
+        assert np.isfinite(model.parameters).all()
+        found.append((model.parameters, caught.value.epoch))
+        if caught.value.epoch == len(callback.kept) + 1:
+            np.testing.assert_array_equal(model.parameters, callback.kept[-1])
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+
+
 def test_an_error_in_a_callback_reaches_the_caller_and_the_model_goes_on():
     def fail(model, epoch, logs):
         raise RuntimeError("mine")
@@ -317,7 +372,7 @@ def test_what_is_refused_leaves_a_model_unbuilt_and_callbacks_as_they_were():
     for settings in ({}, {"validation_data": (X_VAL[:, :2], Y_VAL)}):
         with pytest.raises(ValueError, match=r"learning_rate\(2\) must|X has 2 features, but the X"):
             model.fit(X, Y, epochs=3, callbacks=stopping, **settings)
-    assert (model._network, model.history, stopping.best) == (None, None, 0.5)
+    assert (model._parameters, model.history, stopping.best) == (None, None, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -149,9 +149,8 @@ def test_every_entrance_checks_before_a_kernel_runs(call, monkeypatch):
 
     model = make_model((4, 3, 1), ("relu", "sigmoid"))
     for name in (
-        "fastnet.model.compiled_train",
         "fastnet.engine.run.compiled_train",
-        "fastnet.engine.predict.compiled_forward",
+        "fastnet.engine.predict.compiled_predict",
     ):
         monkeypatch.setattr(name, no_kernel)
     with_y = call not in ("forward", "predict", "predict_proba")

@@ -1,4 +1,4 @@
-"""The examples of a fit: their weights, and those held out to validate with."""
+"""The gate for examples: X, y and weights are checked and prepared here, once, and so are those held out."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -8,6 +8,7 @@ import numpy as np
 from fastnet import checks
 from fastnet.activations import AnyActivation
 from fastnet.engine.sparse import SparseRows
+from fastnet.layers import Dense
 
 
 class Data(NamedTuple):
@@ -28,6 +29,86 @@ class Data(NamedTuple):
     def _each(self, changed: Callable[[Any], Any]) -> "Data":
         weights = None if self.weights is None else read_only(changed(self.weights))
         return Data(read_only(changed(self.X)), read_only(changed(self.y)), weights)
+
+
+class Examples(NamedTuple):
+    """The examples of a fit: those to train with, weighted by class too, and those to validate with, or None.
+
+    With a `share`, `held_out` are all the examples, without weights by class: `divided` divides them.
+    """
+
+    training: Data
+    held_out: Data | None
+    share: float
+
+    def divided(self, last_activation: AnyActivation, key: int) -> tuple[Data, Data | None]:
+        """Return the examples to train with, and those to validate with, in the order in which they came.
+
+        A share is drawn by `key`; of every class the same share, as nearly as can be, where targets are classes.
+        Examples of no weight are not drawn, so that either part has some.
+        """
+        data = self.training
+        if not self.share or self.held_out is None:
+            return data, self.held_out
+        m = len(data.X)
+        counted = np.arange(m) if data.weights is None else np.flatnonzero(data.weights)
+        classes = class_numbers(data.y, last_activation)
+        order = np.random.default_rng(key).permutation(counted)
+        if classes is not None:
+            order = order[np.argsort(classes[order], kind="stable")]
+        # Sorted by class, and in random order in each, they are taken at even distances.
+        n = len(order)
+        n_held_out = min(max(1, round(self.share * n)), n - 1)
+        kept = np.ones(m, dtype=bool)
+        kept[order[(np.arange(n_held_out) * n + n // 2) // n_held_out]] = False
+        return data.take(np.flatnonzero(kept)), self.held_out.take(np.flatnonzero(~kept))
+
+
+class Gate(NamedTuple):
+    """The gate of a network: its dtype, features (None: any number), last layer, and the name of its loss."""
+
+    dtype: np.dtype
+    n_features: int | None
+    output_layer: Dense
+    loss: str
+
+    def data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
+        """Check X, y and weights together and return them as the kernels take them."""
+        X = checks.examples(X, self.dtype, self.n_features)
+        y = checks.targets(y, self.dtype, X.shape, self.output_layer.units, self.loss)
+        return Data(X, y, sample_weights(sample_weight, len(X), self.dtype))
+
+    def prepared(
+        self, X: Any, y: Any, sample_weight: Any, class_weight: Any, validation_data: Any, validation_split: Any
+    ) -> Examples:
+        """Check all that `Model.fit` takes of examples, and return them as the kernels take them."""
+        data = self.data(X, y, sample_weight)
+        held_out = None if validation_data is None else self._held_out(validation_data, data.X.shape[1])
+        share = checks.number_below_one(validation_split, "validation_split")
+        if share and held_out:
+            raise ValueError("Pass validation_data or validation_split, not both.")
+        weighted = with_class_weights(data, class_weight, self.output_layer.activation, self.output_layer.units)
+        counted = len(weighted.X) if weighted.weights is None else np.count_nonzero(weighted.weights)
+        if share and counted < 2:
+            raise ValueError(
+                "validation_split needs at least 2 examples with a weight greater than 0, one to train with and one to "
+                f"validate with, but there is {counted}. Pass validation_data, or leave it out."
+            )
+        return Examples(weighted, data if share else held_out, share)
+
+    def _held_out(self, validation_data: Any, n_features: int) -> Data:
+        """Return the examples to validate with, which have as many features as those to train with."""
+        listed = isinstance(validation_data, (tuple, list))
+        if not listed or len(validation_data) not in (2, 3):
+            came = type(validation_data).__name__ + (f" of {len(validation_data)}" if listed else "")
+            raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not a {came}.")
+        width = np.shape(validation_data[0])[1:]
+        if self.n_features is None and len(width) == 1 and width[0] != n_features:
+            raise ValueError(f"In validation_data: X has {width[0]} features, but the X to train with {n_features}.")
+        try:
+            return self._replace(n_features=n_features).data(*validation_data)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"In validation_data: {error}") from None
 
 
 Rows = TypeVar("Rows", np.ndarray, SparseRows)
@@ -119,33 +200,3 @@ def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActiva
             f"class_weight makes weights that are all zero, or beyond the range of {data.X.dtype}. Choose others."
         )
     return data._replace(weights=read_only(weights))
-
-
-def check_split(data: Data) -> None:
-    """Raise ValueError unless there are two examples of some weight, one to train with and one to validate with."""
-    counted = len(data.X) if data.weights is None else np.count_nonzero(data.weights)
-    if counted < 2:
-        raise ValueError(
-            "validation_split needs at least 2 examples with a weight greater than 0, one to train with and one to "
-            f"validate with, but there is {counted}. Pass validation_data, or leave it out."
-        )
-
-
-def split(data: Data, share: float, last_activation: AnyActivation, key: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the examples to train with, and of a share of them to validate with, both in order.
-
-    They are drawn by `key`; of every class the same share, as nearly as can be, where targets are classes. Examples of
-    no weight are not drawn, so that either part has some. `check_split` must have passed.
-    """
-    m = len(data.X)
-    counted = np.arange(m) if data.weights is None else np.flatnonzero(data.weights)
-    classes = class_numbers(data.y, last_activation)
-    order = np.random.default_rng(key).permutation(counted)
-    if classes is not None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    # Sorted by class, and in random order in each, they are taken at even distances.
-    n = len(order)
-    n_held_out = min(max(1, round(share * n)), n - 1)
-    kept = np.ones(m, dtype=bool)
-    kept[order[(np.arange(n_held_out) * n + n // 2) // n_held_out]] = False
-    return np.flatnonzero(kept), np.flatnonzero(~kept)

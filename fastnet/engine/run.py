@@ -7,7 +7,8 @@ the loop around it is Python's. (A chunk is never divided, though, however large
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from fastnet.engine.examples import Data, read_only
 from fastnet.engine.memory import aligned_zeros, give_back, take
 from fastnet.engine.network import Network, Team, team_for
-from fastnet.engine.recipe import by_name, compiled_train, link
+from fastnet.engine.recipe import by_name, compiled_train, is_compiled, link
 from fastnet.engine.sparse import DenseWindow, SparseRows
 from fastnet.engine.threads import Helpers, reserved_cores
 from fastnet.kernels import codes
@@ -98,6 +99,13 @@ class Run:
         So many at most, of those that a run around this one has reserved; None: those that none has.
     with_outputs : bool, default False
         Store A_L of every example, as it was when the example was last propagated, for `results`.
+    compiling : callable
+        Returns a context manager that is entered while something is compiled, or loaded, for the first time.
+
+    Attributes
+    ----------
+    compile_seconds : float
+        How long that took.
     """
 
     def __init__(
@@ -112,6 +120,7 @@ class Run:
         threads: int | None = None,
         cores: int | None = None,
         with_outputs: bool = False,
+        compiling: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.optimizer = mode if isinstance(mode, Optimizer) else None
         self.mode = mode.code if isinstance(mode, Optimizer) else mode
@@ -120,6 +129,12 @@ class Run:
         self.batch_size = min(course.batch_size or self.m, self.m)
         self.chunk = network.chunk
         self.recipe = self.network.recipe(mode, data, self.batch_size, with_outputs)
+        self.compile_seconds = 0.0
+        if not is_compiled(self.recipe):
+            start = time.perf_counter()
+            with compiling():
+                compiled_train(self.recipe)
+            self.compile_seconds = time.perf_counter() - start
         self.job, self.progress = np.zeros(1, JOB), np.zeros(1, PROGRESS)
         self.job["mode"], self.job["batch_size"], self.job["epochs"] = self.mode, self.batch_size, course.epochs
         self.job["shuffled"], self.job["key"] = course.shuffle, course.key
@@ -148,6 +163,13 @@ class Run:
             granted = granted or resources.enter_context(reserved_cores(wanted.threads))
             self._make_team(Team(granted, wanted.by_chunks and granted > 1))
             self.resources = resources.pop_all()
+
+    def beside(self, data: Data, compiling: Callable[[], AbstractContextManager[None]]) -> Run:
+        """Return a run for the cost of other examples at the same parameters, on the cores of this one."""
+        return Run(
+            self.network, self.parameters, data, mode=codes.COST, cores=self.team.threads,
+            with_outputs=self.examples.outputs.size > 0, compiling=compiling,
+        )  # fmt: skip
 
     def _make_team(self, team: Team) -> None:
         """Make the memory that a team of that size works in."""

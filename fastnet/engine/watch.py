@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from fastnet.callbacks import AnyCallback, Callback, EarlyStopping
-from fastnet.engine.examples import Data
+from fastnet.callbacks import AnyCallback, Callback, EarlyStopping, ReduceOnPlateau, TrainedModel
 from fastnet.engine.run import Run
 from fastnet.history import History
-from fastnet.kernels import codes
 from fastnet.metrics import compute
 
-if TYPE_CHECKING:
-    from fastnet.model import Model
+CHANGE_NOTHING = (EarlyStopping, ReduceOnPlateau)
+"""The callbacks that change no parameter between epochs; a subclass of one may."""
 
 
 def check_callbacks(callbacks: tuple[AnyCallback, ...], metrics: tuple[str, ...], validated: bool) -> None:
@@ -32,43 +28,35 @@ class Watch:
 
     Parameters
     ----------
-    model : Model
+    model : TrainedModel
     run : Run
         The run that trains; with outputs, if there are metrics.
     history : History
         Filled.
     metrics : tuple of str
-    held_out : Data or None
-        Examples to validate with.
+    validation : Run or None
+        The run that validates, with outputs too; whoever made it ends it.
     callbacks : tuple of callables
     """
 
     def __init__(
         self,
-        model: Model,
+        model: TrainedModel,
         run: Run,
         history: History,
         metrics: tuple[str, ...],
-        held_out: Data | None,
+        validation: Run | None,
         callbacks: tuple[AnyCallback, ...],
     ) -> None:
         self.model, self.run, self.history = model, run, history
         self.metrics, self.callbacks = metrics, callbacks
         self.activation = model.output_layer.activation
-        self.changed_something = False  # by callbacks, after the last epoch: what repeating the run would not repeat
-        self.held_out: Run | None = None
-        if held_out is not None:
-            self.held_out = Run(
-                run.network,
-                run.parameters,
-                held_out,
-                mode=codes.COST,
-                with_outputs=bool(metrics),
-                cores=run.team.threads,
-            )
+        self.changed_something = False
+        """Whether a callback may have changed, after the last epoch, what repeating the run would not change."""
+        self.validation = validation
         for name in metrics:
             history.metrics[name] = []
-            if self.held_out:
+            if self.validation:
                 history.metrics[f"val_{name}"] = []
         for callback in self.callbacks:
             if isinstance(callback, Callback):
@@ -79,9 +67,9 @@ class Watch:
         run, epoch = self.run, self.run.finished_epochs - 1
         logs = {"cost": run.costs_of(epoch, epoch + 1)[0], **compute(self.metrics, *run.results, self.activation)}
         self.history.record(logs)
-        if self.held_out:
-            cost = self.held_out.cost()
-            found = compute(self.metrics, *self.held_out.results, self.activation)
+        if self.validation:
+            cost = self.validation.cost()
+            found = compute(self.metrics, *self.validation.results, self.activation)
             of_held_out = {"val_cost": cost, **{f"val_{name}": value for name, value in found.items()}}
             self.history.record(of_held_out)
             logs |= of_held_out
@@ -90,7 +78,7 @@ class Watch:
             answer = callback(self.model, epoch, dict(logs))
             if isinstance(answer, (bool, np.bool_)) and answer:
                 reason = "early_stopping" if isinstance(callback, EarlyStopping) else "callback"
-        self.changed_something = any(not isinstance(callback, Callback) for callback in self.callbacks)
+        self.changed_something = any(type(callback) not in CHANGE_NOTHING for callback in self.callbacks)
         if self.model.optimizer is not optimizer:
             run.use(self.model.optimizer)
             self.changed_something = True
@@ -101,10 +89,3 @@ class Watch:
         for callback in self.callbacks:
             if isinstance(callback, Callback):
                 callback.finish(self.model)
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.held_out:
-            self.held_out.__exit__(*error)

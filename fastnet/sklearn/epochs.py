@@ -130,8 +130,8 @@ class Epochs:
             if held_out is not None:
                 self.validation = Validation(held_out, self.run, estimator._loss(), score)
                 ends.enter_context(self.validation.run)
-            model.optimizer, model._is_training = estimator._optimizer, True
-            ends.callback(setattr, model, "_is_training", False)
+            model.optimizer = estimator._optimizer
+            ends.enter_context(model._being_trained("fit"))
             self.scores = self.complete_record()
             self.ends = ends.pop_all()
 

@@ -5,8 +5,8 @@ import pytest
 import reference
 from compiled import make_model, random_classes, random_data, reference_parameters
 
-from fastnet import SGD, Adam, Dense, Model
-from fastnet.engine.examples import split, with_class_weights
+from fastnet import SGD, Adam, Dense, Model, checks
+from fastnet.engine.examples import Examples, with_class_weights
 from fastnet.kernels.plan import NARROW, WIDE_INPUT
 
 DTYPES = ["float32", "float64"]
@@ -173,7 +173,7 @@ def test_wrong_weights_are_refused_and_nothing_changes(settings, error, message)
     model = Model([Dense(1, "sigmoid")], seed=0)
     with pytest.raises(error, match=message):
         model.fit(X, **{"y": y, **settings})
-    assert model._network is None
+    assert model._parameters is None
 
 
 def test_class_weights_need_classes():
@@ -188,7 +188,8 @@ def test_a_split_holds_out_a_share_of_every_class(share):
     X, _ = random_data(100, 2)
     y = np.repeat([0, 1, 2], [70, 20, 10])
     data = make_model((2, 3), ("softmax",))._data(X, y, np.arange(1, 101))
-    kept, held_out = (data.take(indices) for indices in split(data, share, "softmax", key=3))
+    examples = Examples(data, data, share)
+    kept, held_out = examples.divided("softmax", key=3)
     assert len(held_out.X) == round(share * 100)
     assert sorted([*kept.weights, *held_out.weights]) == list(range(1, 101))
     for part in (kept, held_out):
@@ -197,7 +198,7 @@ def test_a_split_holds_out_a_share_of_every_class(share):
         np.testing.assert_array_equal(part.y[:, 0], y[rows])
     counts = np.bincount(held_out.y[:, 0].astype(int), minlength=3)
     assert np.abs(counts - share * np.array([70, 20, 10])).max() <= 1
-    first, again, other = (split(data, share, "softmax", key)[1] for key in (3, 3, 4))
+    first, again, other = (examples.divided("softmax", key)[1].X for key in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert share == 0.99 or not np.array_equal(first, other)
 
@@ -205,14 +206,15 @@ def test_a_split_holds_out_a_share_of_every_class(share):
 def test_a_split_of_values_is_random_and_one_of_a_single_example_refused():
     X, y = random_data(65, 2)
     model = make_model((2, 1), ("linear",))
-    kept, held_out = split(model._data(X, y + 0.5), 0.3, "linear", key=0)
-    assert (len(kept), len(held_out)) == (45, 20)
+    data = model._data(X, y + 0.5)
+    kept, held_out = Examples(data, data, 0.3).divided("linear", key=0)
+    assert (len(kept.X), len(held_out.X)) == (45, 20)
     for settings in ({}, {"sample_weight": [0, 3]}):
         model = Model([Dense(1)], seed=0)
         n = 1 + len(settings)
         with pytest.raises(ValueError, match="validation_split needs at least 2 examples with a weight greater than 0"):
             model.fit(X[:n], y[:n], validation_split=0.5, **settings)
-        assert model._network is None
+        assert model._parameters is None
 
 
 def test_both_parts_of_a_split_have_weight():
@@ -235,3 +237,21 @@ def test_weights_beyond_the_range_are_refused():
     data = make_model((4, 1), ("sigmoid",), dtype="float32")._data(X, y)
     with pytest.raises(ValueError, match="beyond the range of float32"):
         with_class_weights(data, {0: 1e300, 1: 1e300}, "sigmoid", 1)
+
+
+def test_every_array_is_looked_at_once(monkeypatch):
+    X, y = random_data(12, 4)
+    seen, in_dtype = [], checks.in_dtype
+
+    def note(array, dtype, name, remedy):
+        seen.append(name)
+        return in_dtype(array, dtype, name, remedy)
+
+    monkeypatch.setattr(checks, "in_dtype", note)
+    model = Model([Dense(1, "sigmoid")], seed=0)
+    model.fit(X, y, epochs=1, sample_weight=np.ones(12), class_weight="balanced", validation_data=(X, y))
+    assert seen == ["X", "y", "sample_weight", "X", "y"]
+    for call in (model.cost, model.gradients, model.step, model.evaluate):
+        seen.clear()
+        call(X, y, sample_weight=np.ones(12))
+        assert seen == ["X", "y", "sample_weight"]
