@@ -11,6 +11,18 @@ from fastnet.schedules import SlowedDown, learning_rate_of
 
 LearningRate = float | Callable[[int], float]
 
+CHECKS = {
+    "learning_rate": positive_number,
+    "momentum": number_below_one,
+    "rho": number_below_one,
+    "beta1": number_below_one,
+    "beta2": number_below_one,
+    "epsilon": positive_number,
+    "weight_decay": non_negative_number,
+    "clip_norm": positive_number,
+}
+"""Of each setting that an optimizer may have."""
+
 
 @dataclass(frozen=True, repr=False)
 class Optimizer:
@@ -20,10 +32,10 @@ class Optimizer:
     clip_norm: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not callable(self.learning_rate):
-            self._set(learning_rate=positive_number(self.learning_rate, "learning_rate"))
-        if self.clip_norm is not None:
-            self._set(clip_norm=positive_number(self.clip_norm, "clip_norm"))
+        for name, check in CHECKS.items():
+            value = getattr(self, name, None)
+            if value is not None and not (name == "learning_rate" and callable(value)):
+                self._set(**{name: check(value, name)})
 
     def __repr__(self) -> str:
         values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
@@ -110,7 +122,6 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._set(momentum=number_below_one(self.momentum, "momentum"))
         if not isinstance(self.nesterov, (bool, np.bool_)):
             raise TypeError(f"nesterov must be True or False, not {self.nesterov!r}.")
         if self.nesterov and self.momentum == 0:
@@ -139,13 +150,13 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     learning_rate : float or function, default 0.01
-        alpha, greater than zero; or a schedule, or any function of the epoch, counted from 0.
+        As SGD's.
     rho : float, default 0.99
         What remains of the running mean after a step; at least 0 and less than 1. PyTorch calls it alpha.
     epsilon : float, default 1e-8
         Greater than zero.
     clip_norm : float or None
-        Scale the gradient of all parameters together down to this length where it is longer. None: never.
+        As SGD's.
 
     Raises
     ------
@@ -160,10 +171,6 @@ class RMSprop(Optimizer):
     rho: float = 0.99
     epsilon: float = 1e-8
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(rho=number_below_one(self.rho, "rho"), epsilon=positive_number(self.epsilon, "epsilon"))
-
 
 @dataclass(frozen=True, repr=False)
 class Adagrad(Optimizer):
@@ -175,11 +182,11 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     learning_rate : float or function, default 0.01
-        alpha, greater than zero; or a schedule, or any function of the epoch, counted from 0.
+        As SGD's.
     epsilon : float, default 1e-10
         Greater than zero.
     clip_norm : float or None
-        Scale the gradient of all parameters together down to this length where it is longer. None: never.
+        As SGD's.
 
     Raises
     ------
@@ -193,10 +200,6 @@ class Adagrad(Optimizer):
     learning_rate: LearningRate = 0.01
     epsilon: float = 1e-10
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(epsilon=positive_number(self.epsilon, "epsilon"))
-
 
 @dataclass(frozen=True, repr=False)
 class Adam(Optimizer):
@@ -209,13 +212,13 @@ class Adam(Optimizer):
     Parameters
     ----------
     learning_rate : float or function, default 0.001
-        alpha, greater than zero; or a schedule, or any function of the epoch, counted from 0.
+        As SGD's.
     beta1, beta2 : float, default 0.9 and 0.999
         What remains of the running means after a step; at least 0 and less than 1.
     epsilon : float, default 1e-8
         Greater than zero.
     clip_norm : float or None
-        Scale the gradient of all parameters together down to this length where it is longer. None: never.
+        As SGD's.
 
     Raises
     ------
@@ -230,14 +233,6 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(
-            beta1=number_below_one(self.beta1, "beta1"),
-            beta2=number_below_one(self.beta2, "beta2"),
-            epsilon=positive_number(self.epsilon, "epsilon"),
-        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -260,10 +255,6 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(weight_decay=non_negative_number(self.weight_decay, "weight_decay"))
 
 
 @dataclass(frozen=True, repr=False)

@@ -18,7 +18,8 @@ FLOORS = {
     "how kernels are built": ["kernels.build.*"],
     "LLVM IR": ["kernels.ir.*"],
     "the kernels' mathematics": [
-        "kernels.blocks", "kernels.elementary", "kernels.activations", "kernels.losses", "kernels.dropout", "kernels.updates",
+        "kernels.blocks", "kernels.elementary", "kernels.activations",
+        "kernels.losses", "kernels.dropout", "kernels.updates",
         "kernels.gather", "kernels.products", "kernels.wide_input",
     ],
     "passes": ["kernels.passes"],

@@ -1,34 +1,18 @@
 """Activations over a block: A = g(Z) in place, and dZ = dA * g'(Z).
 
 Where the derivative is a function of the value, as sigmoid's a (1 - a), A is all it needs, and Z is never stored: such
-an activation is a function a = g(z, setting) and one that gives da g'(z) from (da, a, setting), a pair in `FROM_VALUE`.
+an activation is a function a = g(z, setting) and one that gives da g'(z) from (da, a, setting), a pair in `FORMULAS`.
 Others are one function that gives both a and the slope g'(z), an entry of `WITH_SLOPE`: the forward pass stores their
 slopes. Slopes may be stored of any activation; the values have the same bits then as without.
 """
 
 from typing import Any
 
-from fastnet.kernels import elementary
+from fastnet.kernels import codes
 from fastnet.kernels.blocks import place, run_of
 from fastnet.kernels.build.jit import Function, kernel
 from fastnet.kernels.build.parts import chosen_from
-from fastnet.kernels.codes import (
-    ELU,
-    EXPONENTIAL,
-    GELU,
-    LEAKY_RELU,
-    LINEAR,
-    MISH,
-    RELU,
-    SELU,
-    SIGMOID,
-    SILU,
-    SOFTMAX,
-    SOFTPLUS,
-    STORED_SLOPE,
-    TANH,
-)
-from fastnet.kernels.elementary import exp, exp_low, expm1, normal, normal_high
+from fastnet.kernels.elementary import exp, exp_low, expm1, normal, normal_high, sigmoid, softplus, tanh
 from fastnet.kernels.ir.scalars import fma
 
 SELU_SCALE = 1.0507009873554805
@@ -37,96 +21,12 @@ MISH_HIGH = 40.0
 """Where Mish's slope is 1, and e^-2z still in the normal range."""
 
 
-@kernel
-def linear(z: Any, setting: float) -> Any:
-    """Return z."""
-    return z
-
-
-@kernel
-def back_through_linear(da: Any, a: Any, setting: float) -> Any:
-    """Return da g'(z)."""
-    return da
-
-
-@kernel
-def sigmoid(z: Any, setting: float) -> Any:
-    """Return 1 / (1 + e^-z)."""
-    return elementary.sigmoid(z)
-
-
-@kernel
-def back_through_sigmoid(da: Any, a: Any, setting: float) -> Any:
-    """Return da g'(z)."""
-    return da * (a * (type(a)(1) - a))
-
-
-@kernel
-def tanh(z: Any, setting: float) -> Any:
-    """Return (e^z - e^-z) / (e^z + e^-z)."""
-    return elementary.tanh(z)
-
-
-@kernel
-def back_through_tanh(da: Any, a: Any, setting: float) -> Any:
-    """Return da g'(z)."""
-    return da * (type(a)(1) - a * a)
-
-
-@kernel
-def relu(z: Any, setting: float) -> Any:
-    """Return max(0, z); NaN for NaN."""
-    return type(z)(0) if z < 0 else z
-
-
-@kernel
-def back_through_relu(da: Any, a: Any, setting: float) -> Any:
-    """Return da g'(z)."""
-    T = type(a)
-    return da if a > T(0) else T(0)
-
-
-@kernel
-def leaky_relu(z: Any, setting: float) -> Any:
-    """Return z where z > 0, and setting * z elsewhere; the setting is at least 0."""
-    T = type(z)
-    return T(setting) * z if z < T(0) else z
-
-
-@kernel
-def back_through_leaky_relu(da: Any, a: Any, setting: float) -> Any:
-    """Return da g'(z)."""
-    T = type(a)
-    return da if a > T(0) else T(setting) * da
-
-
-@kernel
-def exponential(z: Any, setting: float) -> Any:
-    """Return e^z."""
-    return exp(z)
-
-
-@kernel
-def back_through_exponential(da: Any, a: Any, setting: float) -> Any:
-    """Return da g'(z)."""
-    return da * a
-
-
-@kernel
 def elu(z: Any, setting: float) -> Any:
     """Return z where z > 0, and e^z - 1 elsewhere: Clevert, Unterthiner and Hochreiter, 2015."""
     m = expm1(z)
     return m if z < type(z)(0) else z
 
 
-@kernel
-def back_through_elu(da: Any, a: Any, setting: float) -> Any:
-    """Return da g'(z): the slope is e^z = a + 1 for z <= 0, within 0.5 eps."""
-    T = type(a)
-    return da if a > T(0) else da * (a + T(1))
-
-
-@kernel
 def selu(z: Any, setting: float) -> Any:
     """Return scale z where z > 0, and scale alpha (e^z - 1) elsewhere.
 
@@ -135,25 +35,6 @@ def selu(z: Any, setting: float) -> Any:
     T = type(z)
     m = T(SELU_SCALE_ALPHA) * expm1(z)
     return m if z < T(0) else T(SELU_SCALE) * z
-
-
-@kernel
-def back_through_selu(da: Any, a: Any, setting: float) -> Any:
-    """Return da g'(z): the slope is scale alpha e^z = a + scale alpha for z <= 0, within 1.8 eps."""
-    T = type(a)
-    return da * (T(SELU_SCALE) if a > T(0) else a + T(SELU_SCALE_ALPHA))
-
-
-@kernel
-def softplus(z: Any, setting: float) -> Any:
-    """Return log(1 + e^z): Dugas, Bengio, Bélisle, Nadeau and Garcia, 2000."""
-    return elementary.softplus(z)
-
-
-@kernel
-def back_through_softplus(da: Any, a: Any, setting: float) -> Any:
-    """Return da g'(z): the slope is sigmoid(z) = 1 - e^-a, within 0.8 eps; where |z| > 3, 3.8 ulp."""
-    return da * -expm1(-a)
 
 
 @kernel
@@ -175,8 +56,8 @@ def silu(z: Any, setting: float) -> Any:
     slope 1.8 eps; where |z| > 3, 4.6 ulp. Both are zero where the sigmoid is.
     """
     low, z_within = clipped(z, exp_low(z), -exp_low(z))
-    s = elementary.sigmoid(z)
-    return low * s, s * fma(z_within, elementary.sigmoid(-z), type(z)(1))
+    s = sigmoid(z)
+    return low * s, s * fma(z_within, sigmoid(-z), type(z)(1))
 
 
 @kernel
@@ -198,30 +79,30 @@ def mish(z: Any, setting: float) -> Any:
 
 
 @kernel
-def back_through_stored_slope(da: Any, slope: Any, setting: float) -> Any:
-    """Return da g'(z)."""
-    return da * slope
-
-
-@kernel
 def clipped(z: Any, low: Any, high: Any) -> Any:
     """Return max(z, low), and that but at most high: finite factors of what is zero from there on."""
     above = low if z < low else z
     return above, high if above > high else above
 
 
-FROM_VALUE: dict[int, tuple[Function, Function]] = {
-    LINEAR: (linear, back_through_linear),
-    SIGMOID: (sigmoid, back_through_sigmoid),
-    TANH: (tanh, back_through_tanh),
-    RELU: (relu, back_through_relu),
-    LEAKY_RELU: (leaky_relu, back_through_leaky_relu),
-    EXPONENTIAL: (exponential, back_through_exponential),
-    ELU: (elu, back_through_elu),
-    SELU: (selu, back_through_selu),
-    SOFTPLUS: (softplus, back_through_softplus),
+FORMULAS: dict[int, tuple[Function, Function]] = {
+    codes.LINEAR: (lambda z, s: z, lambda da, a, s: da),
+    codes.SIGMOID: (lambda z, s: sigmoid(z), lambda da, a, s: da * (a * (type(a)(1) - a))),
+    codes.TANH: (lambda z, s: tanh(z), lambda da, a, s: da * (type(a)(1) - a * a)),
+    codes.RELU: (lambda z, s: type(z)(0) if z < 0 else z, lambda da, a, s: da if a > 0 else type(a)(0)),
+    codes.LEAKY_RELU: (lambda z, s: type(z)(s) * z if z < 0 else z, lambda da, a, s: da if a > 0 else type(a)(s) * da),
+    codes.EXPONENTIAL: (lambda z, s: exp(z), lambda da, a, s: da * a),
+    # The slope is e^z = a + 1 for z <= 0, within 0.5 eps.
+    codes.ELU: (elu, lambda da, a, s: da if a > 0 else da * (a + type(a)(1))),
+    # The slope is scale alpha e^z = a + scale alpha for z <= 0, within 1.8 eps.
+    codes.SELU: (selu, lambda da, a, s: da * (type(a)(SELU_SCALE) if a > 0 else a + type(a)(SELU_SCALE_ALPHA))),
+    # The slope is sigmoid(z) = 1 - e^-a, within 0.8 eps; where |z| > 3, 3.8 ulp. Dugas et al., 2000.
+    codes.SOFTPLUS: (lambda z, s: softplus(z), lambda da, a, s: da * -expm1(-a)),
 }
-WITH_SLOPE: dict[int, Function] = {GELU: gelu, SILU: silu, MISH: mish}
+"""By code: a = g(z, s) and da g'(z) from (da, a, s), s the setting, such as leaky ReLU's slope. NaN stays NaN."""
+
+FROM_VALUE = {code: (kernel(g), kernel(derivative)) for code, (g, derivative) in FORMULAS.items()}
+WITH_SLOPE: dict[int, Function] = {codes.GELU: gelu, codes.SILU: silu, codes.MISH: mish}
 
 
 @kernel
@@ -277,7 +158,8 @@ value = chosen_from(
     {code: g for code, (g, _) in FROM_VALUE.items()} | {code: value_of(g) for code, g in WITH_SLOPE.items()}
 )
 back_through = chosen_from(
-    {code: derivative for code, (_, derivative) in FROM_VALUE.items()} | {STORED_SLOPE: back_through_stored_slope}
+    {code: derivative for code, (_, derivative) in FROM_VALUE.items()}
+    | {codes.STORED_SLOPE: kernel(lambda da, slope, s: da * slope)}
 )
 value_and_slope = chosen_from({code: with_slope(*pair) for code, pair in FROM_VALUE.items()} | WITH_SLOPE)
 
@@ -308,7 +190,7 @@ def make_activation(code: int) -> Function:
             at = place(e, layer.block) if layer.lanes > 1 else e * layer.block
             softmax(layer.units, S, layer.A + at, layer.ld)
 
-    return activate_by_softmax if code == SOFTMAX else activate
+    return activate_by_softmax if code == codes.SOFTMAX else activate
 
 
 def make_activation_storing_slopes(code: int) -> Function:
