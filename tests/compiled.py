@@ -14,7 +14,7 @@ from numba import njit
 
 from fastnet import SGD, Dense, Model
 from fastnet.engine.recipe import by_name
-from fastnet.kernels.build.jit import OPTIONS
+from fastnet.kernels.build.jit import OPTIONS, VECTOR_BYTES
 from fastnet.kernels.build.parts import PARTS, address_of
 from fastnet.kernels.plan import LANES, PADDING, PANEL, make_plan, padded
 
@@ -23,6 +23,11 @@ from fastnet.kernels.plan import LANES, PADDING, PANEL, make_plan, padded
 def from_python(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """Return the kernel as a function that Python can call."""
     return kernel if JIT_DISABLED else njit(**OPTIONS)(kernel.py_func)
+
+
+def lanes_of(dtype):
+    """Return how many numbers a vector register holds."""
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
 
 
 @cache
@@ -65,16 +70,16 @@ class Chunk:
         start = self.network[0][field] if field in ("Y", "terms") else layer[field]
         return start + e // layer["lanes"] * layer["block"] + u * layer["ld"] + e % layer["lanes"]
 
-    def place_in_panels(self, l, m=None, first=0):
+    def place_in_panels(self, l, n=None, m=None, first=0):
         """Return where those units of those examples lie in AT."""
         layer = self.layers[l]
-        u, e = np.arange(layer["units"])[:, None], np.arange(first, self.m if m is None else m)
+        u, e = np.arange(layer["units"] if n is None else n)[:, None], np.arange(first, self.m if m is None else m)
         return layer["AT"] + u // PANEL * layer["panel"] + e * PANEL + u % PANEL
 
     def put(self, l, field, matrix):
         """Fill what belongs to the first examples: A (n_l, m), or the like; or AT, from A."""
         m = matrix.shape[1]
-        where = self.place_in_panels(l, m) if field == "AT" else self.place(l, field, len(matrix), m)
+        where = self.place_in_panels(l, m=m) if field == "AT" else self.place(l, field, len(matrix), m)
         self.S.inside[where] = matrix
         self.filled.append((where, matrix))
 
