@@ -3,15 +3,20 @@
 import threading
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import reference
+from bounds import Guarded
 from conftest import JIT_DISABLED
 from numba import njit
 
 from fastnet import SGD, Dense, Model
-from fastnet.kernels.build.jit import OPTIONS
+from fastnet.engine.recipe import by_name
+from fastnet.kernels.build.jit import OPTIONS, VECTOR_BYTES
+from fastnet.kernels.build.parts import PARTS, address_of
+from fastnet.kernels.plan import LANES, PADDING, PANEL, make_plan, padded
 
 
 @cache
@@ -20,11 +25,85 @@ def from_python(kernel: Callable[..., Any]) -> Callable[..., Any]:
     return kernel if JIT_DISABLED else njit(**OPTIONS)(kernel.py_func)
 
 
+def lanes_of(dtype):
+    """Return how many numbers a vector register holds."""
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
 @cache
-def part(factory: Callable[..., Any], *code: int) -> Callable[..., Any]:
-    """Return a part (see `fastnet.kernels.build.parts`) as a function that Python can call."""
-    function = factory("", *code)
+def part(name: str, *code: int) -> Callable[..., Any]:
+    """Return a part, by its name in `PARTS` and its code, as a function that Python can call."""
+    module, attribute = PARTS[name].made_by.split(":")
+    function = getattr(import_module(f"fastnet.kernels.{module}"), attribute)
+    if attribute.startswith("make_"):
+        function = function(*code)
     return function if JIT_DISABLED else njit(**OPTIONS)(function)
+
+
+class Chunk:
+    """The records of a network, and guarded memory S for a chunk of m examples: NaN until something is put there.
+
+    `S.inside` is what the offsets of the records count in. Where a layout is asked for that networks of that size do
+    not have, its place is added at the end: `panels` gives each input of a layer an AT, `by_rows` makes the input that
+    of a wide one.
+    """
+
+    def __init__(self, units, m, dtype, *, use_bias=True, backward=True, panels=False, by_rows=False, **settings):
+        plan = make_plan(units, [use_bias] * (len(units) - 1), examples=m, backward=backward, **settings)
+        self.m, self.dtype, size, record = m, np.dtype(dtype), plan.n_scratch, plan.layers[0]
+        ld = min(LANES, padded(m))
+        if by_rows:
+            record["lanes"], record["ld"], record["block"] = 1, 1, padded(units[0]) + PADDING
+            record["A"], size = size, size + int(record["block"]) * padded(m)
+            plan.layers[1]["dW"], size = size, size + units[1] * int(record["block"])
+        for layer in plan.layers[:-1] if panels else ():
+            layer["panel"] = -(-m // ld) * ld * PANEL
+            layer["AT"], size = size, size + int(layer["panel"]) * -(-int(layer["units"]) // PANEL)
+        self.network, self.layers, self.n_parameters = by_name(plan.network), by_name(plan.layers), plan.n_parameters
+        self.S, self.filled = Guarded(size, dtype), []
+
+    def place(self, l, field, n=None, m=None, first=0):
+        """Return where rows 0 to n (all units) of examples first to m (all) lie in S: (n, m - first) indices."""
+        layer = self.layers[l]
+        u = np.arange(layer["units"] if n is None else n)[:, None]
+        e = np.arange(first, self.m if m is None else m)
+        start = self.network[0][field] if field in ("Y", "terms") else layer[field]
+        return start + e // layer["lanes"] * layer["block"] + u * layer["ld"] + e % layer["lanes"]
+
+    def place_in_panels(self, l, n=None, m=None, first=0):
+        """Return where those units of those examples lie in AT."""
+        layer = self.layers[l]
+        u, e = np.arange(layer["units"] if n is None else n)[:, None], np.arange(first, self.m if m is None else m)
+        return layer["AT"] + u // PANEL * layer["panel"] + e * PANEL + u % PANEL
+
+    def put(self, l, field, matrix):
+        """Fill what belongs to the first examples: A (n_l, m), or the like; or AT, from A."""
+        m = matrix.shape[1]
+        where = self.place_in_panels(l, m=m) if field == "AT" else self.place(l, field, len(matrix), m)
+        self.S.inside[where] = matrix
+        self.filled.append((where, matrix))
+
+    def get(self, l, field, **which):
+        """Return A (n_l, m), or the like, of the examples that `place` means."""
+        return self.S.inside[self.place_in_panels(l, **which) if field == "AT" else self.place(l, field, **which)]
+
+    def assert_untouched(self, *but):
+        """Assert that S holds what was put there, NaN elsewhere, but for those indices; and that nothing is outside."""
+        expected = np.full_like(self.S.inside, np.nan)
+        for where, matrix in self.filled:
+            expected[where] = matrix
+        for indices in but:
+            expected[indices] = self.S.inside[indices]
+        np.testing.assert_array_equal(self.S.inside, expected)
+        self.S.assert_guards()
+
+
+def link(chunk, l, **parts):
+    """Write addresses of parts to the record of layer l, or of the network (None): field = name, or (name, code)."""
+    for field, name in parts.items():
+        name, *code = (name,) if isinstance(name, str) else name
+        record = chunk.network[0] if l is None else chunk.layers[l]
+        record[field] = address_of(name, chunk.dtype, *code)
 
 
 def make_model(
@@ -71,6 +150,26 @@ def reference_optimizer(optimizer):
     """Return the reference's optimizer of the same kind and settings."""
     settings = {name: value for name, value in vars(optimizer).items() if name != "clip_norm"}
     return getattr(reference, type(optimizer).__name__)(**settings)
+
+
+def assert_equal_training(model, units, activations, X, y, *, epochs, batch_size, orders=None, l2=0.0, rtol=1e-9):
+    """Train both, and compare the cost of every epoch and then every parameter."""
+    parameters = reference_parameters(model)
+    m, optimizer = len(X), reference_optimizer(model.optimizer)
+    costs = []
+    for epoch in range(epochs):
+        order = None if orders is None else orders[epoch]
+        costs.append(
+            reference.train_epoch(
+                X.T, y.T, parameters, activations, model.loss, optimizer,
+                batch_size=batch_size or m, order=order, l2=l2,
+            )
+        )  # fmt: skip
+    history = model.fit(X, y, epochs=epochs, batch_size=batch_size, shuffle=orders is not None)
+    np.testing.assert_allclose(history.cost, costs, rtol=rtol)
+    for index, layer in enumerate(model.layers, start=1):
+        for ours, theirs in ((layer.W, parameters[f"W{index}"]), (layer.b, parameters[f"b{index}"])):
+            np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * np.abs(theirs).max())
 
 
 def start_only(startable, monkeypatch):

@@ -9,7 +9,7 @@ slopes. Slopes may be stored of any activation; the values have the same bits th
 from typing import Any
 
 from fastnet.kernels import codes
-from fastnet.kernels.blocks import place, run_of
+from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, check_layer, place, run_of
 from fastnet.kernels.build.jit import Function, kernel
 from fastnet.kernels.build.parts import chosen_from
 from fastnet.kernels.elementary import exp, exp_low, expm1, normal, normal_high, sigmoid, softplus, tanh
@@ -173,6 +173,8 @@ def make_activation(code: int) -> Function:
     def activate(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
         layer = layers[l]
         n, lanes, ld, setting = layer.units, layer.lanes, layer.ld, layer.setting
+        if BOUNDS_CHECKED:
+            check_layer(layers, l, layer.A, n, first, stop, S)
         start = first
         while start < stop:
             columns, z = (run_of(start, stop), place(start, layer.block)) if lanes > 1 else (1, start * layer.block)
@@ -186,6 +188,8 @@ def make_activation(code: int) -> Function:
 
     def activate_by_softmax(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
         layer = layers[l]
+        if BOUNDS_CHECKED:
+            check_layer(layers, l, layer.A, layer.units, first, stop, S)
         for e in range(first, stop):
             at = place(e, layer.block) if layer.lanes > 1 else e * layer.block
             softmax(layer.units, S, layer.A + at, layer.ld)
@@ -199,6 +203,9 @@ def make_activation_storing_slopes(code: int) -> Function:
     def activate_storing_slopes(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
         layer = layers[l]
         n, ld, setting = layer.units, layer.ld, layer.setting
+        if BOUNDS_CHECKED:
+            check_layer(layers, l, layer.A, n, first, stop, S)
+            check_layer(layers, l, layer.slopes, n, first, stop, S)
         start = first
         while start < stop:
             columns, at = run_of(start, stop), place(start, layer.block)
@@ -224,6 +231,12 @@ def make_derivative(code: int) -> Function:
         layer, following = layers[l], layers[min(l + 1, layers.shape[0] - 1)]
         n, ld, setting = layer.units, layer.ld, layer.setting
         outer = l + 1 < layers.shape[0] and following.units == 1
+        if BOUNDS_CHECKED:
+            check_layer(layers, l, layer.slopes, n, first, stop, S)
+            check_layer(layers, l, layer.dZ, n, first, stop, S)
+            if outer:
+                check_layer(layers, l + 1, following.dZ, 1, first, stop, S)
+                check_inside(parameters, following.W, following.W + n - 1)
         start = first
         while start < stop:
             columns, at = run_of(start, stop), place(start, layer.block)

@@ -45,6 +45,16 @@ def check_blocks(S: Any, a: int, block: int, ld: int, rows: int, first: int, sto
 
 
 @kernel
+def check_layer(layers: Any, l: int, at: int, rows: int, first: int, stop: int, S: Any) -> None:
+    """Raise IndexError unless `rows` rows of the examples first to stop, laid out like A of layer l, lie inside S."""
+    layer = layers[l]
+    if stop > first and layer.lanes > 1:
+        check_blocks(S, at, layer.block, layer.ld, rows, first, stop)
+    elif stop > first:
+        check_inside(S, at + first * layer.block, at + (stop - 1) * layer.block + (rows - 1) * layer.ld)
+
+
+@kernel
 def share_of(n: int, thread: int, threads: int) -> Any:
     """Return first and stop of the part of 0, 1, ..., n - 1 that falls to one of the threads."""
     return n * thread // threads, n * (thread + 1) // threads

@@ -7,7 +7,7 @@ the example in the epoch's order: of nothing that depends on threads, or on how 
 
 from typing import Any
 
-from fastnet.kernels.blocks import place, run_of
+from fastnet.kernels.blocks import BOUNDS_CHECKED, check_layer, place, run_of
 from fastnet.kernels.ir.random import random_bits, stream_of
 
 EXAMPLE_BITS = 40
@@ -24,6 +24,9 @@ def drop(layers: Any, l: int, first: int, stop: int, S: Any, key: int, example: 
     layer, T = layers[l], S.dtype.type
     scale, dropped = T(1.0 / (1.0 - layer.dropout)), int(layer.dropout * TWO_TO_32)
     stream = stream_of(key, l)
+    if BOUNDS_CHECKED:
+        check_layer(layers, l, layer.A, layer.units, first, stop, S)
+        check_layer(layers, l, layer.slopes, layer.units, first, stop, S)
     start = first
     while start < stop:
         columns, at = run_of(start, stop), place(start, layer.block)

@@ -7,7 +7,7 @@ panels at `at`, `panel` elements apart, if that is not -1. `first` is a multiple
 
 from typing import Any
 
-from fastnet.kernels.blocks import BOUNDS_CHECKED, check_blocks, check_inside, place, run_of
+from fastnet.kernels.blocks import BOUNDS_CHECKED, check_blocks, check_inside, check_layer, place, run_of
 from fastnet.kernels.build.jit import kernel, spliced_kernel
 from fastnet.kernels.ir.copies import GATHER_COLUMNS, copy_rows, gather_few, gather_square, transpose_square
 from fastnet.kernels.ir.random import random_below, stream_of
@@ -23,10 +23,14 @@ def gather(
     X (m, n), order (m,). A (n, ld) in blocks at a in S; AT (examples, PANEL) in panels at `at`, or -1: none.
     """
     side, n = lanes_in_register(S), X.shape[1]
-    if BOUNDS_CHECKED:
-        check_gather(X, order, chunk, first, stop, S, a, block, ld)
-        if at >= 0 and stop > first:
-            check_inside(S, at, at + (n - 1) // PANEL * panel + (stop - 1) * PANEL + (n - 1) % PANEL)
+    if BOUNDS_CHECKED and stop > first:
+        check_rows(X, order, chunk, first, stop)
+        end = first + (stop - first + side - 1) // side * side  # whole registers are written
+        check_blocks(S, a, block, ld, n, first, end)
+        if at >= 0:
+            check_inside(
+                S, at, at + (n - 1) // PANEL * panel + (end - 1) * PANEL + (n - 1) % PANEL // side * side + side - 1
+            )
     for i in range(first, stop, side):
         examples, A = min(side, stop - i), a + place(i, block)
         if n <= GATHER_COLUMNS and at < 0:
@@ -43,10 +47,8 @@ def load_rows(
     """A = X, for some examples: row i of A (examples, block) lies at a + i block in S."""
     n = X.shape[1]
     if BOUNDS_CHECKED and stop > first:
-        check_inside(order, chunk + first, chunk + stop - 1)
+        check_rows(X, order, chunk, first, stop)
         check_inside(S, a + first * block, a + (stop - 1) * block + n - 1)
-        for i in range(first, stop):
-            check_inside(X, order[chunk + i] * n, order[chunk + i] * n + n - 1)
     for i in range(first, stop):
         copy_rows(X, order[chunk + i] * n, n, S, a + i * block, block, 1, n, False)
 
@@ -56,6 +58,12 @@ def load_classes(
 ) -> None:
     """Y[k, e] = 1 where k = X[e, 0], the number of a class, or else 0: Y (rows, ld) in blocks at a in S."""
     T = S.dtype.type
+    if BOUNDS_CHECKED and stop > first:
+        check_rows(X, order, chunk, first, stop)
+        check_blocks(S, a, block, ld, block // ld, first, stop)
+        for i in range(first, stop):
+            if not 0 <= X[order[chunk + i], 0] < block // ld:
+                raise IndexError("the number of a class is outside its block")
     for i in range(first, stop):
         column = a + place(i, block)
         for r in range(block // ld):
@@ -64,12 +72,10 @@ def load_classes(
 
 
 @kernel
-def check_gather(X: Any, order: Any, chunk: int, first: int, stop: int, S: Any, a: int, block: int, ld: int) -> None:
-    """Raise IndexError unless the arrays hold what `gather` reads, and A what it writes."""
+def check_rows(X: Any, order: Any, chunk: int, first: int, stop: int) -> None:
+    """Raise IndexError unless `order` numbers the examples first to stop, at least one, and X has those rows."""
     n = X.shape[1]
-    check_blocks(S, a, block, ld, n, first, stop)
-    if stop > first:
-        check_inside(order, chunk + first, chunk + stop - 1)
+    check_inside(order, chunk + first, chunk + stop - 1)
     for i in range(first, stop):
         check_inside(X, order[chunk + i] * n, order[chunk + i] * n + n - 1)
 
@@ -85,6 +91,8 @@ def keep_outputs(layers: Any, chunk: int, first: int, stop: int, S: Any, outputs
     """Outputs[:, chunk + e] = A_L[:, e], examples first to stop of a chunk; outputs (n_L, m), in the epoch's order."""
     output = layers[layers.shape[0] - 1]
     start = first
+    if BOUNDS_CHECKED:
+        check_layer(layers, layers.shape[0] - 1, output.A, output.units, first, stop, S)
     while start < stop:
         columns = run_of(start, stop)
         for r in range(output.units):
@@ -103,9 +111,6 @@ def transpose_panels(layers: Any, l: int, first: int, stop: int, S: Any) -> None
     """
     layer = layers[l]
     side, n = lanes_in_register(S), layer.units
-    if BOUNDS_CHECKED and stop > first:
-        check_blocks(S, layer.A, layer.block, layer.ld, n, first, stop)
-        check_inside(S, layer.AT, layer.AT + (n - 1) // PANEL * layer.panel + (stop - 1) * PANEL + (n - 1) % PANEL)
     for start in range(first, stop, PADDING):
         source, target = layer.A + place(start, layer.block), layer.AT + start * PANEL
         for j in range(0, n, PANEL):
@@ -117,6 +122,9 @@ def transpose_panels(layers: Any, l: int, first: int, stop: int, S: Any) -> None
 def transpose(S: Any, source: int, lds: int, target: int, ldt: int, rows: int, columns: int) -> None:
     """Target (columns, rows) = source (rows, columns)^T within S, both multiples of a register's lanes; no overlap."""
     side = lanes_in_register(S)
+    if BOUNDS_CHECKED and rows > 0 and columns > 0:
+        check_inside(S, source, source + (rows - 1) * lds + columns - 1)
+        check_inside(S, target, target + (columns - 1) * ldt + rows - 1)
     for i in range(0, rows, side):
         for j in range(0, columns, side):
             transpose_square(S, source + i * lds + j, lds, S, target + j * ldt + i, ldt)

@@ -8,7 +8,7 @@ their gradient with respect to z is simply a - y.
 
 from typing import Any
 
-from fastnet.kernels.blocks import place, run_of
+from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, check_layer, place, run_of
 from fastnet.kernels.build.jit import Function, kernel
 from fastnet.kernels.build.parts import chosen_from
 from fastnet.kernels.codes import (
@@ -149,6 +149,9 @@ def make_loss(code: int) -> Function:
 
     def by_unit(network: Any, layers: Any, first: int, stop: int, S: Any) -> None:
         output, Y, terms = layers[layers.shape[0] - 1], network[0].Y, network[0].terms
+        if BOUNDS_CHECKED:
+            for at in (output.A, Y, output.dZ, terms):
+                check_layer(layers, layers.shape[0] - 1, at, output.units, first, stop, S)
         start = first
         while start < stop:
             columns, at = run_of(start, stop), place(start, output.block)
@@ -163,6 +166,10 @@ def make_loss(code: int) -> Function:
 
     def by_example(network: Any, layers: Any, first: int, stop: int, S: Any) -> None:
         output = layers[layers.shape[0] - 1]
+        if BOUNDS_CHECKED:
+            for at in (output.A, network[0].Y, output.dZ):
+                check_layer(layers, layers.shape[0] - 1, at, output.units, first, stop, S)
+            check_layer(layers, layers.shape[0] - 1, network[0].terms, 4, first, stop, S)
         start = first
         while start < stop:
             columns, at = run_of(start, stop), place(start, output.block)
@@ -179,6 +186,10 @@ def weigh(network: Any, layers: Any, first: int, stop: int, S: Any) -> None:
     dZ and terms are blocks in S, the weights (examples,) at `weights`.
     """
     output = layers[layers.shape[0] - 1]
+    if BOUNDS_CHECKED and stop > first:
+        check_layer(layers, layers.shape[0] - 1, output.dZ, output.units, first, stop, S)
+        check_layer(layers, layers.shape[0] - 1, network[0].terms, network[0].term_rows, first, stop, S)
+        check_inside(S, network[0].weights + first, network[0].weights + stop - 1)
     start = first
     while start < stop:
         columns, at = run_of(start, stop), place(start, output.block)

@@ -111,7 +111,7 @@ def has_bias_of(b: int, share: Any) -> bool:
 def add_partial_gradients(partials: Any, n_partials: int, first: int, stop: int, gradient: Any, add: bool) -> None:
     """Gradient = (or +=) the sum of the first rows of partials (threads, n_parameters), one after the other."""
     if BOUNDS_CHECKED and stop > first:
-        check_inside(partials, 0, n_partials * partials.shape[1] - 1)
+        check_inside(partials, first, (n_partials - 1) * partials.shape[1] + stop - 1)
         check_inside(gradient, first, stop - 1)
     for c in range(n_partials):
         copy_rows(partials, c * partials.shape[1] + first, 0, gradient, first, 0, 1, stop - first, add or c > 0)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside
 from fastnet.kernels.build.jit import Function, inlined_kernel, kernel
 from fastnet.kernels.build.parts import chosen_from
 from fastnet.kernels.codes import ADAGRAD, ADAM, MOMENTUM, NESTEROV, RMSPROP, SGD
@@ -116,6 +117,10 @@ def make_update(code: int) -> Function:
         `decay` times p. `moments`: n_moments vectors like all parameters, one after the other.
         """
         T, n = parameters.dtype.type, parameters.shape[0]
+        if BOUNDS_CHECKED and stop > start:
+            check_share(start, stop, at, parameters, gradient)
+            if n_moments > 0:
+                check_inside(moments, start, (n_moments - 1) * n + stop - 1)
         c, scale, l2 = constants(code, job, parameters[0]), T(per_example), T(decay)
         p, dp = parameters[start:stop], gradient[at : at + stop - start]
         # A slice of moments that are not there is empty.
@@ -135,6 +140,13 @@ def make_update(code: int) -> Function:
         return not bad
 
     return update
+
+
+@kernel
+def check_share(start: int, stop: int, at: int, parameters: Any, gradient: Any) -> None:
+    """Raise IndexError unless there are the parameters from start to stop, and as many gradients from `at` on."""
+    check_inside(parameters, start, stop - 1)
+    check_inside(gradient, at, at + stop - start - 1)
 
 
 @kernel
@@ -160,6 +172,8 @@ def finish_gradient(
 ) -> bool:  # fmt: skip
     """Dp = g, whatever it is, for the parameters from start to stop, as above; returns True."""
     T = parameters.dtype.type
+    if BOUNDS_CHECKED and stop > start:
+        check_share(start, stop, at, parameters, gradient)
     scale, l2 = T(per_example), T(decay)
     p, dp = parameters[start:stop], gradient[at : at + stop - start]
     for i in range(p.shape[0]):
@@ -186,6 +200,8 @@ def penalty_cost(layers: Any, parameters: Any) -> float:
 def add_signs(strength: float, start: int, stop: int, at: int, parameters: Any, gradient: Any) -> None:
     """Dp += strength * sign(p), 0 at 0, for the parameters from start to stop, whose dp begin at `at` in `gradient`."""
     T = parameters.dtype.type
+    if BOUNDS_CHECKED and stop > start:
+        check_share(start, stop, at, parameters, gradient)
     step = T(strength)
     p, dp = parameters[start:stop], gradient[at : at + stop - start]
     for i in range(stop - start):

@@ -6,13 +6,13 @@ time, which a second pass over them finds in the cache. As in `products.py`, a m
 
 from typing import Any
 
-from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, place
+from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, check_layer, place
 from fastnet.kernels.build.jit import kernel
 from fastnet.kernels.ir.copies import copy_rows
 from fastnet.kernels.ir.sums import make_dot_rows
 from fastnet.kernels.ir.tiles import START_TARGET, START_ZERO
 from fastnet.kernels.ir.vectors import lanes_in_register
-from fastnet.kernels.plan import LANES, PADDING
+from fastnet.kernels.plan import PADDING
 from fastnet.kernels.products import multiply
 
 dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (16, 4, 1))
@@ -30,8 +30,8 @@ def wide_matmul_plus_bias(layers: Any, l: int, first: int, stop: int, m: int, pa
     if BOUNDS_CHECKED and last > first:
         check_inside(parameters, w, w + n * n_prev - 1)
         check_inside(parameters, max(b, 0), max(b, 0) + (n - 1 if b >= 0 else 0))
-        check_inside(S, previous.A + first * lda, previous.A + (last - 1) * lda + n_prev - 1)
-        check_inside(S, layer.A, layer.A + (last - 1) // LANES * layer.block + (n - 1) * ld)
+        check_layer(layers, l - 1, previous.A, n_prev, first, last, S)
+        check_layer(layers, l, layer.A, n, first, last, S)
     e = first
     while e < last:
         rows = lanes if last - e >= lanes else 4 if last - e >= 4 else 1

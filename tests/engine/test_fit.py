@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 from bounds import DTYPES
-from compiled import from_python, make_model, random_classes, random_data, reference_optimizer, reference_parameters
+from compiled import assert_equal_training, from_python, make_model, random_classes, random_data
 from conftest import JIT_DISABLED
 
 from fastnet import SGD, Adam, Dense, Model, Normal, TrainingDivergedError
@@ -32,26 +32,6 @@ RUNS = [
 def network_of(depth, hidden, loss):
     last = {"binary_crossentropy": "sigmoid", "categorical_crossentropy": "softmax"}.get(loss, "linear")
     return [7, *[17, 5, 9, 2, 6][: depth - 1], 3 if last == "softmax" else 1], [*[hidden] * (depth - 1), last]
-
-
-def assert_equal_training(model, units, activations, X, y, *, epochs, batch_size, orders=None, l2=0.0, rtol=1e-9):
-    """Train both, and compare the cost of every epoch and then every parameter."""
-    parameters = reference_parameters(model)
-    m, optimizer = len(X), reference_optimizer(model.optimizer)
-    costs = []
-    for epoch in range(epochs):
-        order = None if orders is None else orders[epoch]
-        costs.append(
-            reference.train_epoch(
-                X.T, y.T, parameters, activations, model.loss, optimizer,
-                batch_size=batch_size or m, order=order, l2=l2,
-            )
-        )  # fmt: skip
-    history = model.fit(X, y, epochs=epochs, batch_size=batch_size, shuffle=orders is not None)
-    np.testing.assert_allclose(history.cost, costs, rtol=rtol)
-    for index, layer in enumerate(model.layers, start=1):
-        for ours, theirs in ((layer.W, parameters[f"W{index}"]), (layer.b, parameters[f"b{index}"])):
-            np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.9])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import reference
-from bounds import DTYPES, Guarded
-from compiled import make_model, part, random_data, reference_parameters
+from bounds import DTYPES
+from compiled import Chunk, make_model, part, random_data, raw_run, reference_parameters
 
 from fastnet import SGD, Adam, Dense, Dropout, LeakyReLU, Model
-from fastnet.engine.run import Run
 from fastnet.kernels import dropout
+from fastnet.kernels.blocks import BOUNDS_CHECKED
 from fastnet.kernels.ir import random
 
 RATE = 0.3
@@ -30,26 +30,41 @@ def scales(model, layer, n, examples, *, epoch=0, rate=RATE):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_part_multiplies_both_by_the_scales_of_those_columns_alone(dtype):
-    n, ld, columns = 5, 16, 9
-    rng = np.random.default_rng(0)
-    values = rng.standard_normal((2, n, columns)).astype(dtype)
+@pytest.mark.parametrize(("m", "first", "stop"), [(9, 0, 9), (70, 16, 70), (130, 64, 128)])
+def test_the_part_multiplies_both_by_the_scales_of_those_examples_alone(m, first, stop, dtype):
+    n = 5
+    values = np.random.default_rng(0).standard_normal((2, n, m)).astype(dtype)
     values[0, 0, :] = np.inf  # what is dropped is zero, whatever it was
-    S = Guarded(2 * n * ld, dtype)
-    A, slopes = S.inside.reshape(2, n, ld)
-    A[:, :columns], slopes[:, :columns] = values
-    place = S.offset, S.offset + n * ld
-    part(dropout.make_dropout)(n, columns, S.whole, *place, ld, RATE, 17, 2, 1000)
-    stream = stream_of(17, 2)
+    chunk = Chunk((1, 3, n), m, dtype, stores_slopes=(False, True))
+    chunk.layers["dropout"][2] = RATE
+    chunk.put(2, "A", values[0])
+    chunk.put(2, "slopes", values[1])
+    part("drop")(chunk.layers, 2, first, stop, chunk.S.inside, 17, 1000)
+    A, slopes, stream = chunk.get(2, "A"), chunk.get(2, "slopes"), stream_of(17, 2)
+    scale = np.dtype(dtype).type(1 / (1 - RATE))
     for r in range(n):
-        for e in range(columns):
-            kept = bits(stream, (r << dropout.EXAMPLE_BITS) + 1000 + e) >= RATE * 2**32
-            scale = np.dtype(dtype).type(1 / (1 - RATE))
-            assert A[r, e] == (scale * values[0, r, e] if kept else 0)
-            assert slopes[r, e] == (scale * values[1, r, e] if kept else 0)
-    assert np.isnan(A[:, columns:]).all()
-    assert np.isnan(slopes[:, columns:]).all()
-    S.assert_guards()
+        for e in range(first, stop):
+            stays = bits(stream, (r << dropout.EXAMPLE_BITS) + 1000 + e) >= RATE * 2**32
+            assert A[r, e] == (scale * values[0, r, e] if stays else 0)
+            assert slopes[r, e] == (scale * values[1, r, e] if stays else 0)
+    chunk.assert_untouched(*(chunk.place(2, field, first=first, m=stop) for field in ("A", "slopes")))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_layer_that_drops_stores_its_slopes(dtype):
+    model = with_dropout((4, 9, 1), dtype)
+    assert model._built().stores_slopes == (True, False)
+
+
+@pytest.mark.skipif(not BOUNDS_CHECKED, reason="bounds are checked with NUMBA_BOUNDSCHECK=1, and with the JIT off")
+@pytest.mark.parametrize("bad", [-1, "end", 2**40])
+@pytest.mark.parametrize("field", ["A", "slopes"])
+def test_what_lies_outside_is_refused(field, bad):
+    chunk = Chunk((1, 5), 17, "float32", stores_slopes=(True,))
+    part("drop")(chunk.layers, 1, 0, 17, chunk.S.inside, 17, 1000)
+    chunk.layers[field][1] = chunk.S.inside.size - 4 if bad == "end" else bad
+    with pytest.raises(IndexError):
+        part("drop")(chunk.layers, 1, 0, 17, chunk.S.inside, 17, 1000)
 
 
 @pytest.mark.parametrize("g", HIDDEN)
@@ -127,9 +142,8 @@ def test_the_same_bits_on_any_number_of_threads(units, m, batch_size, threads):
     results = []
     for n in (1, threads):
         model = with_dropout(units)
-        data = model._data(X, y)
-        settings = {"mode": model.optimizer, "batch_size": batch_size, "epochs": 2, "key": model._key, "cores": n}
-        with Run(model._built(), model.parameters, *data[:2], threads=n, shuffle=batch_size == 50, **settings) as run:
+        course = {"batch_size": batch_size, "epochs": 2, "key": model._key, "shuffle": batch_size == 50}
+        with raw_run(model, X, y, **course, threads=n, cores=n) as run:
             assert run.team.threads == n
             while not run.done:
                 run.advance()

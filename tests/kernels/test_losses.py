@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 import reference
 from bounds import DTYPES, TEN_BATCHES, Guarded, assert_within
-from compiled import from_python
+from compiled import Chunk, from_python, part
 
 from fastnet import Dense, Huber, Model
 from fastnet.kernels import codes
+from fastnet.kernels.activations import softmax
+from fastnet.kernels.blocks import BOUNDS_CHECKED
 from fastnet.kernels.losses import (
+    LOSSES,
+    OF_ROW,
     binary_crossentropy,
     categorical_crossentropy,
     huber,
     mean_absolute_error,
     mean_squared_error,
     poisson,
-    softmax,
 )
-
-NO_SETTINGS = np.zeros(codes.SETTINGS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -32,7 +33,7 @@ def test_binary_crossentropy(dtype):
         Z, Y = (rng.standard_normal(n) * 5).astype(dtype), rng.random(n).astype(dtype)
         A, dZ, terms = Guarded(n, dtype), Guarded(n, dtype), Guarded(n, dtype)
         A.inside[:] = Z
-        from_python(binary_crossentropy)(A.inside, Y, dZ.inside, terms.inside, NO_SETTINGS)
+        from_python(binary_crossentropy)(A.inside, Y, dZ.inside, terms.inside, 0.0)
         z, y = Z.astype(float), Y.astype(float)
         a = reference.sigmoid(z)
         assert_within(A.inside, a, a, 1)
@@ -48,7 +49,7 @@ def test_binary_crossentropy_is_exact_for_any_logit(z, dtype):
     for y in (0.0, 0.25, 1.0):
         Z, dZ, terms = np.array([z], dtype), np.full(1, np.nan, dtype), np.full(1, np.nan, dtype)
         logit = mpmath.mpf(float(Z[0]))
-        from_python(binary_crossentropy)(Z, np.array([y], dtype), dZ, terms, NO_SETTINGS)
+        from_python(binary_crossentropy)(Z, np.array([y], dtype), dZ, terms, 0.0)
         with mpmath.workprec(200):
             exact = max(logit, 0) - logit * y + mpmath.log1p(mpmath.exp(-abs(logit)))
             a = 1 / (1 + mpmath.exp(-logit))
@@ -62,7 +63,7 @@ def test_mean_squared_error(dtype):
         rng = np.random.default_rng(n)
         A, Y = rng.standard_normal(n).astype(dtype), rng.standard_normal(n).astype(dtype)
         dA, terms = Guarded(n, dtype), Guarded(n, dtype)
-        from_python(mean_squared_error)(A, Y, dA.inside, terms.inside, NO_SETTINGS)
+        from_python(mean_squared_error)(A, Y, dA.inside, terms.inside, 0.0)
         difference = A.astype(float) - Y
         assert_within(dA.inside, difference, np.abs(difference), 1)
         assert_within(terms.inside, difference**2 / 2, difference**2 / 2, 1)
@@ -73,15 +74,13 @@ def test_mean_squared_error(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("delta", [1e-3, 0.7, 1e3])
 def test_mean_absolute_error_and_huber(delta, dtype):
-    settings = NO_SETTINGS.copy()
-    settings[codes.OF_LOSS] = delta
     for n in TEN_BATCHES:
         rng = np.random.default_rng(n)
         A, Y = rng.standard_normal(n).astype(dtype), rng.standard_normal(n).astype(dtype)
         A[n // 2] = Y[n // 2]
         for kernel in (mean_absolute_error, huber):
             dA, terms = Guarded(n, dtype), Guarded(n, dtype)
-            from_python(kernel)(A, Y, dA.inside, terms.inside, settings)
+            from_python(kernel)(A, Y, dA.inside, terms.inside, delta)
             d = A.astype(float) - Y
             size = np.abs(d)
             if kernel is huber:
@@ -102,7 +101,7 @@ def test_poisson_is_exact_for_any_logarithm(z, dtype):
     for y in (0.0, 1.0, 17.0):
         Z, dZ, terms = np.array([z], dtype), np.full(1, np.nan, dtype), np.full(1, np.nan, dtype)
         log_mean = mpmath.mpf(float(Z[0]))
-        from_python(poisson)(Z, np.array([y], dtype), dZ, terms, NO_SETTINGS)
+        from_python(poisson)(Z, np.array([y], dtype), dZ, terms, 0.0)
         with mpmath.workprec(200):
             a = mpmath.exp(log_mean)
             assert_within(Z, np.array([float(a)]), float(a) + smallest, 1)
@@ -256,3 +255,77 @@ def test_softmax_gives_the_bits_of_the_loss_at_any_stride(dtype):
         from_python(softmax)(17, S.whole, S.offset, stride)
         np.testing.assert_array_equal(S.inside[::stride], A[:, 0])
         S.assert_guards()
+
+
+def loss_chunk(n, m, dtype):
+    """Return a chunk with Z (or A) of the last layer, Y and weights; and those three."""
+    chunk, rng = Chunk((1, n), m, dtype), np.random.default_rng(n)
+    Z, Y, weights = rng.standard_normal((n, m)).astype(dtype), rng.random((n, m)), rng.random(m).astype(dtype)
+    Y = (Y / Y.sum(axis=0)).astype(dtype)
+    chunk.put(1, "A", Z)
+    chunk.put(1, "Y", Y)
+    at = int(chunk.network["weights"][0])
+    chunk.S.inside[at : at + m] = weights
+    chunk.filled.append((slice(at, at + m), weights))
+    chunk.network["loss_setting"] = 0.7
+    return chunk, Z, Y, weights
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("code", LOSSES)
+@pytest.mark.parametrize("n", [1, 3, 17])
+def test_a_loss_over_a_chunk_is_that_of_its_rows(n, code, dtype):
+    """Or, of classes, of its examples: by parts of them, over several blocks, and nothing beside."""
+    for m, parts in ((9, [(0, 9)]), (9, [(0, 16)]), (130, [(0, 130)]), (130, [(0, 48), (48, 130)])):
+        chunk, Z, Y, _ = loss_chunk(n, m, dtype)
+        for first, stop in parts:
+            part("loss", code)(chunk.network, chunk.layers, first, stop, chunk.S.inside)
+        categorical = code == codes.CATEGORICAL_CROSSENTROPY
+        A, dZ, terms = Z.copy(), np.full_like(Z, np.nan), np.full_like(Z, np.nan)
+        if categorical:
+            for e in range(m):
+                A[:, e : e + 1], dZ[:, e : e + 1], terms[0, [e]] = call_categorical(Z[:, [e]], Y[:, [e]], 1, ld=16)
+        else:
+            for r in range(n):
+                from_python(OF_ROW[code])(A[r], Y[r], dZ[r], terms[r], 0.7)
+        np.testing.assert_array_equal(chunk.get(1, "A"), A)
+        np.testing.assert_array_equal(chunk.get(1, "dZ"), dZ)
+        rows = 1 if categorical else n
+        np.testing.assert_array_equal(chunk.get(1, "terms", n=rows), terms[:rows])
+        stop = parts[-1][1]
+        touched = [chunk.place(1, field, m=stop) for field in ("A", "dZ")]
+        chunk.assert_untouched(*touched, chunk.place(1, "terms", n=4 if categorical else n, m=stop))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("term_rows", [1, 3])
+def test_weighing(term_rows, dtype):
+    for m, parts in ((9, [(0, 9)]), (130, [(0, 48), (48, 130)])):
+        chunk, Z, Y, weights = loss_chunk(3, m, dtype)
+        chunk.put(1, "dZ", Z)
+        chunk.put(1, "terms", Y)
+        chunk.network["term_rows"] = term_rows
+        for first, stop in parts:
+            part("weigh")(chunk.network, chunk.layers, first, stop, chunk.S.inside)
+        np.testing.assert_array_equal(chunk.get(1, "dZ"), Z * weights)
+        expected = Y.copy()
+        expected[:term_rows] *= weights
+        np.testing.assert_array_equal(chunk.get(1, "terms"), expected)
+        chunk.assert_untouched(chunk.place(1, "dZ"), chunk.place(1, "terms"))
+
+
+@pytest.mark.skipif(not BOUNDS_CHECKED, reason="bounds are checked with NUMBA_BOUNDSCHECK=1, and with the JIT off")
+@pytest.mark.parametrize("bad", [-1, "end", 2**40])
+@pytest.mark.parametrize("field", ["A", "Y", "dZ", "terms", "weights"])
+def test_what_lies_outside_is_refused(field, bad):
+    """A slice of an array that ends before is silently shorter, and one from before its start is elsewhere."""
+    for name in [("loss", codes.MEAN_SQUARED_ERROR), ("loss", codes.CATEGORICAL_CROSSENTROPY), ("weigh",)]:
+        if field in {"weigh": ["A", "Y"], "loss": ["weights"]}[name[0]]:
+            continue
+        chunk, *_ = loss_chunk(5, 17, "float32")
+        chunk.network["term_rows"] = 5
+        part(*name)(chunk.network, chunk.layers, 0, 17, chunk.S.inside)
+        record, at = (chunk.layers, 1) if field in ("A", "dZ") else (chunk.network, 0)
+        record[field][at] = chunk.S.inside.size - 4 if bad == "end" else bad
+        with pytest.raises(IndexError):
+            part(*name)(chunk.network, chunk.layers, 0, 17, chunk.S.inside)

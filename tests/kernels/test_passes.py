@@ -1,324 +1,228 @@
-"""The entry points: gradients and costs against the reference, epochs in pieces, no allocation, one signature."""
-
-import tracemalloc
-from itertools import pairwise
+"""The passes over a chunk: by parts of the examples or as a whole, the sums of partial results, and the steps."""
 
 import numpy as np
 import pytest
-import reference
-from bounds import DTYPES, SEVEN_UNITS, TEN_BATCHES, Guarded, assert_within, network_errors
-from compiled import from_python, make_model, random_classes, random_data, raw_run, reference_parameters
+from bounds import DTYPES, TEN_BATCHES, Guarded, assert_within
+from compiled import Chunk, from_python, link, part
 from conftest import JIT_DISABLED
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from test_updates import M, call_finish_share, job_of
 
-from fastnet import SGD, Adam, LeakyReLU, checks
-from fastnet.activations import ACTIVATIONS
-from fastnet.engine.run import CALL_SECONDS
-from fastnet.kernels import gather, predict, train
-from fastnet.kernels.build import jit
-from fastnet.kernels.build.parts import address_of
-from fastnet.kernels.plan import (
-    AT,
-    BY_ROWS,
-    LD,
-    LOAD,
-    NARROW_LAYER,
-    PADDING,
-    PANEL,
-    PANEL_SIZE,
-    ROWS,
-    WIDE_INPUT,
-    A,
-    Y,
-    make_plan,
-)
+from fastnet.kernels import codes, passes
+from fastnet.kernels.blocks import BOUNDS_CHECKED, TALL, share_of_examples, share_of_weights
+from fastnet.kernels.build.jit import kernel
+from fastnet.kernels.link import Recipe, wanted
+from fastnet.kernels.plan import GRAIN, HEAD, PADDING, PANEL, STEP, strategies
+from fastnet.kernels.updates import RULES
 
-UNITS = (1, 17) if JIT_DISABLED else SEVEN_UNITS
-BATCHES = (1, 65) if JIT_DISABLED else TEN_BATCHES
-NETS = [
-    ((), "sigmoid", None),
-    (("tanh",), "sigmoid", None),
-    (("relu",), "linear", None),
-    (("leaky_relu", "sigmoid"), "sigmoid", None),
-    (("relu", "tanh", "leaky_relu"), "tanh", "mean_squared_error"),
-    ((), "softmax", None),
-    (("tanh", "relu"), "softmax", None),
-    (("gelu", "softplus"), "mish", "mean_squared_error"),
-    (("elu", LeakyReLU(0.2), "silu"), "sigmoid", None),
-    (("mish", "selu"), "linear", None),
-]
+CHUNKS = (1, 65) if JIT_DISABLED else tuple(m for m in TEN_BATCHES if m <= 512)
 
 
-def outputs(last, n):
-    """Return how many units the last layer has."""
-    return n + 1 if last == "softmax" else 1 if n % 2 else 2
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_shares_are_all_once_and_begin_where_kernels_need_it(threads):
+    of_examples, of_weights = from_python(share_of_examples), from_python(share_of_weights)
+    for m in TEN_BATCHES:
+        shares = [of_examples(m, thread, threads) for thread in range(threads)]
+        seen = [e for first, stop in shares for e in range(first, stop)]
+        assert seen == list(range(len(seen)))
+        assert len(seen) == -(-m // GRAIN) * GRAIN
+        assert all(first % PADDING == 0 and stop % GRAIN == 0 for first, stop in shares if first < stop)
+    for n, n_prev in ((1, 1), (1, 784), (33, 7), (65, 65), (7, 300)):
+        times = np.zeros((n, n_prev), int)
+        for thread in range(threads):
+            row, stop_row, column, stop_column = of_weights(n, n_prev, thread, threads)
+            times[row:stop_row, column:stop_column] += 1
+            assert row % TALL == 0 or row >= n
+            assert column % PANEL == 0 or column >= n_prev
+        assert (times == 1).all()
 
 
-def check_gradients_and_cost(units, activations, loss, m, l2, dtype, spoil=1.0):
-    model = make_model(units, activations, loss=loss, l2=l2, dtype=dtype, scale=1 / np.sqrt(max(units)))
-    X, Y = random_data(m, units[0], units[-1], seed=m)
-    y = Y
-    if activations[-1] == "softmax":
-        classes, Y = random_classes(m, units[-1], seed=m)
-        y = classes if m % 2 else Y
-    parameters = reference_parameters(model)
-    A_L, caches = reference.forward(X.T, parameters, activations)
-    exact = reference.backward(caches, Y.T, activations, model.loss, l2)
-    errors = network_errors(caches, Y.T, activations, model.loss, l2, np.finfo(dtype).eps)
-    for layer, (dW, db) in enumerate(model.gradients(X, y), start=1):
-        assert_within(dW * spoil, exact[f"dW{layer}"], errors.gradients[f"dW{layer}"], 1)
-        assert_within(db * spoil, exact[f"db{layer}"], errors.gradients[f"db{layer}"], 1)
-    cost = reference.compute_cost(caches, Y.T, parameters, model.loss, l2)
-    assert_within(np.array(model.cost(X, y) * spoil, dtype), np.float64(cost), errors.cost, 1)
-    assert_within(model.forward(X) * spoil, A_L.T, errors.output.T, 1)
+@kernel
+def call_sum_of_costs(network, layers, m, S):
+    return passes.sum_of_costs(network, layers, m, S)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("hidden", "last", "loss"), NETS)
-@pytest.mark.parametrize("n", UNITS)
-def test_gradients_costs_and_predictions(n, hidden, last, loss, dtype):
-    for m in BATCHES:
-        activations = [*hidden, last]
-        units = [n + 1, *(n for _ in hidden), outputs(last, n)]
-        check_gradients_and_cost(units, activations, loss, m, 0.3 * (m % 2), dtype)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_sum_of_costs(rows, dtype):
+    """Of the first rows of terms, and of no example past the last."""
+    for m in CHUNKS:
+        chunk = Chunk((5, 3), m, dtype)
+        terms = np.random.default_rng(m).standard_normal((3, m)).astype(dtype)
+        chunk.put(1, "terms", terms)
+        chunk.network["term_rows"] = rows
+        cost = np.float64(from_python(call_sum_of_costs)(chunk.network, chunk.layers, m, chunk.S.inside))
+        exact = terms[:rows].astype(float)
+        assert_within(cost, exact.sum(), np.abs(exact).sum(), rows * m)
+        chunk.assert_untouched()
+
+
+@kernel
+def call_add_partial_gradients(partials, n_partials, first, stop, gradient, add):
+    passes.add_partial_gradients(partials, n_partials, first, stop, gradient, add)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("hidden", "last", "loss"), NETS)
-@pytest.mark.parametrize("n", UNITS)
-def test_the_bounds_would_notice_an_error_of_five_percent(n, hidden, last, loss, dtype):
-    for m in (m for m in BATCHES if m > 1):  # a single example on a kink may legitimately be off altogether
-        units = [n + 1, *(n for _ in hidden), outputs(last, 1)]
-        with pytest.raises(AssertionError, match="off by"):
-            check_gradients_and_cost(units, [*hidden, last], loss, m, 0.0, dtype, spoil=1.05)
+@pytest.mark.parametrize("add", [False, True])
+def test_partial_gradients_are_added_one_after_the_other(add, dtype):
+    rng, n = np.random.default_rng(0), 33
+    partials, before = rng.standard_normal((4, 48)).astype(dtype), rng.standard_normal(n).astype(dtype)
+    for n_partials in (1, 2, 4):
+        for shares in ([(0, n)], [(0, 7), (7, 7), (7, n)]):
+            gradient = Guarded(n, dtype)
+            if add:
+                gradient.inside[:] = before
+            for first, stop in shares:
+                from_python(call_add_partial_gradients)(partials, n_partials, first, stop, gradient.inside, add)
+            expected = before + partials[0, :n] if add else partials[0, :n].copy()
+            for partial in partials[1:n_partials]:
+                expected = expected + partial[:n]
+            np.testing.assert_array_equal(gradient.inside, expected)
+            gradient.assert_guards()
 
 
-@settings(max_examples=5 if JIT_DISABLED else 60)
-@given(data=st.data())
-def test_any_network(data):
-    widths = st.integers(1, 12 if JIT_DISABLED else 70)
-    units = data.draw(st.lists(widths, min_size=2, max_size=6))
-    hidden = st.sampled_from([*(name for name in ACTIVATIONS if name != "softmax"), LeakyReLU(0.2)])
-    activations = [data.draw(hidden) for _ in units[1:]]
-    loss = "mean_squared_error"
-    if units[-1] > 1 and data.draw(st.booleans()):
-        activations[-1], loss = "softmax", "categorical_crossentropy"
-    m = data.draw(st.integers(1, 20 if JIT_DISABLED else 600))
-    dtype = data.draw(st.sampled_from(DTYPES))
-    check_gradients_and_cost(units, activations, loss, m, data.draw(st.sampled_from([0.0, 1.5])), dtype)
+@pytest.mark.skipif(not BOUNDS_CHECKED, reason="bounds are checked with NUMBA_BOUNDSCHECK=1, and with the JIT off")
+def test_partial_gradients_that_are_not_there_are_refused():
+    partials, gradient = np.zeros((2, 16)), np.zeros(20)
+    add = from_python(call_add_partial_gradients)
+    add(partials, 2, 0, 16, gradient, False)
+    for n_partials, first, stop in ((3, 0, 16), (2, 0, 17), (2, -1, 5), (1, 0, 21)):
+        with pytest.raises(IndexError):
+            add(partials, n_partials, first, stop, gradient, False)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_an_epoch_in_pieces_gives_the_bits_of_a_whole_one(dtype):
-    """Where the kernel returns to Python is a matter of time, so it must not be one of the result."""
-    X, y = random_data(1300, 5)
-    results = []
-    for pieces in (1, 3, 10**6):
-        model = make_model((5, 7, 1), ("tanh", "sigmoid"), dtype=dtype)
-        with raw_run(model, X, y, batch_size=600, epochs=3, key=1, shuffle=True) as run:
-            while not run.done:
-                run.work(pieces)
-        results.append((model.parameters.tobytes(), run.costs.tobytes()))
-    assert results[0] == results[1] == results[2]
+NETS = [(7, 17, 5, 2), (3, 33, 1), (5, 4, 33, 1), (2100, 3, 7, 1), (40, 1030, 3)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", UNITS)
-def test_loading_examples_and_targets(n, dtype):
-    """AT, if there is one, holds the chosen rows, A their transposes in blocks, Y the targets; and that is all."""
-    m_all, chunk, outputs = 700, 3, NARROW_LAYER + 1
-    X, y = random_data(m_all, n, outputs)
-    X, y = X.astype(dtype), y.astype(dtype)
-    order = np.random.default_rng(0).permutation(m_all)
-    for m in (m for m in BATCHES if m <= 512):
-        plan = make_plan((n, outputs), (True,), examples=m, backward=True)
-        middle = m // 2 // PADDING * PADDING
-        for parts in ([(0, m)], [(0, middle), (middle, m)]):
-            S = Guarded(plan.n_scratch, dtype)
-            for first, last in parts:
-                from_python(gather.load_examples)(plan.rows, X, order, chunk, first, last, S.inside)
-                from_python(gather.load_targets)(plan.rows, y, order, chunk, first, last, S.inside)
-            S.assert_guards()
-            chosen = order[chunk : chunk + m]
-            source, output = plan.rows
-            assert (source[AT] < 0) == (n <= NARROW_LAYER)
-            if n > NARROW_LAYER:
-                np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), X[chosen])
-            np.testing.assert_array_equal(examples_in_blocks(S.inside, source, source[A], n, m), X[chosen])
-            np.testing.assert_array_equal(examples_in_blocks(S.inside, output, output[Y], outputs, m), y[chosen])
+def linked_network(units, m, dtype, use_bias=True):
+    """Return a chunk of a network of tanh, whose input and last dZ are random, linked for its passes; and parameters.
 
-
-def examples_in_panels(S, row, n, m):
-    """Return what AT of a layer holds, (m, n)."""
-    panels = S[row[AT] :][: row[PANEL_SIZE] * -(-n // PANEL)].reshape(-1, row[PANEL_SIZE] // PANEL, PANEL)
-    return panels.transpose(1, 0, 2).reshape(row[PANEL_SIZE] // PANEL, -1)[:m, :n]
-
-
-def examples_in_blocks(S, row, offset, n, m):
-    """Return what the blocks at that offset hold, (m, n)."""
-    blocks = S[offset:][: -(-m // row[LD]) * row[ROWS] * row[LD]].reshape(-1, row[ROWS], row[LD])
-    return blocks[:, :n].transpose(0, 2, 1).reshape(-1, n)[:m]
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [7, 70] if JIT_DISABLED else [7, 33, WIDE_INPUT, WIDE_INPUT + 3])
-def test_a_wide_input_before_few_units_is_kept_by_rows(n, dtype):
-    """Once; another before few units too, by blocks; any other twice, as A and as AT."""
-    m, order = 65, np.random.default_rng(0).permutation(80)
-    X, _ = random_data(80, n)
-    for units, by_rows in ((4, n >= WIDE_INPUT), (5, False)):
-        plan = make_plan((n, units), (True,), examples=m, backward=True)
-        source = plan.rows[0]
-        assert source[BY_ROWS] == by_rows
-        assert (source[AT] < 0) == (units <= NARROW_LAYER)
-        if by_rows:
-            source[LOAD] = address_of(gather.make_load_by_rows, np.dtype(dtype))
-        S = Guarded(plan.n_scratch, dtype)
-        for first, last in ((0, 16), (16, m)):
-            from_python(gather.load_examples)(plan.rows, X.astype(dtype), order, 1, first, last, S.inside)
-        S.assert_guards()
-        chosen = X.astype(dtype)[order[1 : 1 + m]]
-        if by_rows:
-            rows = S.inside[source[A] :][: m * source[ROWS]].reshape(m, -1)
-            np.testing.assert_array_equal(rows[:, :n], chosen)
-            assert np.isnan(rows[:, n:]).all()
-        else:
-            np.testing.assert_array_equal(examples_in_blocks(S.inside, source, source[A], n, m), chosen)
-            if units > NARROW_LAYER:
-                np.testing.assert_array_equal(examples_in_panels(S.inside, source, n, m), chosen)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_class_numbers_are_loaded_as_a_1_among_zeros(dtype):
-    for n, m in ((2, 1), (17, 65), (33, 100)):
-        classes, one_hot = random_classes(m + 3, n)
-        order = np.random.default_rng(0).permutation(m + 3)
-        plan = make_plan((1, n), (True,), examples=m, backward=True)
-        for targets in (classes[:, None].astype(dtype), one_hot.astype(dtype)):
-            S = Guarded(plan.n_scratch, dtype)
-            from_python(gather.load_targets)(plan.rows, targets, order, 3, 0, m, S.inside)
-            S.assert_guards()
-            output = plan.rows[1]
-            np.testing.assert_array_equal(examples_in_blocks(S.inside, output, output[Y], n, m), one_hot[order[3:]])
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("units", "activations"), [((2100, 20, 1), ("tanh", "sigmoid")), ((2100, 3), ("softmax",))])
-def test_gradients_of_a_wide_input(units, activations, dtype):
-    if JIT_DISABLED:
-        units = (70, *units[1:])
-    for m in (1, 65) if JIT_DISABLED else (1, 17, 65, 209, 1000):
-        check_gradients_and_cost(units, activations, None, m, 0.3, dtype)
-
-
-@pytest.mark.jit
-@pytest.mark.parametrize(("units", "m"), [((1024, 1024, 1024, 1), 513), ((2048, 2048, 1), 512), ((2, 4, 1), 400)])
-def test_no_call_into_the_kernel_is_long(units, m, monkeypatch):
-    """What a call is given to do follows the work, not the number of chunks, and one chunk is bounded."""
-    model = make_model(units, ["tanh"] * (len(units) - 2) + ["sigmoid"], dtype="float32")
-    run = raw_run(model, *random_data(m, units[0]), epochs=10**6)
-    speed = 2e9 / model._built().operations  # examples per second, by a pretended clock: no machine's mood enters
-    clock = {"now": 0.0}
-    done = []
-
-    def work(chunks):
-        for _ in range(chunks):
-            start = run.finished_examples
-            stop = min(m, start + run.chunk)
-            done[-1:] = [done[-1] + stop - start]
-            run.position[:2] = (run.finished_epochs + (stop == m), stop % m)
-        clock["now"] += done[-1] / speed
-
-    monkeypatch.setattr(run, "work", work)
-    monkeypatch.setattr("fastnet.engine.run.time.perf_counter", lambda: clock["now"])
-    for _ in range(20):
-        done.append(0)
-        run.advance()
-    assert max(done) <= max(speed * CALL_SECONDS * 1.01, run.chunk)
-    assert 6 * sum(a * b for a, b in pairwise(units)) * run.chunk <= 2**33 or run.chunk == 64
-
-
-def test_shuffle_gives_permutations_that_depend_on_key_and_epoch_alone():
-    shuffle = from_python(gather.shuffle)
-    seen = set()
-    for key in (0, 1, 2**61):
-        for epoch in (0, 1):
-            order = np.full(209, -7)
-            shuffle(order, key, epoch)
-            again = np.arange(209)[::-1].copy()
-            shuffle(again, key, epoch)
-            np.testing.assert_array_equal(order, again)
-            np.testing.assert_array_equal(np.sort(order), np.arange(209))
-            seen.add(order.tobytes())
-    assert len(seen) == 6
-
-
-@pytest.mark.jit
-def test_shuffle_is_uniform():
-    """Every example is equally likely in every place: a chi-squared test, at a fixed seed."""
-    shuffle, m, rounds = from_python(gather.shuffle), 10, 20_000
-    counts, order = np.zeros((m, m)), np.empty(m, np.int64)
-    for epoch in range(rounds):
-        shuffle(order, 3, epoch)
-        counts[np.arange(m), order] += 1
-    expected = rounds / m
-    statistic = ((counts - expected) ** 2 / expected).sum()
-    degrees = (m - 1) ** 2
-    assert abs(statistic - degrees) < 4 * np.sqrt(2 * degrees)
-
-
-@pytest.mark.jit
-@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.01)])
-def test_a_step_allocates_nothing(optimizer):
-    """Neither on Python's heap nor on numba's, whether a run has ten steps or a thousand."""
-    from numba.core.runtime import rtsys
-
-    X, y = random_data(209, 7)
-    model = make_model((7, 17, 5, 1), ("relu", "tanh", "sigmoid"), dtype="float32", optimizer=optimizer)
-    peaks, allocations = [], []
-    for many in (10, 1000):
-        run = raw_run(model, X, y, batch_size=16, epochs=many)
-        run.work(1)
-        before = rtsys.get_allocation_stats()
-        tracemalloc.start()
-        run.work(10**6)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert run.done
-        allocations.append(rtsys.get_allocation_stats().alloc - before.alloc)  # one for each array passed in
-    assert allocations[1] == allocations[0] < 20
-    assert peaks[1] <= peaks[0] + 256, peaks
-
-
-@pytest.mark.jit
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_one_signature_per_dtype_whatever_the_input(dtype):
+    What the passes read of dZ is there without a loss.
+    """
     rng = np.random.default_rng(0)
-    base = np.round(rng.standard_normal((40, 6)) * 8)
-    y = (base[:, 0] > 0).astype(int)
-    read_only = base.astype(dtype)
-    read_only.flags.writeable = False
-    unaligned = np.frombuffer(b"x" + base.astype(dtype).tobytes(), dtype, offset=1).reshape(base.shape)
-    variants = [
-        base.tolist(), base.astype(dtype), np.asfortranarray(base), np.repeat(base, 2, axis=1)[:, ::2],
-        base[::-1].copy()[::-1],
-        read_only, base.astype(np.int32), base.astype(np.float16), base.astype(">f8"), unaligned, base.astype(object),
-    ]  # fmt: skip
-    results = []
-    for X in variants:
-        model = make_model((6, 5, 1), ("tanh", "sigmoid"), dtype=dtype)
-        before = np.array(X, dtype=float)
-        model.fit(X, y, epochs=2, batch_size=16)
-        results.append(model.forward(X).tobytes() + model.parameters.tobytes())
-        np.testing.assert_array_equal(np.array(X, dtype=float), before)
-    assert len(set(results)) == 1
-    for factory in (train.make_train, predict.make_forward):
-        assert len(jit.entry_point(factory, np.dtype(dtype)).signatures) == 1
+    chunk = Chunk(units, m, dtype, use_bias=use_bias)
+    recipe = recipe_of(units, use_bias, dtype)
+    for use in wanted(recipe):
+        link(chunk, use.layer, **{use.field: (use.part, *use.code)})
+    A, dZ = (rng.standard_normal((n, m)).astype(dtype) for n in (units[0], units[-1]))
+    chunk.put(0, "A", A)
+    chunk.put(len(units) - 1, "dZ", dZ)
+    if chunk.layers["AT"][0] >= 0:
+        chunk.put(0, "AT", A)
+    return chunk, (rng.standard_normal(chunk.n_parameters) / np.sqrt(max(units))).astype(dtype)
 
 
-def test_the_gate_copies_nothing_that_is_already_right():
-    X = np.zeros((3, 2), np.float32)
-    assert np.shares_memory(checks.examples(X, np.dtype("float32")), X)
-    columns = np.zeros((2, 3), np.float32, order="F")
-    assert np.shares_memory(checks.examples(columns.T, np.dtype("float32")), columns)
+def recipe_of(units, use_bias, dtype):
+    depth = len(units) - 1
+    return Recipe(
+        units=units, use_bias=(use_bias,) * depth, activations=(codes.TANH,) * depth, stores_slopes=(False,) * depth,
+        drops=(False,) * depth, loss=codes.BINARY_CROSSENTROPY, penalised=False, with_l1=False,
+        dtype=np.dtype(dtype), mode=codes.GRADIENT, batch_size=1, clipped=False, weighted=False, with_classes=False,
+        with_outputs=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("units", NETS)
+def test_parts_of_the_examples_and_of_the_weights_make_the_whole(units, dtype):
+    """Forward, backward and gradients, to the bit, whoever computes what; the gradient of a chunk may be added."""
+    if JIT_DISABLED and max(units) > 100:
+        pytest.skip("slow in plain Python")
+    for m in (17, 65) if JIT_DISABLED else (1, 17, 65, 209):
+        results = []
+        for threads, add in ((1, False), (2, False), (3, False), (1, True)):
+            chunk, parameters = linked_network(units, m, dtype)
+            S, gradient = chunk.S.inside, Guarded(chunk.n_parameters, dtype)
+            last = len(units) - 1
+            if add:
+                gradient.inside[:] = 0
+            shares = [from_python(share_of_examples)(m, thread, threads) for thread in range(threads)]
+            for first, stop in shares:
+                part("forward")(chunk.layers, first, stop, m, parameters, S, 0, 0)
+                part("backward")(chunk.layers, first, stop, parameters, S, 0)
+            for thread in range(threads):
+                part("gradients")(chunk.network, chunk.layers, m, thread, threads, S, 0, gradient.inside, add)
+            gradient.assert_guards()
+            chunk.S.assert_guards()
+            outputs = [chunk.get(l, field) for l in range(1, last + 1) for field in ("A", "dZ")]
+            assert all(np.isfinite(values).all() for values in (*outputs, gradient.inside))
+            results.append(b"".join(values.tobytes() for values in (*outputs, gradient.inside)))
+        assert len(set(results)) == 1
+
+
+class Step:
+    """Gradients of a network of random activations and dZ, and a step with them: at once, or after all are there."""
+
+    m = 13
+
+    def __init__(self, units, mode, dtype, *, use_bias=True, threads=1):
+        chunk = self.chunk = Chunk(units, self.m, dtype, use_bias=use_bias, threads=threads)
+        self.layers, self.threads, self.dtype = chunk.layers, threads, dtype
+        rng, ways = np.random.default_rng(0), strategies(units)
+        link(chunk, None, signs="signs", update=("update", mode))
+        for l, way in enumerate(ways, start=1):
+            link(chunk, l, weight_gradient=way.weight_gradient)
+            if use_bias:
+                link(chunk, l, bias_gradient="bias_gradient")
+        for field in ("l1", "l2"):
+            self.layers[field] = rng.random(len(units))
+        self.job = job_of(
+            mode=mode, threads=threads, learning_rate=0.3, beta1=0.8, beta2=0.95, epsilon=0.01, power1=0.5, power2=0.6
+        )
+        self.parameters = Guarded(chunk.n_parameters, dtype)
+        self.moments = Guarded(RULES[mode][1] * chunk.n_parameters, dtype)
+        for vector in (chunk.S.inside[threads * HEAD :], self.parameters.inside):
+            vector[:] = rng.standard_normal(len(vector))
+        self.moments.inside[:] = rng.random(len(self.moments.inside))
+        self.gradient = Guarded(chunk.n_parameters, dtype)
+
+    def take(self, at_once):
+        """Return whether all stayed finite, and the new parameters and moments."""
+        S, network, layers, finite = self.chunk.S.inside, self.chunk.network, self.layers, []
+        activations = S[self.threads * HEAD :].copy()
+        state = self.parameters.inside, self.gradient.inside, self.moments.inside
+        for thread in range(self.threads):
+            head = thread * HEAD
+            if at_once:
+                finite.append(part("steps")(network, layers, self.job, self.m, thread, S, head, 1 / M, *state))
+            else:
+                part("gradients")(network, layers, self.m, thread, self.threads, S, head, self.gradient.inside, False)
+                finish = from_python(call_finish_share)
+                address = network[0]["update"]
+                finite.append(finish(network, layers, self.job, thread, address, 1 / M, 1 / M, *state))
+        for buffer in (self.chunk.S, self.parameters, self.moments, self.gradient):
+            buffer.assert_guards()
+        if layers[0]["lanes"] > 1:  # otherwise, dW has a place there
+            np.testing.assert_array_equal(S[self.threads * HEAD :], activations)
+        return all(finite), self.parameters.inside.copy(), self.moments.inside.copy()
+
+
+# Rows of W in parts, the last a short one; shared by columns; few units; a wide input.
+LARGE = [(260, 301, 7, 1), (2100, 3, 17, 2)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("mode", [codes.SGD, codes.ADAM])
+@pytest.mark.parametrize("units", LARGE)
+def test_a_step_at_once_is_the_step_after_all_gradients(units, mode, use_bias, threads, dtype):
+    assert LARGE[0][0] * LARGE[0][1] > STEP
+    good, *afterwards = Step(units, mode, dtype, use_bias=use_bias, threads=1).take(at_once=False)
+    good_too, *at_once = Step(units, mode, dtype, use_bias=use_bias, threads=threads).take(at_once=True)
+    assert good
+    assert good_too
+    for one, other in zip(afterwards, at_once, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("row", [0, 300])
+def test_a_gradient_that_is_not_finite_is_kept_when_the_step_is_taken_at_once(row, threads):
+    step = Step(LARGE[0], codes.SGD, "float32", threads=threads)
+    step.gradient.inside[:] = 0
+    layer = step.layers[1]
+    step.chunk.S.inside[layer["dZ"] + row * layer["ld"]] = np.inf
+    assert not step.take(at_once=True)[0]
+    first = row * layer["inputs"]
+    bad = [*range(first, first + layer["inputs"]), layer["b"] + row]
+    np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(step.gradient.inside)), bad)

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 
 from fastnet.kernels.build.jit import kernel
-from fastnet.kernels.ir.vectors import INT, with_twin
+from fastnet.kernels.ir.vectors import BOUNDS_CHECK, INT, with_twin
 
 ARRIVED, OPENED, STOPPED, TEAM = 0, 16, 32, 48
 """Entries of `team`, 128 bytes apart, and its length."""
@@ -107,4 +107,6 @@ def let_others_run(builder: ir.IRBuilder, spun: Any) -> None:
 @kernel
 def meet(team: Any, threads: int) -> bool:
     """Wait for all threads of the team; return False if the run was called off. One thread alone need not wait."""
+    if BOUNDS_CHECK and threads > 1 and team.shape[0] < TEAM:
+        raise IndexError("a barrier reaches outside its array")
     return threads == 1 or wait(team, threads)
