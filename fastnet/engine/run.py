@@ -20,7 +20,7 @@ from fastnet.engine.recipe import by_name, compiled_train, is_compiled, link
 from fastnet.engine.sparse import DenseWindow, SparseRows
 from fastnet.engine.threads import Helpers, reserved_cores
 from fastnet.kernels import codes
-from fastnet.kernels.plan import JOB, OPTIMIZER_SETTINGS, PADDING, PROGRESS, Epochs, Examples, Vectors
+from fastnet.kernels.plan import GRAIN, JOB, OPTIMIZER_SETTINGS, PROGRESS, Epochs, Examples, Vectors
 from fastnet.kernels.plan import Team as TeamMemory
 from fastnet.optimizers import Optimizer
 
@@ -181,7 +181,7 @@ class Run:
         self.plan = self.network.plan(self.batch_size, backward=True, threads=sharing)
         link(self.plan, self.recipe, alone=sharing == 1)
         self.job["threads"], self.job["by_chunks"] = team.threads, team.by_chunks
-        self.job["examples_at_once"] = PADDING if self.plan.network["wide_gradient"][0] else self.chunk
+        self.job["examples_at_once"] = GRAIN if self.plan.network["wide_gradient"][0] else self.chunk
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
         self.scratch = take(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
         self.partials = take(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)

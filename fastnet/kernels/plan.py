@@ -82,7 +82,7 @@ NETWORK = np.dtype(
         # Addresses of parts; NONE (0): there is nothing to do.
         ("forward", i8), ("backward", i8), ("gradients", i8), ("steps", i8), ("load_targets", i8), ("loss", i8),
         ("weigh", i8), ("penalty_cost", i8), ("signs", i8), ("keep_outputs", i8), ("update", i8), ("finish", i8),
-        ("wide_gradient", i8),  # of each PADDING examples while they are near, right after their backward pass
+        ("wide_gradient", i8),  # of each GRAIN examples while they are near, right after their backward pass
     ],
     align=True,
 )  # fmt: skip

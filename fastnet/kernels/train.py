@@ -151,7 +151,7 @@ def go_through(
 ) -> None:  # fmt: skip
     """Load a thread's examples, a part of the m that begin at order[chunk], and take them forward and back.
 
-    The loss lies in between. A wide input is read once for both and its gradient, PADDING examples at a time.
+    The loss lies in between. A wide input is read once for both and its gradient, GRAIN examples at a time.
     """
     this, now, net, output = job[0], progress[0], network[0], layers[layers.shape[0] - 1]
     first, stop = share_of_examples(m, part, parts)

@@ -1,21 +1,20 @@
 """The products of an input of very many features before a layer of few units: kept by rows, and read as it lies.
 
-The forward pass is sums in lanes (`ir/sums.py`); the gradient runs over the examples in order, PADDING of them at a
-time, which a second pass over them finds in the cache. As in `products.py`, a matrix is an array, an offset, strides.
+The forward pass is sums in lanes (`ir/sums.py`); the gradient runs over the examples in order, ROWS_ADDED of them at a
+time, which it finds in the cache, right after their backward pass.
 """
 
 from typing import Any
 
-from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, check_layer, place
+from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, check_layer, padded_columns, place
 from fastnet.kernels.build.jit import kernel
 from fastnet.kernels.ir.copies import copy_rows
-from fastnet.kernels.ir.sums import make_dot_rows
-from fastnet.kernels.ir.tiles import START_TARGET, START_ZERO
-from fastnet.kernels.ir.vectors import lanes_in_register
-from fastnet.kernels.plan import PADDING
-from fastnet.kernels.products import multiply
+from fastnet.kernels.ir.sums import ROWS_ADDED, add_rows_times, make_dot_rows
 
-dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (16, 4, 1))
+dot_8_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (8, 4, 1))
+
+STRIP = 512
+"""Features at a time, whose part of ROWS_ADDED examples stays in a first-level cache from unit to unit."""
 
 
 def wide_matmul_plus_bias(layers: Any, l: int, first: int, stop: int, m: int, parameters: Any, S: Any) -> None:
@@ -26,7 +25,7 @@ def wide_matmul_plus_bias(layers: Any, l: int, first: int, stop: int, m: int, pa
     """
     layer, previous = layers[l], layers[l - 1]
     n, n_prev, w, b, ld, lda = layer.units, layer.inputs, layer.W, layer.b, layer.ld, previous.block
-    step, lanes, last = 1 if layer.lanes > 1 else layer.block, lanes_in_register(S), min(stop, m)
+    step, last = 1 if layer.lanes > 1 else layer.block, min(stop, m)
     if BOUNDS_CHECKED and last > first:
         check_inside(parameters, w, w + n * n_prev - 1)
         check_inside(parameters, max(b, 0), max(b, 0) + (n - 1 if b >= 0 else 0))
@@ -34,12 +33,12 @@ def wide_matmul_plus_bias(layers: Any, l: int, first: int, stop: int, m: int, pa
         check_layer(layers, l, layer.A, n, first, last, S)
     e = first
     while e < last:
-        rows = lanes if last - e >= lanes else 4 if last - e >= 4 else 1
+        rows = 8 if last - e >= 8 else 4 if last - e >= 4 else 1
         A_prev, Z = previous.A + e * lda, layer.A + (place(e, layer.block) if layer.lanes > 1 else e * layer.block)
         for i in range(n):
             bias = b + i if b >= 0 else -1
-            if rows == lanes:
-                dot_rows(S, Z + i * ld, step, S, A_prev, lda, parameters, w + i * n_prev, bias, n_prev)
+            if rows == 8:
+                dot_8_rows(S, Z + i * ld, step, S, A_prev, lda, parameters, w + i * n_prev, bias, n_prev)
             elif rows == 4:
                 dot_4_rows(S, Z + i * ld, step, S, A_prev, lda, parameters, w + i * n_prev, bias, n_prev)
             else:
@@ -55,15 +54,17 @@ def accumulate(layers: Any, first: int, stop: int, first_column: int, stop_colum
     """
     layer, previous = layers[1], layers[0]
     ldw = previous.block
-    columns = (stop_column - first_column + PADDING - 1) // PADDING * PADDING
-    for e in range(first, stop, PADDING):
-        start, K = START_ZERO if e == 0 else START_TARGET, min(PADDING, stop - e)
-        A_prev = previous.A + e * ldw + first_column
-        multiply(
-            layer.units, columns, (S, layer.dW + first_column, ldw),
-            (S, layer.dZ + place(e, layer.block), layer.ld, 1, 1), (S, A_prev, ldw, A_prev + PADDING * ldw), K, start,
-            (S, 0),
-        )  # fmt: skip
+    if BOUNDS_CHECKED and stop > first and stop_column > first_column:
+        check_inside(S, layer.dW + first_column, layer.dW + (layer.units - 1) * ldw + padded_columns(stop_column) - 1)
+        check_inside(S, previous.A + first * ldw, previous.A + (stop - 1) * ldw + padded_columns(stop_column) - 1)
+        check_layer(layers, 1, layer.dZ, layer.units, first, stop, S)
+    for e in range(first, stop, ROWS_ADDED):
+        rows, dZ = min(ROWS_ADDED, stop - e), layer.dZ + place(e, layer.block)
+        for j in range(first_column, stop_column, STRIP):
+            columns = padded_columns(min(STRIP, stop_column - j))
+            for i in range(layer.units):
+                dW, A_prev = layer.dW + i * ldw + j, previous.A + e * ldw + j
+                add_rows_times(S, dW, columns, S, A_prev, ldw, S, dZ + i * layer.ld, rows, e == 0)
 
 
 @kernel

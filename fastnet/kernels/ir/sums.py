@@ -20,6 +20,8 @@ from fastnet.kernels.ir.vectors import (
     masked_load,
     masked_store,
     pointer,
+    splat,
+    store,
     suffix,
     with_twin,
 )
@@ -279,3 +281,52 @@ def make_dot_rows(most: int) -> Function:
         return signature, generate
 
     return dot_rows
+
+
+ROWS_ADDED = 8
+"""Rows that `add_rows_times` adds in a pass."""
+
+
+def _add_rows_times_twin(
+    D: np.ndarray, d: int, n: int, A: np.ndarray, a: int, lda: int, Y: np.ndarray, y: int, rows: int, zero: bool
+) -> None:
+    total = np.zeros(n, D.dtype) if zero else D[d : d + n].copy()
+    for k in range(rows):
+        total = total + Y[y + k] * A[a + k * lda : a + k * lda + n]
+    D[d : d + n] = total
+
+
+@with_twin(_add_rows_times_twin)
+def add_rows_times(typingctx, D, d, n, A, a, lda, Y, y, rows, zero):  # type: ignore[no-untyped-def]
+    """D[j] = (0, if zero, or D[j]) + sum over k < rows of Y[k] A[k, j], a chain of fmas in the order of k.
+
+    For j < n, a multiple of a register's lanes, and 0 < rows <= ROWS_ADDED; D[j] lies at D[d + j], A[k, j], finite, at
+    A[a + k lda + j], Y[k] at Y[y + k]. D aliases neither A nor Y.
+    """
+    dtype = flat_float(D, A, Y)
+    lanes = lanes_of(dtype)
+    i = types.intp
+    signature = types.void(D, i, i, A, i, i, Y, i, i, types.boolean)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        D, d, n, A, a, lda, Y, y, rows, zero = arguments
+        element = context.get_value_type(dtype)
+        vector = ir.VectorType(element, lanes)
+        D = pointer(context, builder, signature.args[0], D, d)
+        A = pointer(context, builder, signature.args[3], A, a)
+        Y = pointer(context, builder, signature.args[6], Y, y)
+        zero, last = builder.icmp_unsigned("!=", zero, zero.type(0)), builder.sub(rows, INT(1))
+        terms = []
+        for k in range(ROWS_ADDED):  # past the last row: that again, times zero
+            is_there = builder.icmp_signed("<", INT(k), rows)
+            row = builder.select(is_there, INT(k), last)
+            y_k = builder.select(is_there, builder.load(builder.gep(Y, [row])), ir.Constant(element, 0.0))
+            terms.append((splat(builder, y_k, vector), builder.gep(A, [builder.mul(lda, row)])))
+        with cgutils.for_range_slice(builder, INT(0), n, INT(lanes)) as (j, _):
+            total = builder.select(zero, ir.Constant(vector, None), load(builder, D, vector, j))
+            for y_k, A_k in terms:
+                total = builder.call(fma_of(builder, vector), [y_k, load(builder, A_k, vector, j), total])
+            store(builder, total, D, j)
+        return context.get_dummy_value()
+
+    return signature, generate
