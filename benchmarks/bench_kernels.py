@@ -1,6 +1,7 @@
 """Each kernel by itself, float32 and float64, against the core's FMA peak where it multiplies."""
 
 from functools import lru_cache
+from importlib import import_module
 
 import numpy as np
 from numba import njit
@@ -11,22 +12,21 @@ from fastnet import Dense as DenseLayer
 from fastnet import Model
 from fastnet.activations import ACTIVATIONS
 from fastnet.engine.memory import aligned_zeros
-from fastnet.kernels import activations, codes, dropout, gather, losses, passes, penalties, products, steps, updates
+from fastnet.kernels import codes, gather, products
 from fastnet.kernels.build.jit import OPTIONS
-from fastnet.kernels.build.parts import address_of
+from fastnet.kernels.build.parts import PARTS, address_of
 from fastnet.kernels.ir import tiles
-from fastnet.kernels.plan import NARROW_LAYER, PANEL, TEMPORARY, make_plan
+from fastnet.kernels.plan import JOB, LANES, NARROW, PANEL, make_plan
 
 DTYPES = ["float32", "float64"]
 REPEATS = 200
-SETTINGS = np.array([1e-6, 0.9, 0.999, 1e-8, 0.0, 0.0, 1.0])
 M, N, K = 168, 192, 256
 
 
 @lru_cache
 def repeated(kernel):
     """Return a compiled loop that calls the kernel `n` times: a unit of work without Python in it."""
-    compiled = njit(**OPTIONS)(kernel.py_func)
+    compiled = njit(**OPTIONS)(getattr(kernel, "py_func", kernel))
 
     def loop(n, *arguments):
         for _ in range(n):
@@ -36,10 +36,11 @@ def repeated(kernel):
 
 
 @lru_cache
-def repeated_part(factory, *code):
-    """Return such a loop for a part, as `fastnet.kernels.build.parts` makes it."""
-    part = njit(**OPTIONS)(factory("", *code))
-    return repeated(part)
+def repeated_part(name, *code):
+    """Return such a loop for a part, by its name in the table and its code."""
+    module, attribute = PARTS[name].made_by.split(":")
+    function = getattr(import_module(f"fastnet.kernels.{module}"), attribute)
+    return repeated(function(*code) if attribute.startswith("make_") else function)
 
 
 @lru_cache
@@ -56,7 +57,7 @@ def aligned_normal(n, dtype):
 
 
 def multiply(A, B, C, n):
-    repeated(products.multiply)(n, M, N, C, 0, N, A, 0, K, 1, 1, B, 0, N, 0, K, tiles.START_ZERO, C, 0)
+    repeated(products.multiply)(n, M, N, (C, 0, N), (A, 0, K, 1, 1), (B, 0, N, 0), K, tiles.START_ZERO, (C, 0))
 
 
 def tile_rates(dtype="float32", rounds=31):
@@ -84,7 +85,7 @@ class LastColumns:
     def time_multiply(self, columns, dtype):
         W, A, Z = matrices_of_300(dtype)
         repeated(products.multiply)(
-            20, 300, columns, Z, 0, 64, W, 0, 300, 1, 1, A, 0, 64, 0, 300, tiles.START_ZERO, Z, 0
+            20, 300, columns, (Z, 0, 64), (W, 0, 300, 1, 1), (A, 0, 64, 0), 300, tiles.START_ZERO, (Z, 0)
         )
 
 
@@ -101,7 +102,7 @@ class Tile:
     param_names = ("dtype",)
 
     def time_multiply(self, dtype):
-        multiply(*products(dtype), 20)
+        multiply(*operands(dtype), 20)
 
     def track_peak_over_tile(self, dtype):
         rates = tile_rates(dtype)
@@ -117,12 +118,19 @@ class Tile:
 
 
 @lru_cache
-def layer(n, n_prev, dtype):
-    """Return parameters, a scratch vector and its offsets for a layer over one block of 64 examples."""
-    rng = np.random.default_rng(0)
-    parameters = rng.standard_normal(n * n_prev + n).astype(dtype)
-    offsets = np.cumsum([0, TEMPORARY, 64 * (n_prev + 16), 64 * (n + 16), 64 * (n_prev + PANEL)])
-    return parameters, aligned_normal(offsets[-1] + 4096, dtype), offsets.tolist()
+def network(units, dtype, examples=LANES):
+    """Return the plan of a network for one block, its parameters, and a scratch vector full of normal numbers.
+
+    Each input of a layer has an AT; slopes have a place of their own.
+    """
+    depth = len(units) - 1
+    plan = make_plan(units, (True,) * depth, examples=examples, backward=True, stores_slopes=(True,) * depth)
+    size = plan.n_scratch
+    for layer in plan.layers[:-1]:
+        if layer["AT"] < 0:
+            layer["AT"], layer["panel"] = size, examples * PANEL
+            size += examples * PANEL * -(-int(layer["units"]) // PANEL)
+    return plan, aligned_normal(plan.n_parameters, dtype), aligned_normal(size, dtype)
 
 
 class Dense:
@@ -133,70 +141,85 @@ class Dense:
 
     def time_matmul_plus_bias(self, shape, dtype):
         n, n_prev = shape
-        parameters, S, (_, a_prev, z, *_) = layer(n, n_prev, dtype)
-        repeated(products.matmul_plus_bias)(
-            REPEATS, n, n_prev, 0, 64, parameters, 0, n * n_prev, S, a_prev, 0, z, 0, 64
-        )
+        plan, parameters, S = network((n_prev, n), dtype)
+        repeated_part("matmul_plus_bias")(REPEATS, plan.layers, 1, 0, LANES, LANES, parameters, S)
 
     def time_input_gradient(self, shape, dtype):
         n, n_prev = shape
-        parameters, S, (head, a_prev, z, *_) = layer(n, n_prev, dtype)
-        repeated(products.input_gradient)(REPEATS, n, n_prev, 0, 64, parameters, 0, S, z, 0, a_prev, 0, 64, head)
+        plan, parameters, S = network((1, n_prev, n), dtype)
+        repeated_part("input_gradient")(REPEATS, plan.layers, 2, 0, LANES, parameters, S, 0)
 
     def time_weight_gradient(self, shape, dtype):
-        n, n_prev = shape
-        gradient, S, (head, _, dz, at, _) = layer(n, n_prev, dtype)
-        repeated(products.weight_gradient)(
-            REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, at, 64 * PANEL, head, gradient.copy(), 0, False
-        )
+        weight_gradient("weight_gradient", shape, dtype)
 
     def time_bias_gradient(self, shape, dtype):
         n, n_prev = shape
-        gradient, S, (_, _, dz, *_) = layer(n, n_prev, dtype)
-        repeated(products.bias_gradient)(REPEATS, 0, n, 64, S, dz, 64 * n, 64, gradient.copy(), n * n_prev, False)
+        plan, parameters, S = network((n_prev, n), dtype)
+        share, db = (0, n, 0, n_prev), parameters[:n].copy()
+        repeated_part("bias_gradient")(REPEATS, plan.layers, 1, share, LANES, S, db, 0, False)
 
     def time_transpose(self, shape, dtype):
         n, n_prev = shape
-        _, S, (_, a_prev, _, at, _) = layer(n, n_prev, dtype)
-        repeated(products.transpose)(REPEATS, S, a_prev, 64, at, PANEL, PANEL, 64)
+        plan, _, S = network((n_prev, n), dtype)
+        A, AT = int(plan.layers["A"][0]), int(plan.layers["AT"][0])
+        repeated(gather.transpose)(REPEATS, S, A, LANES, AT, PANEL, PANEL, LANES)
+
+
+def weight_gradient(name, shape, dtype):
+    """Compute the weight gradient of a layer by that part."""
+    n, n_prev = shape
+    plan, parameters, S = network((n_prev, n), dtype)
+    dW = parameters[: n * n_prev].copy()
+    repeated_part(name)(REPEATS, plan.layers, 1, (0, n, 0, n_prev), LANES, S, 0, dW, 0, False)
 
 
 class Narrow:
-    """The weight gradient of a layer of few units, for one block of 64 examples, 200 times."""
+    """The weight gradient of a layer of few units, or few inputs, for one block of 64 examples, 200 times."""
 
-    params = ([(1, 32), (1, 784), (4, 33)], DTYPES)
+    params = ([(1, 32), (1, 784), (4, 33), (4, 2), (32, 4), (300, 4)], DTYPES)
     param_names = ("(units, inputs)", "dtype")
 
     def time_narrow_weight_gradient(self, shape, dtype):
-        n, n_prev = shape
-        gradient, S, (_, a_prev, dz, *_) = layer(n, n_prev, dtype)
-        repeated(products.narrow_weight_gradient)(
-            REPEATS, 0, n, 0, n_prev, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, gradient.copy(), 0, False
-        )
+        weight_gradient("narrow_weight_gradient", shape, dtype)
 
 
-class FewInputs:
-    """The weight gradient of a layer of few inputs, for one block of 64 examples, 200 times."""
+class Wide:
+    """The products of an input of 12,288 features before so many units, for one block of 64 examples, 20 times."""
 
-    params = ([(4, 2), (32, 4), (300, 4)], DTYPES)
-    param_names = ("(units, inputs)", "dtype")
+    params = ([1, 4], DTYPES)
+    param_names = ("units", "dtype")
 
-    def time_gradient_of_few(self, shape, dtype):
-        n, n_prev = shape
-        gradient, S, (head, a_prev, dz, *_) = layer(n, n_prev, dtype)
-        repeated_part(products.make_gradient_of_few)(
-            REPEATS, 0, n, n_prev, 64, S, dz, 64 * n, 64, a_prev, 0, head, gradient.copy(), 0, False
-        )
+    def time_wide_matmul_plus_bias(self, n, dtype):
+        plan, parameters, S = network((12_288, n), dtype)
+        repeated_part("wide_matmul_plus_bias")(20, plan.layers, 1, 0, LANES, LANES, parameters, S)
+
+    def time_wide_weight_gradient(self, n, dtype):
+        plan, parameters, S = network((12_288, n), dtype)
+        dW, share = parameters.copy(), (0, n, 0, 12_288)
+        repeated_part("wide_weight_gradient")(20, plan.layers, 1, share, LANES, S, 0, dW, 0, False)
 
 
-@lru_cache
-def numbers(dtype):
-    """Return four vectors of 4096 numbers, one after the other."""
-    return aligned_normal(4 * 4096, dtype).reshape(4, 4096)
+SQUARE = (1, 64)
+"""A layer of 64 units, whose 64 examples make 4096 numbers."""
+
+
+def square(dtype, **fields):
+    """Return the plan of such a layer, and a scratch vector that holds the numbers given where those fields say."""
+    plan, parameters, S = network(SQUARE, dtype)
+    S = S.copy()
+    for field, value in fields.items():
+        start = plan.network[0][field] if field in plan.network.dtype.names else plan.layers[1][field]
+        S[start : start + 4096] = value
+    return plan, parameters, S
 
 
 CODES = {name: activation.code for name, activation in ACTIVATIONS.items() if name != "linear"}
-KEEPING_SLOPE = [name for name, code in CODES.items() if code in codes.SLOPE_FROM_Z]
+STORING_SLOPES = [name for name, code in CODES.items() if code in codes.SLOPE_FROM_Z]
+
+
+def near_20(dtype):
+    """Return 4096 numbers; near 0 an activation would halve them, down to what is subnormal."""
+    return aligned_normal(4096, dtype) + np.array(20, dtype)
 
 
 class Activation:
@@ -206,32 +229,37 @@ class Activation:
     param_names = ("activation", "dtype")
 
     def time_activate(self, activation, dtype):
-        S = numbers(dtype).ravel() + np.array(20, dtype)  # near 0 they would halve it, down to what is subnormal
-        repeated_part(activations.make_activation, CODES[activation])(REPEATS, 64, 64, S, 0, 0, 64, 0.01)
+        plan, _, S = square(dtype, A=near_20(dtype))
+        plan.layers["setting"] = 0.01
+        repeated_part("activate", CODES[activation])(REPEATS, plan.layers, 1, 0, LANES, S)
 
 
-class ActivationKeepingSlope:
-    """Those that find the derivative on the way forward, and keep it, likewise."""
+class ActivationStoringSlopes:
+    """Those that find the derivative on the way forward, and store it, likewise."""
 
-    params = (KEEPING_SLOPE, DTYPES)
+    params = (STORING_SLOPES, DTYPES)
     param_names = ("activation", "dtype")
 
     def time_activate(self, activation, dtype):
-        S = numbers(dtype).ravel() + np.array(20, dtype)  # near 0 they would halve it, down to what is subnormal
-        keeping_slope = repeated_part(activations.make_activation_keeping_slope, CODES[activation])
-        keeping_slope(REPEATS, 64, 64, S, 0, 4096, 64, 0.01)
+        plan, _, S = square(dtype, A=near_20(dtype))
+        repeated_part("activate_storing_slopes", CODES[activation])(REPEATS, plan.layers, 1, 0, LANES, S)
 
 
 class Derivative:
     """Their derivatives from the value, likewise; that of the softmax comes with the loss."""
 
-    params = ([name for name in CODES if name != "softmax" and name not in KEEPING_SLOPE], DTYPES)
+    params = ([name for name in CODES if name != "softmax" and name not in STORING_SLOPES], DTYPES)
     param_names = ("activation", "dtype")
 
     def time_multiply_by_derivative(self, activation, dtype):
-        S = numbers(dtype).ravel().copy()
-        S[4096:8192] = np.inf  # a finite number, scaled 200 times, would become a slow, subnormal one
-        repeated_part(activations.make_derivative, CODES[activation])(REPEATS, 64, 64, S, 0, 4096, 64, 0.01, S, -1, 0)
+        multiply_by_derivative(CODES[activation], dtype)
+
+
+def multiply_by_derivative(code, dtype):
+    """Multiply a dA that stays as it is: a finite number, scaled 200 times, would become a slow, subnormal one."""
+    plan, parameters, S = square(dtype, dZ=np.inf)
+    plan.layers["setting"] = 0.01
+    repeated_part("differentiate", code)(REPEATS, plan.layers, 1, 0, LANES, parameters, S)
 
 
 class Elementwise:
@@ -256,44 +284,49 @@ class Elementwise:
         loss(codes.POISSON, dtype)
 
     def time_multiply_by_slope(self, dtype):
-        S = numbers(dtype).ravel().copy()
-        S[4096:8192] = np.inf
-        repeated_part(activations.make_derivative, codes.KEPT_SLOPE)(REPEATS, 64, 64, S, 0, 4096, 64, 0.0, S, -1, 0)
+        multiply_by_derivative(codes.STORED_SLOPE, dtype)
 
     def time_dropout(self, dtype):
-        S = np.full(8192, np.inf, dtype)
-        repeated_part(dropout.make_dropout)(REPEATS, 64, 64, S, 0, 4096, 64, 0.0, 17, 1, 0)
+        plan, _, S = square(dtype, A=np.inf, slopes=np.inf)
+        repeated_part("drop")(REPEATS, plan.layers, 1, 0, LANES, S, 17, 0)
 
     def time_weighting(self, dtype):
-        S = numbers(dtype).ravel().copy()
-        S[8192:] = 1
-        repeated_part(losses.make_weighting)(REPEATS, 64, 64, 64, S, 0, 4096, 8192, 64)
+        plan, _, S = square(dtype)
+        weights = int(plan.network["weights"][0])
+        S[weights : weights + LANES] = 1
+        plan.network["term_rows"] = 64
+        repeated_part("weigh")(REPEATS, plan.network, plan.layers, 0, LANES, S)
 
     def time_penalty_cost(self, dtype):
-        repeated_part(penalties.make_penalty_cost)(REPEATS, plan_of_4096(), np.ones((2, 2)), numbers(dtype)[0])
+        plan, parameters, _ = network((63, 64), dtype)
+        plan.layers["l2"], plan.layers["l1"] = 1.0, 1.0
+        repeated_part("penalty_cost")(REPEATS, plan.layers, parameters)
 
 
 def loss(code, dtype):
     """Compute a loss and its gradient."""
-    S = numbers(dtype).ravel().copy()
-    repeated_part(losses.make_loss, code)(REPEATS, 64, 64, S, 0, 4096, 2 * 4096, 3 * 4096, 64, SETTINGS)
+    plan, _, S = square(dtype)
+    plan.network["loss_setting"] = 1.0
+    repeated_part("loss", code)(REPEATS, plan.network, plan.layers, 0, LANES, S)
 
 
-def update(mode, dtype):
-    """Finish 4096 gradients, or take steps with them."""
-    p, dp, *moments = numbers(dtype).copy()
-    take_steps = repeated_part(updates.make_update, mode)
-    take_steps(REPEATS, 1 / 32, 1 / 32, SETTINGS, 0.9, 0.999, 0, 4096, 0, p, dp, np.abs(np.concatenate(moments)))
+def job():
+    """Return the record of what an optimizer is set to."""
+    made = np.zeros(1, JOB)
+    settings = {"learning_rate": 1e-6, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "power1": 0.9, "power2": 0.999}
+    for field, value in {"threads": 1, **settings}.items():
+        made[field] = value
+    return made
 
 
 UPDATES = {
-    "gradient": codes.GRADIENT,
-    "SGD": codes.SGD,
-    "momentum": codes.MOMENTUM,
-    "Nesterov": codes.NESTEROV,
-    "RMSprop": codes.RMSPROP,
-    "Adagrad": codes.ADAGRAD,
-    "Adam": codes.ADAM,
+    "gradient": ("finish",),
+    "SGD": ("update", codes.SGD),
+    "momentum": ("update", codes.MOMENTUM),
+    "Nesterov": ("update", codes.NESTEROV),
+    "RMSprop": ("update", codes.RMSPROP),
+    "Adagrad": ("update", codes.ADAGRAD),
+    "Adam": ("update", codes.ADAM),
 }
 
 
@@ -304,7 +337,9 @@ class Update:
     param_names = ("update", "dtype")
 
     def time_update(self, name, dtype):
-        update(UPDATES[name], dtype)
+        p, dp, *moments = aligned_normal(4 * 4096, dtype).reshape(4, 4096).copy()
+        take_steps = repeated_part(*UPDATES[name])
+        take_steps(REPEATS, job(), 1 / 32, 0.0, 0, 4096, 0, p, dp, np.abs(np.concatenate(moments)))
 
 
 class Step:
@@ -314,18 +349,14 @@ class Step:
     param_names = ("units", "dtype")
 
     def time_step(self, n, dtype):
-        plan = make_plan((n, n), (True,), examples=64, backward=True)
-        S, p, dp = (aligned_normal(size, dtype) for size in (plan.n_scratch, plan.n_parameters, plan.n_parameters))
-        update = address_of(updates.make_update, np.dtype(dtype), codes.SGD)
-        repeated_part(steps.make_steps)(
-            REPEATS, plan.rows, 64, 0, 1, S, 0, passes.EVERYTHING, update, 1 / 64, 1 / 64, np.zeros((2, 2)), SETTINGS,
-            0.9, 0.999, p, dp, dp[:0],
+        plan, p, S = network((n, n), dtype)
+        p, dp, found = p.copy(), p.copy(), np.dtype(dtype)
+        plan.network["update"] = address_of("update", found, codes.SGD)
+        for name in ("weight_gradient", "bias_gradient"):
+            plan.layers[name][1] = address_of(name, found)
+        repeated_part("steps")(
+            REPEATS, plan.network, plan.layers, job(), LANES, 0, S, 0, 1 / LANES, p, dp, dp[:0]
         )  # fmt: skip
-
-
-def plan_of_4096():
-    """Return the plan of a layer of 4096 parameters."""
-    return make_plan((63, 64), (True,), examples=1, backward=False).rows
 
 
 class Loading:
@@ -335,12 +366,14 @@ class Loading:
     param_names = ("features", "dtype")
 
     def time_load_examples(self, features, dtype):
-        plan, X, order, S = batch(features, NARROW_LAYER + 1, dtype)
-        repeated(gather.load_examples)(REPEATS, plan, X, order, 0, 0, 128, S)
+        layer, X, order, S = batch(features, NARROW + 1, dtype)
+        place = tuple(int(layer[field]) for field in ("A", "block", "ld", "AT", "panel"))
+        repeated_part("gather")(REPEATS, X, order, 0, 0, 128, S, *place)
 
     def time_load_targets(self, features, dtype):
-        plan, X, order, S = batch(features, 1, dtype)
-        repeated(gather.load_targets)(REPEATS, plan, X[:, :1].copy(), order, 0, 0, 128, S)
+        layer, X, order, S = batch(features, 1, dtype)
+        place = int(layer["A"]), int(layer["block"]), int(layer["ld"]), -1, 0
+        repeated_part("gather")(REPEATS, X[:, :1].copy(), order, 0, 0, 128, S, *place)
 
     def time_shuffle(self, features, dtype):
         repeated(gather.shuffle)(REPEATS, np.empty(10_000, np.int64), 1, 2)
@@ -348,15 +381,11 @@ class Loading:
 
 @lru_cache
 def batch(features, units, dtype):
-    """Return the plan of a layer, 1,000 examples, an order of them and a scratch vector."""
+    """Return the record of the input of a layer, 1,000 examples, an order of them and a scratch vector."""
     plan = make_plan((features, units), (True,), examples=128, backward=True)
     rng = np.random.default_rng(0)
-    return (
-        plan.rows,
-        rng.standard_normal((1000, features)).astype(dtype),
-        rng.permutation(1000),
-        np.zeros(plan.n_scratch, dtype),
-    )
+    X = rng.standard_normal((1000, features)).astype(dtype)
+    return plan.layers[0], X, rng.permutation(1000), np.zeros(plan.n_scratch, dtype)
 
 
 class Forward:

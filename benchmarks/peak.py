@@ -5,12 +5,11 @@ from functools import lru_cache
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastnet.kernels.blocks import TALL
 from fastnet.kernels.build.jit import OPTIONS, VECTOR_BYTES
-from fastnet.kernels.ir.vectors import INT, forbid_unrolling, load, pointer, store
-from fastnet.kernels.products import TALL
+from fastnet.kernels.ir.vectors import INT, fma_of, forbid_unrolling, load, pointer, store
 
 REGISTERS = 2 * TALL
 
@@ -25,8 +24,7 @@ def multiply_add_registers(typingctx, array, k):
         array, k = arguments
         base = pointer(context, builder, signature.args[0], array, INT(0))
         vector = ir.VectorType(context.get_value_type(dtype), lanes)
-        kind = ir.FunctionType(vector, [vector] * 3)
-        fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{lanes}f{dtype.bitwidth}")
+        fma = fma_of(builder, vector)
         x, y, *start = (load(builder, base, vector, INT(i * lanes)) for i in range(2 + REGISTERS))
         entry, loop, end = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)

@@ -11,7 +11,17 @@ import numpy as np
 
 from fastnet.kernels.activations import FROM_VALUE, WITH_SLOPE
 from fastnet.kernels.build.parts import PARTS, address_of
-from fastnet.kernels.codes import CATEGORICAL_CROSSENTROPY, COST, FROM_Z, GRADIENT, LINEAR, SGD, SOFTMAX, STORED_SLOPE
+from fastnet.kernels.codes import (
+    CATEGORICAL_CROSSENTROPY,
+    COST,
+    EXPONENTIAL,
+    FROM_Z,
+    GRADIENT,
+    LINEAR,
+    SGD,
+    SOFTMAX,
+    STORED_SLOPE,
+)
 from fastnet.kernels.losses import LOSSES
 from fastnet.kernels.plan import FUSE_STEP_FROM, WIDE, Plan, chunk_size, parameter_offsets, strategies
 from fastnet.kernels.updates import RULES
@@ -138,8 +148,9 @@ def every_part() -> list[tuple[str, tuple[int, ...]]]:
     elementwise = [*FROM_VALUE, *WITH_SLOPE]
     codes = {
         "activate": [*(code for code in elementwise if code != LINEAR), SOFTMAX],
-        "activate_storing_slopes": elementwise,
-        "differentiate": [*(code for code in FROM_VALUE if code != LINEAR), STORED_SLOPE],
+        # The exponential stands in the last layer alone, before a loss that goes from Z to dZ.
+        "activate_storing_slopes": [code for code in elementwise if code != EXPONENTIAL],
+        "differentiate": [*(code for code in FROM_VALUE if code not in (LINEAR, EXPONENTIAL)), STORED_SLOPE],
         "loss": LOSSES,
         "update": RULES,
     }

@@ -111,7 +111,7 @@ def test_a_process_that_was_killed_while_it_wrote_leaves_no_code_of_another_vers
 def test_an_index_without_its_data_compiles_anew(package):
     folder, places = package
     run_python(PREDICT, **places)
-    for path in (folder / "cache").rglob("*.activate_*.nbd"):
+    for path in (folder / "cache").rglob("*.activate_*.nbc"):
         path.unlink()
     assert run_python(PREDICT, **places).split()[::2] == ["1.0507", "1"]
     assert run_python(PREDICT, **places).split() == ["1.0507", PARTS_OF_IT, "0"]
@@ -200,7 +200,8 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
     assert fit(Dense(1, "sigmoid")) > 0
     assert fit(Dense(1, "sigmoid")) == 0
     assert fit(Dense(3, "sigmoid"), Dense(1, "sigmoid")) > 0  # now as a hidden layer, by itself
-    assert fit(Dense(3, "sigmoid"), Dense(2, "sigmoid"), Dense(1, "sigmoid")) == 0
+    assert fit(Dense(3, "sigmoid"), Dense(2, "sigmoid"), Dense(1, "sigmoid")) > 0  # an input gradient by a product
+    assert fit(Dense(4, "sigmoid"), Dense(3, "sigmoid"), Dense(2, "sigmoid"), Dense(1, "sigmoid")) == 0
     assert fit(Dense(3, "sigmoid"), Dense(1)) > 0  # another loss
     assert fit(Dense(3, "sigmoid"), Dense(1), optimizer=Adam()) > 0
     assert fit(Dense(3, "relu"), Dense(1)) > 0

@@ -42,7 +42,7 @@ def recipes():
         depth = len(units) - 1
         for at, (dropped, clipped, weighted) in enumerate(product((False, True), repeat=3)):
             drops = (dropped,) * (depth - 1) + (False,)
-            last = codes.SOFTMAX if loss == codes.CATEGORICAL_CROSSENTROPY else g
+            last = {codes.CATEGORICAL_CROSSENTROPY: codes.SOFTMAX, codes.POISSON: codes.EXPONENTIAL}.get(loss, g)
             activations = (g,) * (depth - 1) + (last,)
             stores_slopes = tuple(
                 code in codes.SLOPE_FROM_Z or drop for code, drop in zip(activations, drops, strict=True)
@@ -60,7 +60,7 @@ def uses():
     """Return every use of a part, by any network."""
     found = {(use.layer, use.field, use.part, use.code) for recipe in recipes() for use in wanted(recipe)}
     found |= {(use.layer, use.field, use.part, use.code) for recipe in recipes() for use in in_passing(recipe)}
-    for units, g, few_rows in product(SHAPES, [*HIDDEN, codes.SOFTMAX], (False, True)):
+    for units, g, few_rows in product(SHAPES, [*HIDDEN, codes.SOFTMAX, codes.EXPONENTIAL], (False, True)):
         for use in wanted_to_predict(units, (g,) * (len(units) - 1), few_rows=few_rows):
             found.add((use.layer, use.field, use.part, use.code))
     return found
@@ -122,9 +122,9 @@ def test_a_dense_network_in_training():
 @pytest.mark.parametrize(
     ("changes", "here", "gone"),
     [
-        ({"mode": codes.COST}, {}, {(None, "backward"), (None, "update"), (1, "weight_gradient"), (2, "input_gradient")}),
+        ({"mode": codes.COST}, {}, {(None, "backward"), (1, "weight_gradient"), (1, "differentiate")}),
         ({"mode": codes.GRADIENT}, {(None, "update"): ("finish",)}, {(None, "steps")}),
-        ({"clipped": True}, {(None, "finish"): ("finish",), (None, "update"): ("update", codes.SGD)}, {(None, "steps")}),
+        ({"clipped": True}, {(None, "finish"): ("finish",), (None, "update"): ("update", codes.SGD)}, set()),
         ({"weighted": True}, {(None, "weigh"): ("weigh",), (None, "gradients"): ("gradients",)}, set()),
         ({"with_classes": True}, {(None, "load_targets"): ("load_classes",)}, set()),
         ({"penalised": True}, {(None, "penalty_cost"): ("penalty_cost",)}, {(None, "signs")}),

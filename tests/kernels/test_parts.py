@@ -69,7 +69,7 @@ def test_a_part_is_made_once_and_has_one_signature(dtype, monkeypatch):
     assert part("signs", found) is made
     assert len(made.signatures) == 1
     with pytest.raises(TypeError, match="No matching definition"):
-        made("a")
+        made(*"abcdef")
 
 
 call_signs = caller("signs")

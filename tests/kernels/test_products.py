@@ -9,7 +9,7 @@ from compiled import Chunk, from_python, part
 from conftest import JIT_DISABLED
 
 from fastnet.kernels import products
-from fastnet.kernels.blocks import TALL
+from fastnet.kernels.blocks import BOUNDS_CHECKED, TALL
 from fastnet.kernels.ir.tiles import START_BIAS, START_ZERO
 from fastnet.kernels.plan import LANES, NARROW, PADDING, PANEL, TEMPORARY, TERMS_IN_PASS, computed_columns, padded
 
@@ -243,3 +243,87 @@ def test_an_empty_share_touches_nothing():
     part("input_gradient")(layers, 2, 16, 16, none, S, 0)
     part("matmul_plus_bias")(layers, 1, 16, 16, 1, none, S)
     chunk.assert_untouched()
+
+
+BEYOND = [-1, "end", 2**40]
+"""Where an array is made to begin: before it, near its end, far past it."""
+
+
+@pytest.mark.skipif(not BOUNDS_CHECKED, reason="bounds are checked with NUMBA_BOUNDSCHECK=1, and with the JIT off")
+class TestBounds:
+    """Each product is made to reach past one of its arrays; where it is not, it raises nothing."""
+
+    def check(self, chunk, name, arguments, l, field, bad):
+        """Call a part; move what a field of layer l says, and call it again."""
+        part(name)(chunk.layers, *arguments)
+        chunk.layers[field][l] = chunk.S.inside.size - 4 if bad == "end" else bad
+        with pytest.raises(IndexError):
+            part(name)(chunk.layers, *arguments)
+
+    @pytest.mark.parametrize("bad", BEYOND)
+    @pytest.mark.parametrize("few_rows", [False, True])
+    @pytest.mark.parametrize(("l", "field"), [(0, "A"), (1, "A"), (1, "W"), (1, "b")])
+    def test_forward(self, l, field, few_rows, bad):
+        if (field, bad) == ("b", -1):
+            pytest.skip("there is no bias then")
+        m, chunk = 5, Chunk((9, 7), 5, "float32", backward=False, few_rows=few_rows)
+        parameters = np.zeros(chunk.n_parameters, np.float32)
+        name = "matmul_plus_bias_of_rows" if few_rows else "matmul_plus_bias"
+        self.check(chunk, name, (1, 0, 5 if few_rows else 8, m, parameters, chunk.S.inside), l, field, bad)
+
+    @pytest.mark.parametrize("few_rows", [False, True])
+    def test_parameters_that_are_not_all_there(self, few_rows):
+        m, chunk = 5, Chunk((9, 7), 5, "float32", backward=False, few_rows=few_rows)
+        parameters = np.zeros(chunk.n_parameters - 1, np.float32)
+        name = "matmul_plus_bias_of_rows" if few_rows else "matmul_plus_bias"
+        with pytest.raises(IndexError):
+            part(name)(chunk.layers, 1, 0, 5 if few_rows else 8, m, parameters, chunk.S.inside)
+
+    @pytest.mark.parametrize("bad", BEYOND)
+    @pytest.mark.parametrize("packed", [False, True])
+    @pytest.mark.parametrize(("l", "field"), [(1, "dZ"), (2, "dZ"), (2, "W"), (2, "head")])
+    def test_input_gradient(self, l, field, packed, bad):
+        units, m = ((1, products.PACK_INPUTS + 5, 3), products.PACK_COLUMNS) if packed else ((1, 9, 3), 16)
+        chunk = Chunk(units, m, "float32")
+        parameters, S = np.zeros(chunk.n_parameters, np.float32), chunk.S.inside
+        if field != "head":
+            self.check(chunk, "input_gradient", (2, 0, m, parameters, S, 0), l, field, bad)
+        elif packed:
+            with pytest.raises(IndexError):
+                part("input_gradient")(chunk.layers, 2, 0, m, parameters, S, S.size - 4 if bad == "end" else bad)
+
+    def test_laying_a_matrix_out_anew(self):
+        W, S = np.zeros((3, 10), np.float32), np.zeros(3 * 2 * TALL, np.float32)
+        copy_panels = from_python(products.copy_panels)
+        copy_panels(W, 0, 10, S, 0, 3, 10)
+        for w, target in ((1, 0), (-1, 0), (0, 3 * 2 * TALL - 3 * 10 + 10), (0, -1)):
+            with pytest.raises(IndexError):
+                copy_panels(W, w, 10, S, target, 3, 10)
+
+    @pytest.mark.parametrize("bad", BEYOND)
+    @pytest.mark.parametrize(
+        ("name", "units", "l", "field"),
+        [
+            ("weight_gradient", (40, 9), 0, "AT"), ("weight_gradient", (40, 9), 1, "dZ"),
+            ("narrow_weight_gradient", (40, 3), 0, "A"), ("narrow_weight_gradient", (40, 3), 1, "dZ"),
+            ("narrow_weight_gradient", (3, 40), 0, "A"), ("narrow_weight_gradient", (3, 40), 1, "dZ"),
+        ],
+    )  # fmt: skip
+    def test_weight_gradients(self, name, units, l, field, bad):
+        m, chunk = 17, Chunk(units, 17, "float32", panels=True)
+        n_prev, n = units
+        gradient, share = np.zeros(n * n_prev, np.float32), (0, n, 0, n_prev)
+        for w, head in ((1, 0), (-1, 0), (0, chunk.S.inside.size - 4), (0, -1)):
+            if head and name == "narrow_weight_gradient" and n < n_prev:
+                continue  # which needs no head
+            with pytest.raises(IndexError):
+                part(name)(chunk.layers, 1, share, m, chunk.S.inside, head, gradient, w, False)
+        self.check(chunk, name, (1, share, m, chunk.S.inside, 0, gradient, 0, False), l, field, bad)
+
+    @pytest.mark.parametrize("bad", BEYOND)
+    def test_bias_gradient(self, bad):
+        m, chunk, gradient = 17, Chunk((3, 9), 17, "float32"), np.zeros(9, np.float32)
+        for b in (1, -1):
+            with pytest.raises(IndexError):
+                part("bias_gradient")(chunk.layers, 1, (0, 9, 0, 3), m, chunk.S.inside, gradient, b, False)
+        self.check(chunk, "bias_gradient", (1, (0, 9, 0, 3), m, chunk.S.inside, gradient, 0, False), 1, "dZ", bad)

@@ -266,7 +266,7 @@ def test_a_share_that_is_not_there_is_refused(mode):
 
     step(0, 10, 0)
     step(10, 10, 10)
-    for start, stop, at in ((0, 11, 0), (-1, 5, 0), (0, 10, 1), (0, 10, -1), (4, 10, 5)):
+    for start, stop, at in ((0, 11, 0), (-1, 5, 0), (-3, -1, 0), (0, 10, 1), (0, 10, -1), (4, 6, -3), (4, 10, 5)):
         with pytest.raises(IndexError):
             step(start, stop, at)
         with pytest.raises(IndexError):

@@ -12,6 +12,7 @@ from test_products import assert_product, chunk_for_gradients, guarded_gradient,
 from fastnet import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastnet.engine.divergence import diverged, take_snapshot
 from fastnet.kernels import codes
+from fastnet.kernels.blocks import BOUNDS_CHECKED
 from fastnet.kernels.plan import PADDING, PANEL, WIDE_INPUT, padded
 
 CHUNKS = (1, 16, 65) if JIT_DISABLED else tuple(m for m in TEN_BATCHES if m <= 512)
@@ -171,3 +172,39 @@ def test_a_step_that_leaves_a_parameter_infinite_is_taken_back(good_steps, threa
     assert error.kind == "parameter"
     assert error.epoch == good_steps + 1
     np.testing.assert_array_equal(model.parameters, expected.parameters)
+
+
+@pytest.mark.skipif(not BOUNDS_CHECKED, reason="bounds are checked with NUMBA_BOUNDSCHECK=1, and with the JIT off")
+@pytest.mark.parametrize("bad", [-1, "end", 2**40])
+@pytest.mark.parametrize(
+    ("name", "l", "field"),
+    [
+        ("wide_matmul_plus_bias", 0, "A"), ("wide_matmul_plus_bias", 1, "A"), ("wide_matmul_plus_bias", 1, "W"),
+        ("wide_weight_gradient", 0, "A"), ("wide_weight_gradient", 1, "dZ"), ("wide_weight_gradient", 1, "dW"),
+        ("wide_gradient", 0, "A"), ("wide_gradient", 1, "dZ"), ("wide_gradient", 1, "dW"),
+        ("take_wide_gradient", 1, "dW"), ("take_wide_gradient", 1, "w"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("rows", [False, True])
+def test_what_lies_outside_is_refused(rows, name, l, field, bad):
+    n, n_prev, m = 3, 40, 17
+    chunk = Chunk((n_prev, n), m, "float32", by_rows=True)
+    if rows:
+        chunk.layers["lanes"][1], chunk.layers["ld"][1], chunk.layers["block"][1] = 1, 1, padded(n)
+    S, parameters = chunk.S.inside, np.zeros(chunk.n_parameters, np.float32)
+    gradient, share = np.zeros(n * n_prev, np.float32), (0, n, 0, n_prev)
+
+    def call(w=0):
+        if name == "wide_matmul_plus_bias":
+            part(name)(chunk.layers, 1, 0, m, m, parameters, S)
+        elif name == "wide_gradient":
+            part(name)(chunk.layers, 0, m, 0, n_prev, S)
+        else:
+            part(name)(chunk.layers, 1, share, m, S, 0, gradient, w, False)
+
+    call()
+    at = S.size - 4 if bad == "end" else bad
+    if field != "w":
+        chunk.layers[field][l] = at
+    with pytest.raises(IndexError):
+        call(at if field == "w" else 0)
