@@ -16,7 +16,7 @@ from fastnet.kernels import codes, gather, products
 from fastnet.kernels.build.jit import OPTIONS
 from fastnet.kernels.build.parts import PARTS, address_of
 from fastnet.kernels.ir import tiles
-from fastnet.kernels.plan import JOB, LANES, NARROW, PANEL, make_plan
+from fastnet.kernels.plan import JOB, LANES, NARROW_UP_TO, PANEL, make_plan
 
 DTYPES = ["float32", "float64"]
 REPEATS = 200
@@ -366,7 +366,7 @@ class Loading:
     param_names = ("features", "dtype")
 
     def time_load_examples(self, features, dtype):
-        layer, X, order, S = batch(features, NARROW + 1, dtype)
+        layer, X, order, S = batch(features, NARROW_UP_TO + 1, dtype)
         place = tuple(int(layer[field]) for field in ("A", "block", "ld", "AT", "panel"))
         repeated_part("gather")(REPEATS, X, order, 0, 0, 128, S, *place)
 

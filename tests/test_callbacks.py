@@ -21,7 +21,7 @@ from fastnet import (
 from fastnet.engine.run import Run
 from fastnet.engine.threads import available_cores
 from fastnet.kernels import codes
-from fastnet.kernels.plan import WIDE_INPUT
+from fastnet.kernels.plan import WIDE_FROM
 
 X, Y = random_data(130, 4)
 X_VAL, Y_VAL = random_data(65, 4, seed=1)
@@ -278,7 +278,7 @@ def as_function(callback):
     return lambda model, epoch, logs: callback(model, epoch, logs)
 
 
-@pytest.mark.parametrize("n_x", [4, WIDE_INPUT])
+@pytest.mark.parametrize("n_x", [4, WIDE_FROM])
 def test_a_subclass_of_a_callback_may_change_parameters_as_a_function_may(n_x):
     """A wide input of full batches is where a step may use what was computed along with the step before."""
     rows, targets = random_data(33, n_x)
@@ -293,7 +293,7 @@ def test_a_subclass_of_a_callback_may_change_parameters_as_a_function_may(n_x):
     assert results[0][1] == results[1][1]
 
 
-@pytest.mark.parametrize("n_x", [4, WIDE_INPUT])
+@pytest.mark.parametrize("n_x", [4, WIDE_FROM])
 def test_divergence_after_a_subclass_changed_parameters(n_x):
     rows, targets = random_data(33, n_x)
     found = []

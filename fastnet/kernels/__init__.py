@@ -13,6 +13,6 @@ The reading path, for who knows NumPy and the course notes; each file says at it
 8. `predict.py`: the other entry point. `codes.py`: the names of activations, losses and updates as integers.
 9. `build/jit.py`, `build/companion.py`: how kernels are compiled, stored on disk, and compiled by two processes.
 10. `ir/vectors.py`, `ir/tiles.py`, `ir/copies.py`, `ir/sums.py`, `ir/scalars.py`, `ir/barrier.py`, `ir/random.py`: what
-    NumPy has no name for, as LLVM IR, each with a twin in plain Python that says what it does. `ir/tiles.py` holds the
+    NumPy has no name for, as LLVM IR, each with a Python fallback that says what it does. `ir/tiles.py` holds the
     multiply-add.
 """

@@ -38,7 +38,7 @@ GRAIN = 8
 PANEL = 32
 """Units in a panel of AT: two of the widest registers, so that a tile reads one run of memory."""
 
-NARROW, WIDE_INPUT = 4, 2048
+NARROW_UP_TO, WIDE_FROM = 4, 2048
 """A layer of so few units, or inputs, is narrow: its weight gradient is summed in lanes, from A as it is. An input of
 so many features before so few units is wide: a step does little but read it. Both are parts of the numerical contract.
 """
@@ -192,7 +192,7 @@ class Strategy(NamedTuple):
 
 
 DENSE = Strategy("gather", "matmul_plus_bias", "weight_gradient", transposes=True)
-NARROW_LAYER = Strategy("gather", "matmul_plus_bias", "narrow_weight_gradient", transposes=False)
+NARROW = Strategy("gather", "matmul_plus_bias", "narrow_weight_gradient", transposes=False)
 WIDE = Strategy("load_rows", "wide_matmul_plus_bias", "wide_weight_gradient", transposes=False)
 FEW_ROWS = Strategy("load_rows", "matmul_plus_bias_of_rows", "", transposes=False)
 """The last is for predictions of a few rows: units in the lanes of a register, instead of examples."""
@@ -200,9 +200,9 @@ FEW_ROWS = Strategy("load_rows", "matmul_plus_bias_of_rows", "", transposes=Fals
 
 def strategies(units: Sequence[int], *, few_rows: bool = False) -> list[Strategy]:
     """Return the strategy of each layer of a network of `units`, the input's width first."""
-    first = [WIDE] if units[0] >= WIDE_INPUT and units[1] <= NARROW else []
+    first = [WIDE] if units[0] >= WIDE_FROM and units[1] <= NARROW_UP_TO else []
     return first + [
-        FEW_ROWS if few_rows else NARROW_LAYER if min(pair) <= NARROW else DENSE
+        FEW_ROWS if few_rows else NARROW if min(pair) <= NARROW_UP_TO else DENSE
         for pair in list(pairwise(units))[len(first) :]
     ]
 

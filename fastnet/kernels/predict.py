@@ -8,11 +8,11 @@ from typing import Any
 from fastnet.kernels.blocks import columns_of
 from fastnet.kernels.build.jit import kernel
 from fastnet.kernels.build.parts import call_forward, call_load
-from fastnet.kernels.ir.copies import ask_for
+from fastnet.kernels.ir.copies import prefetch_range
 from fastnet.kernels.plan import LANES
 from fastnet.kernels.updates import is_finite
 
-MOST_ASKED_FOR = 16 * 1024
+PREFETCH_BYTES = 16 * 1024
 """So many bytes of the next block are asked for while one is propagated: half of a first-level cache. (100,000 rows
 through 30-64-32-1: 1.04 times as fast, `python benchmarks/peers.py --only "100,000 rows, 30-64-32-1"`.)"""
 
@@ -42,8 +42,8 @@ def predict(
         if not all_finite(rows.reshape(m * n_x)):
             return False
         end = min(stop, start + m + LANES)
-        if (end - start - m) * n_x * rows.itemsize <= MOST_ASKED_FOR:
-            ask_for(X, (start + m) * n_x, end * n_x)
+        if (end - start - m) * n_x * rows.itemsize <= PREFETCH_BYTES:
+            prefetch_range(X, (start + m) * n_x, end * n_x)
         call_load(x.load, rows, order, 0, 0, m, S, x.A, x.block, x.ld, x.AT, x.panel)
         call_forward(forward, layers, 0, columns_of(m) if output.lanes > 1 else m, m, parameters, S, 0, 0)
         step = 1 if output.lanes > 1 else output.block  # from one example to the next

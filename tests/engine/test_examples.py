@@ -7,7 +7,7 @@ from compiled import make_model, random_classes, random_data, reference_paramete
 
 from fastnet import SGD, Adam, Dense, Model, checks
 from fastnet.engine.examples import Examples, with_class_weights
-from fastnet.kernels.plan import NARROW, WIDE_INPUT
+from fastnet.kernels.plan import NARROW_UP_TO, WIDE_FROM
 
 DTYPES = ["float32", "float64"]
 NETS = [
@@ -97,7 +97,7 @@ def test_a_batch_of_no_weight_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("units", "m", "threads"), [((4, 33, 17, 1), 200, 2), ((3, 5, 1), 600, 1), ((WIDE_INPUT, NARROW, 1), 33, 1)]
+    ("units", "m", "threads"), [((4, 33, 17, 1), 200, 2), ((3, 5, 1), 600, 1), ((WIDE_FROM, NARROW_UP_TO, 1), 33, 1)]
 )
 def test_weights_of_one_change_not_a_bit(units, m, threads):
     """With the loss fused or not, on any number of threads, and where the input is kept by rows; but not if swept."""

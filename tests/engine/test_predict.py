@@ -12,7 +12,7 @@ from conftest import JIT_DISABLED
 from fastnet import LeakyReLU
 from fastnet.engine import predict, threads
 from fastnet.engine.predict import FEW
-from fastnet.kernels.plan import LANES, WIDE_INPUT
+from fastnet.kernels.plan import LANES, WIDE_FROM
 
 WIDTHS = (1, 17) if JIT_DISABLED else (1, 7, 16, 17, 33, 65)
 NETS = [(("relu",), "sigmoid"), (("tanh", "leaky_relu"), "linear"), ((), "softmax"), (("sigmoid",), "softmax")]
@@ -56,8 +56,8 @@ def test_a_prediction_does_not_depend_on_the_rows_beside_it(width, hidden, last,
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [3, 20])
 def test_nor_does_that_of_a_wide_input(n, dtype):
-    model = make_model((WIDE_INPUT + 3, n, 3), ("tanh", "softmax"), dtype=dtype)
-    X = rows_of(200, WIDE_INPUT + 3, dtype)
+    model = make_model((WIDE_FROM + 3, n, 3), ("tanh", "softmax"), dtype=dtype)
+    X = rows_of(200, WIDE_FROM + 3, dtype)
     together = model.forward(X)
     for size in (1, 2, 4, FEW, FEW + 1, 33):
         for start in range(0, 20, size):

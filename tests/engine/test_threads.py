@@ -86,7 +86,7 @@ class Case(NamedTuple):
 
 CHUNK = 64 if JIT_DISABLED else 512
 LONG = 4 * CORES * CHUNK + CHUNK // 3  # long enough for a team of them all to work by chunks; the last is short
-WIDE = 70 if JIT_DISABLED else plan.WIDE_INPUT + 52
+WIDE = 70 if JIT_DISABLED else plan.WIDE_FROM + 52
 CASES = {
     "relu": Case((30, 65, 33, 1), ("relu", "relu", "sigmoid"), 209, 64),
     "relu, L2": Case((30, 65, 33, 1), ("relu", "leaky_relu", "sigmoid"), 209, 65, l2=0.7),
@@ -111,8 +111,8 @@ CASES = {
     "few units behind others": Case((30, 65, 4, 1), ("gelu", "linear", "sigmoid"), CHUNK + 60, None, l2=0.3),
     "wide": Case((WIDE, 20, 1), ("relu", "sigmoid"), 90, 40),
     "wide, narrow layer": Case((WIDE, 3), ("softmax",), 90, 40, optimizer=Adam(0.01)),
-    "wide, swept": Case((plan.WIDE_INPUT + 52, 1), ("sigmoid",), 90, None, 3, l2=0.3),
-    "wide, swept, Adam": Case((plan.WIDE_INPUT + 52, 3), ("softmax",), 90, None, 3, optimizer=Adam(0.01)),
+    "wide, swept": Case((plan.WIDE_FROM + 52, 1), ("sigmoid",), 90, None, 3, l2=0.3),
+    "wide, swept, Adam": Case((plan.WIDE_FROM + 52, 3), ("softmax",), 90, None, 3, optimizer=Adam(0.01)),
     "wide, several chunks": Case((WIDE, 1), ("sigmoid",), 2 * CHUNK - 30, None, epochs=1),
 }
 

@@ -95,7 +95,7 @@ def test_copy_rows(add, dtype):
 
 @kernel
 def call_ask_for(X, first, last):
-    copies.ask_for(X, first, last)
+    copies.prefetch_range(X, first, last)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -15,7 +15,7 @@ RATE = 0.3
 HIDDEN = ["linear", "sigmoid", "tanh", "relu", LeakyReLU(0.2), "elu", "selu", "softplus", "gelu", "silu", "mish"]
 
 
-bits = random._random_bits_twin  # in plain Python, whether the JIT is on or not
+bits = random._random_bits_fallback  # in plain Python, whether the JIT is on or not
 
 
 def stream_of(key, number):

@@ -9,7 +9,7 @@ from conftest import JIT_DISABLED
 from fastnet.kernels import gather
 from fastnet.kernels.blocks import BOUNDS_CHECKED
 from fastnet.kernels.build.jit import kernel
-from fastnet.kernels.plan import NARROW, PADDING, WIDE_INPUT, padded
+from fastnet.kernels.plan import NARROW_UP_TO, PADDING, WIDE_FROM, padded
 
 UNITS = (1, 7, 17) if JIT_DISABLED else SEVEN_UNITS
 CHUNKS = (1, 65) if JIT_DISABLED else tuple(m for m in TEN_BATCHES if m <= 512)
@@ -37,7 +37,7 @@ def load(chunk, name, X, order, start, first, stop):
 @pytest.mark.parametrize("n", UNITS)
 def test_loading_examples_and_targets(n, dtype):
     """AT, if there is one, holds the chosen rows, A their transposes in blocks, Y the targets; and that is all."""
-    m_all, start, outputs = 700, 3, NARROW + 1
+    m_all, start, outputs = 700, 3, NARROW_UP_TO + 1
     X, y = random_data(m_all, n, outputs)
     X, y = X.astype(dtype), y.astype(dtype)
     X.flags.writeable = y.flags.writeable = False
@@ -53,19 +53,19 @@ def test_loading_examples_and_targets(n, dtype):
             np.testing.assert_array_equal(chunk.get(1, "Y"), y[chosen].T)
             # Whole registers are written, within the padding.
             written = [chunk.place(0, "A", m=padded(m)), chunk.place(1, "Y", m=padded(m))]
-            assert (chunk.layers["AT"][0] < 0) == (n <= NARROW)
-            if n > NARROW:
+            assert (chunk.layers["AT"][0] < 0) == (n <= NARROW_UP_TO)
+            if n > NARROW_UP_TO:
                 np.testing.assert_array_equal(chunk.get(0, "AT"), X[chosen].T)
                 written.append(chunk.place_in_panels(0, n=padded(n), m=padded(m)))
             chunk.assert_untouched(*written)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [7, 70] if JIT_DISABLED else [7, 33, WIDE_INPUT, WIDE_INPUT + 3])
+@pytest.mark.parametrize("n", [7, 70] if JIT_DISABLED else [7, 33, WIDE_FROM, WIDE_FROM + 3])
 def test_loading_rows(n, dtype):
     m, order = 65, np.random.default_rng(0).permutation(80)
     X = random_data(80, n)[0].astype(dtype)
-    chunk = Chunk((n, NARROW), m, dtype, by_rows=n < WIDE_INPUT)
+    chunk = Chunk((n, NARROW_UP_TO), m, dtype, by_rows=n < WIDE_FROM)
     for first, stop in ((0, 16), (16, m)):
         load(chunk, "load_rows", X, order, 1, first, stop)
     np.testing.assert_array_equal(chunk.get(0, "A"), X[order[1 : 1 + m]].T)

@@ -19,18 +19,18 @@ from fastnet.kernels.plan import (
     FUSE_STEP_FROM,
     LAYER,
     NARROW,
-    NARROW_LAYER,
+    NARROW_UP_TO,
     NETWORK,
     WIDE,
-    WIDE_INPUT,
+    WIDE_FROM,
     make_plan,
     parameter_offsets,
     strategies,
 )
 
 SHAPES = [
-    (1, 1), (NARROW, 7), (7, NARROW), (7, 9, 1), (7, 9, 5), (7, 1, 9), (WIDE_INPUT, 1), (WIDE_INPUT, 3, 9, 1),
-    (WIDE_INPUT, 9, 1), (300, 300, 3),
+    (1, 1), (NARROW_UP_TO, 7), (7, NARROW_UP_TO), (7, 9, 1), (7, 9, 5), (7, 1, 9), (WIDE_FROM, 1), (WIDE_FROM, 3, 9, 1),
+    (WIDE_FROM, 9, 1), (300, 300, 3),
 ]  # fmt: skip
 HIDDEN = [activation.code for name, activation in ACTIVATIONS.items() if name != "softmax"]
 MODES = [codes.COST, codes.GRADIENT, *codes.UPDATES]
@@ -140,7 +140,7 @@ def test_a_dense_network_in_training():
             (2, "activate"): ("activate", codes.SIGMOID), (2, "differentiate"): ("differentiate", codes.SIGMOID),
         }, set()),
         ({"units": (7, 9, 1)}, {(2, "weight_gradient"): ("narrow_weight_gradient",)}, {(2, "input_gradient")}),
-        ({"units": (WIDE_INPUT, 3, 9)}, {
+        ({"units": (WIDE_FROM, 3, 9)}, {
             (0, "load"): ("load_rows",), (1, "product"): ("wide_matmul_plus_bias",),
             (1, "weight_gradient"): ("wide_weight_gradient",),
         }, set()),
@@ -160,20 +160,20 @@ def test_what_a_setting_adds_or_takes_away(changes, here, gone):
 
 def test_strategies():
     assert parameter_offsets((300, 300, 5), (True, True))[1] >= FUSE_STEP_FROM
-    assert strategies((NARROW + 1, NARROW + 1)) == [DENSE]
-    assert strategies((NARROW, NARROW + 1, NARROW)) == [NARROW_LAYER, NARROW_LAYER]
-    assert strategies((WIDE_INPUT, NARROW, 9, 9)) == [WIDE, NARROW_LAYER, DENSE]
-    assert strategies((WIDE_INPUT - 1, NARROW)) == [NARROW_LAYER]
-    assert strategies((WIDE_INPUT, NARROW + 1)) == [DENSE]
-    assert strategies((9, 9, WIDE_INPUT, 1)) == [DENSE, DENSE, NARROW_LAYER]
+    assert strategies((NARROW_UP_TO + 1, NARROW_UP_TO + 1)) == [DENSE]
+    assert strategies((NARROW_UP_TO, NARROW_UP_TO + 1, NARROW_UP_TO)) == [NARROW, NARROW]
+    assert strategies((WIDE_FROM, NARROW_UP_TO, 9, 9)) == [WIDE, NARROW, DENSE]
+    assert strategies((WIDE_FROM - 1, NARROW_UP_TO)) == [NARROW]
+    assert strategies((WIDE_FROM, NARROW_UP_TO + 1)) == [DENSE]
+    assert strategies((9, 9, WIDE_FROM, 1)) == [DENSE, DENSE, NARROW]
     assert strategies((9, 9), few_rows=True) == [FEW_ROWS]
-    assert strategies((WIDE_INPUT, 1, 9), few_rows=True) == [WIDE, FEW_ROWS]
+    assert strategies((WIDE_FROM, 1, 9), few_rows=True) == [WIDE, FEW_ROWS]
 
 
 def test_a_gradient_is_summed_in_passing_only_of_a_single_layer():
-    for units, expected in (((WIDE_INPUT, 1), True), ((WIDE_INPUT, 1, 1), False), ((7, 1), False)):
+    for units, expected in (((WIDE_FROM, 1), True), ((WIDE_FROM, 1, 1), False), ((7, 1), False)):
         assert bool(in_passing(recipe_of(units=units))) == expected
-    assert not in_passing(recipe_of(units=(WIDE_INPUT, 1), mode=codes.COST))
+    assert not in_passing(recipe_of(units=(WIDE_FROM, 1), mode=codes.COST))
 
 
 def test_addresses_are_written_to_their_records_and_to_no_others():
@@ -203,7 +203,7 @@ def test_after_a_warmup_nothing_is_compiled_and_each_part_has_one_signature(dtyp
     assert all(len(function.signatures) == 1 for function in made.values())
     X, y = np.random.default_rng(0).standard_normal((20, 7)), [0, 1] * 10
     for optimizer, wide in product((SGD(clip_norm=1.0), Adam()), (False, True)):
-        data = np.zeros((20, WIDE_INPUT)) if wide else X
+        data = np.zeros((20, WIDE_FROM)) if wide else X
         model = Model([Dense(3, "gelu"), Dropout(0.2), Dense(1, "sigmoid")], optimizer=optimizer, dtype=dtype, l1=0.1)
         assert model.fit(data, y, epochs=1, verbose=False).compile_seconds == 0
         model.predict(data)

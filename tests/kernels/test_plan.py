@@ -12,8 +12,8 @@ from fastnet.kernels.plan import (
     LANES,
     MOST_EXAMPLES,
     MOST_OPERATIONS,
-    NARROW,
-    WIDE_INPUT,
+    NARROW_UP_TO,
+    WIDE_FROM,
     chunk_size,
     computed_columns,
     make_plan,
@@ -27,9 +27,9 @@ SHAPES = [
     (7, 1),
     (7, 17, 5),
     (3, 65, 33, 1),
-    (WIDE_INPUT, 4),
-    (WIDE_INPUT, 3, 70, 2),
-    (WIDE_INPUT, 9),
+    (WIDE_FROM, 4),
+    (WIDE_FROM, 3, 70, 2),
+    (WIDE_FROM, 9),
     (9, 1, 9),
 ]
 
@@ -88,10 +88,10 @@ def test_parameters_lie_one_after_the_other(units):
 
 def test_a_wide_input_before_few_units_is_kept_by_rows():
     """Once; another before few units too, by blocks; any other twice, as A and as AT."""
-    for n, units in product((7, WIDE_INPUT - 1, WIDE_INPUT, WIDE_INPUT + 3), (NARROW, NARROW + 1)):
+    for n, units in product((7, WIDE_FROM - 1, WIDE_FROM, WIDE_FROM + 3), (NARROW_UP_TO, NARROW_UP_TO + 1)):
         layers = make_plan((n, units), (True,), examples=65, backward=True).layers
-        assert (layers["lanes"][0] == 1) == (n >= WIDE_INPUT and units <= NARROW)
-        assert (layers["AT"][0] < 0) == (units <= NARROW)
+        assert (layers["lanes"][0] == 1) == (n >= WIDE_FROM and units <= NARROW_UP_TO)
+        assert (layers["AT"][0] < 0) == (units <= NARROW_UP_TO)
         assert layers["lanes"][1] == LANES
         assert strategies((n, units))[0].transposes == (layers["AT"][0] >= 0)
 

@@ -11,7 +11,7 @@ from conftest import JIT_DISABLED
 from fastnet.kernels import products
 from fastnet.kernels.blocks import BOUNDS_CHECKED, TALL
 from fastnet.kernels.ir.tiles import START_BIAS, START_ZERO
-from fastnet.kernels.plan import LANES, NARROW, PADDING, PANEL, TEMPORARY, TERMS_IN_PASS, computed_columns, padded
+from fastnet.kernels.plan import LANES, NARROW_UP_TO, PADDING, PANEL, TEMPORARY, TERMS_IN_PASS, computed_columns, padded
 
 UNITS = (1, 7, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 16, 65) if JIT_DISABLED else TEN_BATCHES
@@ -208,7 +208,7 @@ def test_weight_and_bias_gradient(n, n_prev, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_prev", UNITS)
-@pytest.mark.parametrize("n", range(1, NARROW + 1))
+@pytest.mark.parametrize("n", range(1, NARROW_UP_TO + 1))
 def test_weight_gradient_of_few_units(n, n_prev, dtype):
     for m, add in product(CHUNKS, (False, True)):
         check_weight_and_bias_gradient("narrow_weight_gradient", n, n_prev, m, add, dtype, 1)
@@ -216,7 +216,7 @@ def test_weight_gradient_of_few_units(n, n_prev, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", UNITS)
-@pytest.mark.parametrize("n_prev", range(1, NARROW + 1))
+@pytest.mark.parametrize("n_prev", range(1, NARROW_UP_TO + 1))
 def test_weight_gradient_of_few_inputs(n_prev, n, dtype):
     """To the bits of the layer that has them the other way round, whose sums are of its inputs."""
     for m, add in product(CHUNKS, (False, True)):

@@ -13,14 +13,14 @@ from fastnet import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastnet.engine.divergence import diverged, take_snapshot
 from fastnet.kernels import codes
 from fastnet.kernels.blocks import BOUNDS_CHECKED
-from fastnet.kernels.plan import PADDING, PANEL, WIDE_INPUT, padded
+from fastnet.kernels.plan import PADDING, PANEL, WIDE_FROM, padded
 
 CHUNKS = (1, 16, 65) if JIT_DISABLED else tuple(m for m in TEN_BATCHES if m <= 512)
-WIDE = WIDE_INPUT + 5
+WIDE = WIDE_FROM + 5
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_prev", [1, 33, 70] if JIT_DISABLED else [1, 16, 33, 70, WIDE_INPUT + 1])
+@pytest.mark.parametrize("n_prev", [1, 33, 70] if JIT_DISABLED else [1, 16, 33, 70, WIDE_FROM + 1])
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_wide_matmul_plus_bias(n, n_prev, dtype):
     """Z as blocks and as rows, of all examples at once and of parts of them, with b and without."""
@@ -42,7 +42,7 @@ def test_wide_matmul_plus_bias(n, n_prev, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_prev", [70] if JIT_DISABLED else [33, 70, WIDE_INPUT + 1])
+@pytest.mark.parametrize("n_prev", [70] if JIT_DISABLED else [33, 70, WIDE_FROM + 1])
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_the_weight_gradient_is_that_of_the_tiles_to_the_bit(n, n_prev, dtype):
     """By parts of the columns, in one pass over the examples; or, while those are near, by parts of them too."""

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 
 from fastnet.kernels.build.jit import kernel
-from fastnet.kernels.ir.vectors import BOUNDS_CHECK, INT, with_twin
+from fastnet.kernels.ir.vectors import BOUNDS_CHECK, INT, with_fallback
 
 ARRIVED, OPENED, STOPPED, TEAM = 0, 16, 32, 48
 """Entries of `team`, 128 bytes apart, and its length."""
@@ -32,7 +32,7 @@ SLEEP_MICROSECONDS = 100
 _lock = threading.Lock()
 
 
-def _wait_twin(team: np.ndarray, threads: int) -> bool:
+def _wait_fallback(team: np.ndarray, threads: int) -> bool:
     with _lock:
         generation = team[OPENED]
         team[ARRIVED] += 1
@@ -44,7 +44,7 @@ def _wait_twin(team: np.ndarray, threads: int) -> bool:
     return not team[STOPPED]
 
 
-@with_twin(_wait_twin)
+@with_fallback(_wait_fallback)
 def wait(typingctx, team, threads):  # type: ignore[no-untyped-def]
     """Wait until `threads` threads have called this; return False, at once, if the run was called off.
 

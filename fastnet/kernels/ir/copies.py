@@ -22,17 +22,17 @@ from fastnet.kernels.ir.vectors import (
     prefetch,
     store,
     transposed,
-    with_twin,
+    with_fallback,
 )
 
 
-def _transpose_twin(source: np.ndarray, s: int, lds: int, target: np.ndarray, t: int, ldt: int) -> None:
+def _transpose_fallback(source: np.ndarray, s: int, lds: int, target: np.ndarray, t: int, ldt: int) -> None:
     side = VECTOR_BYTES // source.itemsize
     for i in range(side):
         target[t + i * ldt : t + i * ldt + side] = source[s + i + np.arange(side) * lds]
 
 
-@with_twin(_transpose_twin)
+@with_fallback(_transpose_fallback)
 def transpose_square(typingctx, source, s, lds, target, t, ldt):  # type: ignore[no-untyped-def]
     """target[j, i] = source[i, j] for a square as wide as a register; source[i, j] lies at source[s + i lds + j]."""
     dtype = flat_float(source, target)
@@ -63,12 +63,12 @@ CACHE_LINE = 64
 """Bytes that come from memory together."""
 
 
-def _ask_for_twin(X: np.ndarray, first: int, last: int) -> None:
+def _ask_for_fallback(X: np.ndarray, first: int, last: int) -> None:
     pass
 
 
-@with_twin(_ask_for_twin)
-def ask_for(typingctx, X, first, last):  # type: ignore[no-untyped-def]
+@with_fallback(_ask_for_fallback)
+def prefetch_range(typingctx, X, first, last):  # type: ignore[no-untyped-def]
     """Ask for elements first to last of X, flattened, which will be read soon; it does nothing else."""
     dtype = flat_float(X)
     i = types.intp
@@ -88,7 +88,7 @@ GATHER_COLUMNS = 4
 """The most columns that `gather_few` takes."""
 
 
-def _gather_square_twin(
+def _gather_square_fallback(
     X: np.ndarray, order: np.ndarray, o: int, examples: int, n: int, column: int, columns: int,
     target: np.ndarray, a: int, lda: int, at: int, ldt: int,
 ) -> None:  # fmt: skip
@@ -99,7 +99,7 @@ def _gather_square_twin(
             target[at + i * ldt : at + i * ldt + columns] = x
 
 
-@with_twin(_gather_square_twin)
+@with_fallback(_gather_square_fallback)
 def gather_square(typingctx, X, order, o, examples, n, column, columns, target, a, lda, at, ldt):  # type: ignore[no-untyped-def]
     """Copy some columns of rows of X (m, n), one row an example, into a square of `target`, transposed; at `at`, not.
 
@@ -138,14 +138,14 @@ def gather_square(typingctx, X, order, o, examples, n, column, columns, target, 
     return signature, generate
 
 
-def _gather_few_twin(
+def _gather_few_fallback(
     X: np.ndarray, order: np.ndarray, o: int, examples: int, n: int, target: np.ndarray, a: int, lda: int
 ) -> None:
     for i in range(examples):
         target[a + i + np.arange(n) * lda] = X[order[o + i]]
 
 
-@with_twin(_gather_few_twin)
+@with_fallback(_gather_few_fallback)
 def gather_few(typingctx, X, order, o, examples, n, target, a, lda):  # type: ignore[no-untyped-def]
     """Copy rows of X (m, n), one row an example, into columns of `target`, as `gather_square` does.
 
@@ -190,7 +190,7 @@ ROWS_AHEAD = 4
 """`copy_rows` asks for the row that comes so many later: the hardware foresees none that lie a page apart."""
 
 
-def _copy_rows_twin(
+def _copy_rows_fallback(
     source: np.ndarray, s: int, lds: int, target: np.ndarray, t: int, ldt: int, rows: int, columns: int, add: bool
 ) -> None:
     for r in range(rows):
@@ -199,7 +199,7 @@ def _copy_rows_twin(
         target[t + r * ldt : t + r * ldt + columns] = old + row if add else row
 
 
-@with_twin(_copy_rows_twin)
+@with_fallback(_copy_rows_fallback)
 def copy_rows(typingctx, source, s, lds, target, t, ldt, rows, columns, add):  # type: ignore[no-untyped-def]
     """target[r, j] = source[r, j], or += it, for r < rows and j < columns, of any number; no overlap.
 

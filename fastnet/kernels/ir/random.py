@@ -6,12 +6,12 @@ from llvmlite import ir
 from numba import types
 
 from fastnet.kernels.build.jit import kernel
-from fastnet.kernels.ir.vectors import INT, with_twin
+from fastnet.kernels.ir.vectors import INT, with_fallback
 
 GOLDEN, MULTIPLY_1, MULTIPLY_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
-def _random_bits_twin(key: int, counter: int) -> int:
+def _random_bits_fallback(key: int, counter: int) -> int:
     everything = 2**64 - 1
     z = (int(key) + (int(counter) + 1) * GOLDEN) & everything
     z = ((z ^ (z >> 30)) * MULTIPLY_1) & everything
@@ -19,7 +19,7 @@ def _random_bits_twin(key: int, counter: int) -> int:
     return (z ^ (z >> 31)) >> 32
 
 
-@with_twin(_random_bits_twin)
+@with_fallback(_random_bits_fallback)
 def random_bits(typingctx, key, counter):  # type: ignore[no-untyped-def]
     """Return 32 random bits, as an integer from 0 to 2^32 - 1, that depend on (key, counter) alone.
 

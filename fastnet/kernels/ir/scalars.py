@@ -1,6 +1,6 @@
 """What a kernel can do with one number that NumPy has no name for: fma, constants by dtype, exponents.
 
-As in `simd.py`, each intrinsic has a twin in plain Python for when the JIT is off.
+As in `simd.py`, each intrinsic has a fallback in plain Python for when the JIT is off.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 
-from fastnet.kernels.ir.vectors import Function, with_twin
+from fastnet.kernels.ir.vectors import Function, with_fallback
 
 MAGIC = {32: 1.5 * 2.0**23, 64: 1.5 * 2.0**52}
 """Adding it to a small number rounds that to an integer, which then stands in the lowest bits of the sum."""
@@ -25,11 +25,11 @@ def is_float(*kinds: Any) -> types.Float:
     return kinds[0]
 
 
-def _fma_twin(a: Any, b: Any, c: Any) -> Any:
+def _fma_fallback(a: Any, b: Any, c: Any) -> Any:
     return a * b + c
 
 
-@with_twin(_fma_twin)
+@with_fallback(_fma_fallback)
 def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     """Return a b + c, rounded once."""
     kind = is_float(a, b, c)
@@ -40,11 +40,11 @@ def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     return kind(kind, kind, kind), generate
 
 
-def _with_sign_of_twin(x: Any, y: Any) -> Any:
+def _with_sign_of_fallback(x: Any, y: Any) -> Any:
     return np.copysign(x, y)
 
 
-@with_twin(_with_sign_of_twin)
+@with_fallback(_with_sign_of_fallback)
 def with_sign_of(typingctx, x, y):  # type: ignore[no-untyped-def]
     """Return |x| with the sign of y, that of a zero or NaN too."""
     kind = is_float(x, y)
@@ -62,10 +62,10 @@ def with_sign_of(typingctx, x, y):  # type: ignore[no-untyped-def]
 def per_dtype(float32: float, float64: float) -> Function:
     """Make a function that returns, in the dtype of its argument, the constant of that dtype."""
 
-    def twin(x: Any) -> Any:
+    def fallback(x: Any) -> Any:
         return x.dtype.type(float32 if x.dtype == np.float32 else float64)
 
-    @with_twin(twin)
+    @with_fallback(fallback)
     def constant(typingctx, x):  # type: ignore[no-untyped-def]
         kind = is_float(x)
         value = float32 if kind == types.float32 else float64
@@ -81,13 +81,13 @@ def per_dtype(float32: float, float64: float) -> Function:
 def polynomial(float32: Sequence[float], float64: Sequence[float]) -> Function:
     """Make a function that evaluates a polynomial by Horner's scheme in fmas; coefficients from the highest power."""
 
-    def twin(x: Any) -> Any:
+    def fallback(x: Any) -> Any:
         first, *rest = (x.dtype.type(c) for c in (float32 if x.dtype == np.float32 else float64))
         for c in rest:
             first = first * x + c
         return first
 
-    @with_twin(twin)
+    @with_fallback(fallback)
     def evaluate(typingctx, x):  # type: ignore[no-untyped-def]
         kind = is_float(x)
         coefficients = float32 if kind == types.float32 else float64
@@ -103,13 +103,13 @@ def polynomial(float32: Sequence[float], float64: Sequence[float]) -> Function:
     return evaluate
 
 
-def _power_of_two_twin(shifted: Any) -> Any:
+def _power_of_two_fallback(shifted: Any) -> Any:
     integer, fraction, bias = (np.uint32, 23, 127) if shifted.dtype == np.float32 else (np.uint64, 52, 1023)
     exponent = int(shifted.view(integer)) + bias
     return integer(exponent << fraction & int(np.iinfo(integer).max)).view(shifted.dtype)
 
 
-@with_twin(_power_of_two_twin)
+@with_fallback(_power_of_two_fallback)
 def power_of_two(typingctx, shifted):  # type: ignore[no-untyped-def]
     """Return 2^n given n + MAGIC, for n from -126 to 127 (float64: -1022 to 1023); beyond, and for NaN, any number."""
     kind = is_float(shifted)
@@ -124,11 +124,11 @@ def power_of_two(typingctx, shifted):  # type: ignore[no-untyped-def]
     return kind(kind), generate
 
 
-def _exponent_twin(x: Any) -> Any:
+def _exponent_fallback(x: Any) -> Any:
     return x.dtype.type(np.frexp(x)[1] - 1)
 
 
-@with_twin(_exponent_twin)
+@with_fallback(_exponent_fallback)
 def exponent(typingctx, x):  # type: ignore[no-untyped-def]
     """Return n, where 2^n <= x < 2^(n + 1), for a normal x > 0; otherwise any number."""
     kind = is_float(x)
@@ -142,11 +142,11 @@ def exponent(typingctx, x):  # type: ignore[no-untyped-def]
     return kind(kind), generate
 
 
-def _float_of_bits_twin(bits: int) -> Any:
+def _float_of_bits_fallback(bits: int) -> Any:
     return np.int64(bits).view(np.float64)
 
 
-@with_twin(_float_of_bits_twin)
+@with_fallback(_float_of_bits_fallback)
 def float_of_bits(typingctx, bits):  # type: ignore[no-untyped-def]
     """Return the float64 whose bits are those of a 64-bit integer: how a plan, of integers, holds a number."""
 

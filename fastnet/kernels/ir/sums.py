@@ -23,7 +23,7 @@ from fastnet.kernels.ir.vectors import (
     splat,
     store,
     suffix,
-    with_twin,
+    with_fallback,
 )
 from fastnet.kernels.plan import LANES
 
@@ -69,7 +69,7 @@ def load_lanes(builder: ir.IRBuilder, address: Any, vector: ir.VectorType, offse
     return masked_load(builder, address, vector, offset, lanes)
 
 
-def _ordered_sum_twin(array: np.ndarray, a: int, n: int, of: int) -> np.float64:
+def _ordered_sum_fallback(array: np.ndarray, a: int, n: int, of: int) -> np.float64:
     if a < 0 or a + n > len(array):
         raise IndexError(OUTSIDE)
     x = array[a : a + n].astype(np.float64)
@@ -81,7 +81,7 @@ def _ordered_sum_twin(array: np.ndarray, a: int, n: int, of: int) -> np.float64:
     return np.float64(total)
 
 
-@with_twin(_ordered_sum_twin)
+@with_fallback(_ordered_sum_fallback)
 def ordered_sum(typingctx, array, a, n, of):  # type: ignore[no-untyped-def]
     """Return in float64 the sum of array[a : a + n]; `of` says of what in it.
 
@@ -132,7 +132,7 @@ ROWS_SUMMED = 8
 def make_sum_rows(weighted: bool) -> Function:
     """Make the sums of rows, or of rows times another; `sum_rows` below documents its arguments."""
 
-    def twin(
+    def fallback(
         S: np.ndarray, s: int, ld: int, block: int, n: int, rows: int, y: int, block_y: int,
         target: np.ndarray, t: int, add: bool,
     ) -> None:  # fmt: skip
@@ -146,7 +146,7 @@ def make_sum_rows(weighted: bool) -> Function:
             total = _halves_added(lanes)
             target[t + r] = target[t + r] + total if add else total
 
-    @with_twin(twin)
+    @with_fallback(fallback)
     def sum_rows(typingctx, S, s, ld, block, n, rows, y, block_y, target, t, add):  # type: ignore[no-untyped-def]
         """target[t + r] = sum over n columns of row r, each times that of row y if `weighted`; or += that.
 
@@ -223,7 +223,7 @@ def make_dot_rows(most: int) -> Function:
     more than 16 registers, as with AVX2, some spill; memory is slower still, and fewer rows are.
     """
 
-    def twin(
+    def fallback(
         Z: np.ndarray, z: int, step: int, A: np.ndarray, a: int, lda: int, W: np.ndarray, w: int, b: int, n: int
     ) -> None:
         for r in range(min(most, VECTOR_BYTES // Z.itemsize)):
@@ -233,7 +233,7 @@ def make_dot_rows(most: int) -> Function:
                 lanes[:width] += W[w + k :][:width] * A[a + r * lda + k :][:width]
             Z[z + r * step] = _halves_added(lanes) + (W[b] if b >= 0 else 0)
 
-    @with_twin(twin)
+    @with_fallback(fallback)
     def dot_rows(typingctx, Z, z, step, A, a, lda, W, w, b, n):  # type: ignore[no-untyped-def]
         """Z[r] = sum over k < n of W[k] A[r, k], plus W[b] unless b is -1, for each of the rows r.
 
@@ -287,7 +287,7 @@ ROWS_ADDED = 8
 """Rows that `add_rows_times` adds in a pass."""
 
 
-def _add_rows_times_twin(
+def _add_rows_times_fallback(
     D: np.ndarray, d: int, n: int, A: np.ndarray, a: int, lda: int, Y: np.ndarray, y: int, rows: int, zero: bool
 ) -> None:
     total = np.zeros(n, D.dtype) if zero else D[d : d + n].copy()
@@ -296,7 +296,7 @@ def _add_rows_times_twin(
     D[d : d + n] = total
 
 
-@with_twin(_add_rows_times_twin)
+@with_fallback(_add_rows_times_fallback)
 def add_rows_times(typingctx, D, d, n, A, a, lda, Y, y, rows, zero):  # type: ignore[no-untyped-def]
     """D[j] = (0, if zero, or D[j]) + sum over k < rows of Y[k] A[k, j], a chain of fmas in the order of k.
 

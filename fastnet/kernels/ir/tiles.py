@@ -24,7 +24,7 @@ from fastnet.kernels.ir.vectors import (
     splat,
     store,
     transposed,
-    with_twin,
+    with_fallback,
 )
 from fastnet.kernels.plan import GRAIN, LANES
 
@@ -42,7 +42,7 @@ REGISTERS = {HALF: (0, 1), ONE: (1, 0), ONE_AND_HALF: (1, 1), TWO: (2, 0), TWO_A
 def make_tile(rows: int, *widths: int) -> Function:
     """Make the register tile of `rows` rows, of any of these widths; `tile` below documents its arguments."""
 
-    def twin(
+    def fallback(
         width: int, C: np.ndarray, c: int, ldc: int, A: np.ndarray, a: int, ra: int, ka: int, jump: int,
         B: np.ndarray, b: int, kb: int, ahead: int, K: int, start: int, bias: np.ndarray, o: int,
     ) -> None:  # fmt: skip
@@ -64,7 +64,7 @@ def make_tile(rows: int, *widths: int) -> Function:
         for r, row in enumerate(target):
             C[row] = C[row] + total[r] if start == ADD_TO_TARGET else total[r]
 
-    @with_twin(twin)
+    @with_fallback(fallback)
     def tile(typingctx, width, C, c, ldc, A, a, ra, ka, jump, B, b, kb, ahead, K, start, bias, o):  # type: ignore[no-untyped-def]
         """C[r, j] = start + sum over k of A[r, k] B[k, j], one chain of fmas per element in the order of k.
 
@@ -197,7 +197,7 @@ def generate_tile(
 def make_units_tile(rows: int) -> Function:
     """Make the tile of `rows` examples by a register of units; `units_tile` below documents its arguments."""
 
-    def twin(
+    def fallback(
         Z: np.ndarray, z: int, ldz: int, parameters: np.ndarray, w: int, b: int, n: int, n_prev: int, unit: int,
         A: np.ndarray, a: int, lda: int,
     ) -> None:  # fmt: skip
@@ -208,7 +208,7 @@ def make_units_tile(rows: int) -> Function:
                 total = total + parameters[w + units * n_prev + k] * A[a + r * lda + k]
             Z[z + r * ldz + unit : z + r * ldz + unit + len(units)] = total
 
-    @with_twin(twin)
+    @with_fallback(fallback)
     def units_tile(typingctx, Z, z, ldz, parameters, w, b, n, n_prev, unit, A, a, lda):  # type: ignore[no-untyped-def]
         """Z[r, u] = b[u] + sum over k of W[u, k] A[r, k], one chain of fmas per element in the order of k.
 

@@ -1,8 +1,8 @@
 """What is done with registers: how to load, store, shuffle and ask ahead, as LLVM IR.
 
 `tiles.py`, `copies.py` and `sums.py` make intrinsics of it, over flat arrays, with offsets and strides counted in
-elements. Each has a twin in plain NumPy that stands in for it when the JIT is off (`NUMBA_DISABLE_JIT=1`). The twins
-round after the product as well as after the sum, so they agree to rounding error, not to the bit.
+elements. Each has a Python fallback for when the JIT is off (`NUMBA_DISABLE_JIT=1`), which rounds after the product as
+well as after the sum, so they agree to rounding error, not to the bit.
 
 An intrinsic reads and writes memory without a bounds check: who calls one checks its indices (`blocks.check_inside`)
 when numba's own checks are on.
@@ -24,12 +24,12 @@ BOUNDS_CHECK = bool(config.BOUNDSCHECK)
 Function = Callable[..., Any]
 
 
-def with_twin(twin: Function) -> Callable[[Function], Function]:
-    """Make a function an intrinsic; or use its `twin` in plain Python when the JIT is off."""
+def with_fallback(fallback: Function) -> Callable[[Function], Function]:
+    """Make a function an intrinsic; or use its `fallback` in plain Python when the JIT is off."""
 
     def choose(implementation: Function) -> Function:
         if JIT_DISABLED:
-            return twin
+            return fallback
         made: Function = intrinsic(implementation)
         return made
 
@@ -51,11 +51,11 @@ def lanes_of(dtype: types.Float) -> int:
     return VECTOR_BYTES * 8 // int(dtype.bitwidth)
 
 
-def _lanes_in_register_twin(array: Any) -> int:
+def _lanes_in_register_fallback(array: Any) -> int:
     return VECTOR_BYTES // int(array.itemsize)
 
 
-@with_twin(_lanes_in_register_twin)
+@with_fallback(_lanes_in_register_fallback)
 def lanes_in_register(typingctx, array):  # type: ignore[no-untyped-def]
     """Return how many elements of `array` a vector register holds: a constant, not a division of the item's size."""
     lanes = lanes_of(flat_float(array))
