@@ -83,7 +83,7 @@ def test_the_cache_is_used_and_notices_an_edited_helper(package):
 
 
 @pytest.mark.jit
-@pytest.mark.parametrize("file", ["plan.py", "blocks.py", "ir/tiles.py", "build/jit.py"])
+@pytest.mark.parametrize("file", ["plan.py", "ir/tiles.py"])
 def test_no_file_of_another_version_is_used_again_or_stays(file, package):
     folder, places = package
     run_python(PREDICT, **places)
@@ -123,13 +123,11 @@ SETTINGS_OF_THE_COMPILER = [("OPT", "1"), ("OPT", "max"), ("LOOP_VECTORIZE", "0"
 @pytest.mark.jit
 def test_settings_of_the_compiler_are_a_part_of_the_names_of_files(package):
     folder, places = package
-    names = []
-    for setting, value in [("OPT", "3"), *SETTINGS_OF_THE_COMPILER]:
+    for setting in ({"NUMBA_OPT": "3"}, {"NUMBA_OPT": "1", "NUMBA_LOOP_VECTORIZE": "0"}):
         before = cached_files(folder)
-        settings = {"NUMBA_LOOP_VECTORIZE": "1", "NUMBA_SLP_VECTORIZE": "0", f"NUMBA_{setting}": value}
-        assert run_python(PREDICT, **places | settings).split() == ["1.0507", "0", PARTS_OF_IT]
-        names.append(cached_files(folder) - before)
-        assert len(names[-1]) == 2 * int(PARTS_OF_IT)
+        assert run_python(PREDICT, **places | setting).split() == ["1.0507", "0", PARTS_OF_IT]
+        assert len(cached_files(folder) - before) == 2 * int(PARTS_OF_IT)
+        assert before <= cached_files(folder)
 
 
 @pytest.mark.parametrize(("name", "value"), [*SETTINGS_OF_THE_COMPILER, ("BOUNDSCHECK", 1)])
