@@ -34,7 +34,8 @@ class Optimizer:
     def __post_init__(self) -> None:
         for name, check in CHECKS.items():
             value = getattr(self, name, None)
-            if value is not None and not (name == "learning_rate" and callable(value)):
+            may_be_left = callable(value) if name == "learning_rate" else value is None and name == "clip_norm"
+            if hasattr(self, name) and not may_be_left:
                 self._set(**{name: check(value, name)})
 
     def __repr__(self) -> str:

@@ -10,8 +10,9 @@ from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, check_layer, pa
 from fastnet.kernels.build.jit import kernel
 from fastnet.kernels.ir.copies import copy_rows
 from fastnet.kernels.ir.sums import ROWS_ADDED, add_rows_times, make_dot_rows
+from fastnet.kernels.ir.vectors import lanes_in_register
 
-dot_8_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (8, 4, 1))
+dot_rows, dot_4_rows, dot_1_row = (make_dot_rows(most) for most in (8, 4, 1))
 
 STRIP = 512
 """Features at a time, whose part of ROWS_ADDED examples stays in a first-level cache from unit to unit."""
@@ -25,7 +26,7 @@ def wide_matmul_plus_bias(layers: Any, l: int, first: int, stop: int, m: int, pa
     """
     layer, previous = layers[l], layers[l - 1]
     n, n_prev, w, b, ld, lda = layer.units, layer.inputs, layer.W, layer.b, layer.ld, previous.block
-    step, last = 1 if layer.lanes > 1 else layer.block, min(stop, m)
+    step, last, many = 1 if layer.lanes > 1 else layer.block, min(stop, m), min(8, lanes_in_register(S))
     if BOUNDS_CHECKED and last > first:
         check_inside(parameters, w, w + n * n_prev - 1)
         check_inside(parameters, max(b, 0), max(b, 0) + (n - 1 if b >= 0 else 0))
@@ -33,12 +34,12 @@ def wide_matmul_plus_bias(layers: Any, l: int, first: int, stop: int, m: int, pa
         check_layer(layers, l, layer.A, n, first, last, S)
     e = first
     while e < last:
-        rows = 8 if last - e >= 8 else 4 if last - e >= 4 else 1
+        rows = many if last - e >= many else 4 if last - e >= 4 else 1
         A_prev, Z = previous.A + e * lda, layer.A + (place(e, layer.block) if layer.lanes > 1 else e * layer.block)
         for i in range(n):
             bias = b + i if b >= 0 else -1
-            if rows == 8:
-                dot_8_rows(S, Z + i * ld, step, S, A_prev, lda, parameters, w + i * n_prev, bias, n_prev)
+            if rows == many:
+                dot_rows(S, Z + i * ld, step, S, A_prev, lda, parameters, w + i * n_prev, bias, n_prev)
             elif rows == 4:
                 dot_4_rows(S, Z + i * ld, step, S, A_prev, lda, parameters, w + i * n_prev, bias, n_prev)
             else:

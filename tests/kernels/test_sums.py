@@ -8,7 +8,7 @@ from compiled import from_python
 from fastnet.kernels import products, wide_input
 from fastnet.kernels.blocks import BOUNDS_CHECKED
 from fastnet.kernels.build.jit import VECTOR_BYTES, kernel
-from fastnet.kernels.ir.sums import MAGNITUDES, SQUARES, VALUES, ordered_sum
+from fastnet.kernels.ir.sums import MAGNITUDES, ROWS_ADDED, SQUARES, VALUES, add_rows_times, ordered_sum
 from fastnet.kernels.plan import LANES
 
 
@@ -63,7 +63,7 @@ def make_call_of_dot(dot_rows):
 
 
 DOT_ROWS = {
-    16: make_call_of_dot(wide_input.dot_rows),
+    8: make_call_of_dot(wide_input.dot_rows),
     4: make_call_of_dot(wide_input.dot_4_rows),
     1: make_call_of_dot(wide_input.dot_1_row),
 }
@@ -187,3 +187,26 @@ def test_intrinsics_refuse_other_arrays():
     for array in (np.zeros(16, np.int64), np.zeros(32, np.float32)[::2]):
         with pytest.raises(Exception, match="needs C-contiguous arrays of one floating-point dtype"):
             from_python(call_ordered_sum)(array, 0, 16, VALUES)
+
+
+@kernel
+def call_add_rows_times(D, d, n, A, a, lda, Y, y, rows, zero):
+    add_rows_times(D, d, n, A, a, lda, Y, y, rows, zero)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("rows", range(1, ROWS_ADDED + 1))
+def test_add_rows_times(rows, zero, dtype):
+    rng = np.random.default_rng(rows)
+    for n in (16, 48):
+        A, Y = np.full((rows, n + 3), np.nan, dtype), np.full(ROWS_ADDED + 1, np.nan, dtype)
+        A[:, :n], Y[1 : rows + 1] = rng.standard_normal((rows, n)), rng.standard_normal(rows)
+        D = Guarded(n, dtype)
+        D.inside[:] = np.nan if zero else rng.standard_normal(n)
+        before = np.zeros(n) if zero else D.inside.astype(float)
+        from_python(call_add_rows_times)(D.whole, D.offset, n, A.ravel(), 0, n + 3, Y, 1, rows, zero)
+        D.assert_guards()
+        y, terms = Y[1 : rows + 1].astype(float), A[:, :n].astype(float)
+        size = np.abs(before) + np.abs(y) @ np.abs(terms)
+        assert_within(D.inside, before + y @ terms, size, rows + 1)
