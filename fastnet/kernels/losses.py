@@ -8,17 +8,10 @@ their gradient with respect to z is simply a - y.
 
 from typing import Any
 
+from fastnet.kernels import codes
 from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, check_layer, place, run_of
 from fastnet.kernels.build.jit import Function, kernel
 from fastnet.kernels.build.parts import chosen_from
-from fastnet.kernels.codes import (
-    BINARY_CROSSENTROPY,
-    CATEGORICAL_CROSSENTROPY,
-    HUBER,
-    MEAN_ABSOLUTE_ERROR,
-    MEAN_SQUARED_ERROR,
-    POISSON,
-)
 from fastnet.kernels.elementary import exp, log1p, log1p_of_sum
 
 
@@ -131,13 +124,13 @@ def categorical_crossentropy(n: int, columns: int, S: Any, z: int, y: int, dz: i
 
 
 OF_ROW = {
-    BINARY_CROSSENTROPY: binary_crossentropy,
-    MEAN_SQUARED_ERROR: mean_squared_error,
-    MEAN_ABSOLUTE_ERROR: mean_absolute_error,
-    HUBER: huber,
-    POISSON: poisson,
+    codes.BINARY_CROSSENTROPY: binary_crossentropy,
+    codes.MEAN_SQUARED_ERROR: mean_squared_error,
+    codes.MEAN_ABSOLUTE_ERROR: mean_absolute_error,
+    codes.HUBER: huber,
+    codes.POISSON: poisson,
 }
-LOSSES = (*OF_ROW, CATEGORICAL_CROSSENTROPY)
+LOSSES = (*OF_ROW, codes.CATEGORICAL_CROSSENTROPY)
 loss_of_row = chosen_from(OF_ROW)
 
 
@@ -177,7 +170,7 @@ def make_loss(code: int) -> Function:
             categorical_crossentropy(output.units, columns, S, z, y, dz, terms, output.ld)
             start += columns
 
-    return by_example if code == CATEGORICAL_CROSSENTROPY else by_unit
+    return by_example if code == codes.CATEGORICAL_CROSSENTROPY else by_unit
 
 
 def weigh(network: Any, layers: Any, first: int, stop: int, S: Any) -> None:

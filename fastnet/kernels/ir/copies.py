@@ -1,4 +1,4 @@
-"""Copies: of rows, of a square transposed, of examples picked and transposed; and asking for memory; see `simd.py`."""
+"""Copies: of rows, of a square transposed, of examples picked and transposed; and prefetching; see `vectors.py`."""
 
 from typing import Any
 

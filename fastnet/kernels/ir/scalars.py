@@ -1,6 +1,6 @@
 """What a kernel can do with one number that NumPy has no name for: fma, constants by dtype, exponents.
 
-As in `simd.py`, each intrinsic has a fallback in plain Python for when the JIT is off.
+As in `vectors.py`, each intrinsic has a fallback in plain Python for when the JIT is off.
 """
 
 from collections.abc import Sequence
@@ -140,17 +140,3 @@ def exponent(typingctx, x):  # type: ignore[no-untyped-def]
         return builder.sitofp(builder.sub(biased, integer(bias)), context.get_value_type(kind))
 
     return kind(kind), generate
-
-
-def _float_of_bits_fallback(bits: int) -> Any:
-    return np.int64(bits).view(np.float64)
-
-
-@with_fallback(_float_of_bits_fallback)
-def float_of_bits(typingctx, bits):  # type: ignore[no-untyped-def]
-    """Return the float64 whose bits are those of a 64-bit integer: how a plan, of integers, holds a number."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), generate

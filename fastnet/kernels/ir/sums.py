@@ -1,4 +1,4 @@
-"""Sums in a fixed number of lanes and a fixed tree, whatever the hardware; see `simd.py`."""
+"""Sums in a fixed number of lanes and a fixed tree, whatever the hardware; see `vectors.py`."""
 
 from typing import Any
 

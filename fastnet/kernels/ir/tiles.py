@@ -1,4 +1,4 @@
-"""The register tiles: products with examples in the lanes of a register, or with units; see `simd.py`."""
+"""The register tiles: products with examples in the lanes of a register, or with units; see `vectors.py`."""
 
 from collections.abc import Callable
 from typing import Any
