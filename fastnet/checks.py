@@ -118,6 +118,17 @@ def number_below_one(value: Any, name: str) -> float:
     return real_number(value, name, "a number of at least 0 and less than 1", low=0, high=1)
 
 
+def seed(value: Any) -> Any:
+    """Return what a generator can be made of; TypeError or ValueError for anything else."""
+    try:
+        np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"seed must be a non-negative integer, a numpy.random.Generator or None, not {value!r}."
+        ) from None
+    return value
+
+
 def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
     """Raise ValueError if a number other than zero is zero or infinite in `dtype`."""
     with np.errstate(over="ignore", under="ignore"):

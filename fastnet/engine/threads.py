@@ -129,16 +129,39 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_reservations)
 
 
-class Helpers:
-    """Threads that each run `work(member)`, for members 1, 2, ..., n - 1, until it returns; to be started.
+class OneAtATime:
+    """Sees to it that one caller alone trains or builds a model; that of a copy, pickled or not, is free.
 
-    Parameters
-    ----------
-    n : int
-        The size of the team, this thread included.
-    work : callable
-    stop : callable
-        Called when one of the threads raises, and by `close`: must make `work` return soon, everywhere.
+    `busy` is written, and must be read where it shall stay, under `lock`.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.busy = False
+
+    @contextmanager
+    def __call__(self, method: str) -> Iterator[None]:
+        """Let nobody else meanwhile; RuntimeError if somebody does already."""
+        with self.lock:
+            if self.busy:
+                raise RuntimeError(
+                    f"{method} was called on a model that is being trained: by a callback, or in another thread. Train "
+                    "a copy.copy(model), or wait for the end of fit."
+                )
+            self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
+
+    def __reduce__(self) -> tuple[type["OneAtATime"], tuple[()]]:
+        return type(self), ()
+
+
+class Helpers:
+    """A team of n threads: this one, and those that each run `work(member)`, for members 1, 2, ..., n - 1.
+
+    `start` starts those. `stop` is called when one raises, and by `close`: must make `work` return soon, everywhere.
     """
 
     def __init__(self, n: int, work: Callable[[int], Any], stop: Callable[[], None]) -> None:

@@ -131,7 +131,7 @@ class Epochs:
                 self.validation = Validation(held_out, self.run, estimator._loss(), score)
                 ends.enter_context(self.validation.run)
             model.optimizer = estimator._optimizer
-            ends.enter_context(model._being_trained("fit"))
+            ends.enter_context(model._training("fit"))
             self.scores = self.complete_record()
             self.ends = ends.pop_all()
 
