@@ -27,10 +27,7 @@ _reserved: dict[object, int] = {}
 def set_num_threads(n: int) -> None:
     """Let fits and predictions use up to n threads from now on; never more than `available_cores()` are used.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If n is not an integer of at least 1.
+    TypeError or ValueError if n is not an integer of at least 1.
     """
     global _limit
     _limit = positive_integer(n, "n")
@@ -39,15 +36,11 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """Return how many threads a large enough fit or prediction uses.
 
-    What `set_num_threads` was given, or else FASTNET_NUM_THREADS or OMP_NUM_THREADS says, or else all
-    there is; but at most `available_cores()`.
+    What `set_num_threads` was given, or else FASTNET_NUM_THREADS or OMP_NUM_THREADS says, or else all there is; but at
+    most `available_cores()`.
     """
-    limits = [available_cores()]
-    if _limit is not None:
-        limits.append(_limit)
-    else:
-        limits += _limit_of_environment()
-    return min(limits)
+    limits = _limit_of_environment() if _limit is None else [_limit]
+    return min([available_cores(), *limits])
 
 
 def _limit_of_environment() -> list[int]:

@@ -59,15 +59,7 @@ class Hooks:
 class Validation:
     """Computes the loss and the score of held-out examples, after each epoch; its run must be left at the end.
 
-    Parameters
-    ----------
-    examples : Data
-    training : Run
-        The run that trains.
-    loss : str, Huber or None
-        fastnet's.
-    score : callable or None
-        Of A (m, n_L); None: minus the loss.
+    `training` is the run that trains, `loss` fastnet's, and `score` a function of A (m, n_L); None: minus the loss.
     """
 
     def __init__(self, examples: Data, training: Run, loss: str | Huber | None, score: Score | None) -> None:
@@ -89,20 +81,9 @@ class Validation:
 class Epochs:
     """The epochs of a fit; a context manager, as its threads must end.
 
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        With parameters to start from, `_optimizer` and `_moments`. Its attributes are filled, however training ends.
-    examples : Data
-        To train with.
-    held_out : Data or None
-        To validate with.
-    score : callable or None
-        Of A (m, n_L) of the held-out examples; None: minus their loss.
-    batch_size : int
-        At most the number of examples.
-    callbacks : tuple of callables
-        fastnet's.
+    The estimator has parameters to start from, `_optimizer` and `_moments`; its attributes are filled, however training
+    ends. `score` is a function of A (m, n_L) of the held-out examples; None: minus their loss. `batch_size` is at most
+    the number of examples; `callbacks` are fastnet's.
     """
 
     def __init__(
