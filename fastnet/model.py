@@ -12,8 +12,7 @@ import numpy as np
 from fastnet import checks
 from fastnet.activations import activation_for
 from fastnet.callbacks import AnyCallback, checked_callbacks
-from fastnet.engine import gradient_check
-from fastnet.engine.diagnostics import Diagnosis, diagnose, warn_of_scales
+from fastnet.engine import diagnostics, gradient_check
 from fastnet.engine.examples import Data, Gate, read_only
 from fastnet.engine.fit import train
 from fastnet.engine.network import Network
@@ -84,18 +83,16 @@ class Model(checks.FixedSettings):
         self.optimizer = SGD() if optimizer is None else optimizer
         self.l2 = checks.non_negative_number(l2, "l2")
         self.l1 = checks.non_negative_number(l1, "l1")
-        for penalised in (self, *self._dense):
-            for name in ("l2", "l1"):
-                checks.in_range_of(self.dtype, getattr(penalised, name) or 0.0, name)
-        for layer in self._dense:
-            checks.in_range_of(self.dtype, activation_for(layer.activation).setting, "slope")
+        numbers = [(getattr(owner, name) or 0.0, name) for owner in (self, *self._dense) for name in ("l2", "l1")]
+        numbers += [(activation_for(layer.activation).setting, "slope") for layer in self._dense]
+        for number, name in numbers:
+            checks.in_range_of(self.dtype, number, name)
         self.seed = checks.seed(seed)
         self.history: History | None = None
         self._parameters: Parameters | None = None
         self._predictor: Predictor | None = None
         self._optimizer_state: OptimizerState | None = None
-        self._key = 0
-        self._epochs_finished = 0
+        self._key = self._epochs_finished = 0
 
     @property
     def optimizer(self) -> Optimizer:
@@ -112,13 +109,13 @@ class Model(checks.FixedSettings):
         for name, value in optimizer.numbers.items():
             checks.in_range_of(self.dtype, value, name)
         with self._training.lock:
-            before = self.__dict__.get("_optimizer")
-            if before is not None and self._training.busy and before.kind != optimizer.kind:
+            before: Optimizer = self.__dict__.get("_optimizer", optimizer)
+            if self._training.busy and before.kind != optimizer.kind:
                 raise ValueError(
                     f"A callback gave the model the optimizer {optimizer!r}, which is of another kind than "
                     f"{before!r}. Within a fit, only numbers such as its learning rate may change."
                 )
-            if (type(optimizer), optimizer.n_moments) != (type(before), getattr(before, "n_moments", 0)):
+            if (type(optimizer), optimizer.n_moments) != (type(before), before.n_moments):
                 self._optimizer_state = None
             self._optimizer = optimizer
 
@@ -180,9 +177,6 @@ class Model(checks.FixedSettings):
         if self._parameters is not None:
             self._parameters.bind(self._dense)
 
-    def _examples(self, X: Any) -> np.ndarray:
-        return checks.examples(X, self.dtype, self._built().units[0])
-
     def _gate(self) -> Gate:
         n_features = None if self._parameters is None else self._built().units[0]
         return Gate(self.dtype, n_features, self.output_layer, name_of(self.loss))
@@ -200,8 +194,9 @@ class Model(checks.FixedSettings):
         """
         predictor = self._predictor
         if predictor is None:
-            X = self._examples(X)  # what is wrong with it is said before seconds of compiling
             parameters = self._built_parameters()
+            n_features = parameters.network.units[0]
+            X = checks.examples(X, self.dtype, n_features)  # what is wrong with it is said before seconds of compiling
             self._predictor = predictor = Predictor(parameters.network, parameters.vector)
             if self._parameters is not parameters:  # another thread has built the model anew
                 self._predictor = None
@@ -281,8 +276,7 @@ class Model(checks.FixedSettings):
             self.build(checked.X.shape[1])
         parameters = self._built_parameters()
         network = parameters.network.replaced(dtype=np.dtype(np.float64))
-        gate = self._gate()._replace(dtype=network.dtype, n_features=network.units[0])
-        data = gate.data(X, y, sample_weight)
+        data = self._gate()._replace(dtype=network.dtype, n_features=network.units[0]).data(X, y, sample_weight)
         errors = gradient_check.check_gradients(network, parameters.vector.astype(network.dtype), data)
         return gradient_check.GradientReport(parameters.by_layer(errors))
 
@@ -376,7 +370,7 @@ class Model(checks.FixedSettings):
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
             self.optimizer.learning_rates(self._epochs_finished, min(epochs, EPOCHS_AT_ONCE))
             if self._epochs_finished == 0:
-                warn_of_scales(examples.training.X)
+                diagnostics.warn_of_scales(examples.training.X)
             # From here on, things change.
             self._prepare_parameters(examples.training)
             data, held_out = examples.divided(activation, self._key)
@@ -401,21 +395,16 @@ class Model(checks.FixedSettings):
     ) -> None:  # fmt: skip
         if self._optimizer_state is None:
             self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
+        settings |= {"mode": self.optimizer, "state": self._optimizer_state, "key": self._key}
+        settings |= {"first_epoch": self._epochs_finished, "with_outputs": bool(metrics)}
         with ExitStack() as ends:
-            run = ends.enter_context(
-                self._run(
-                    data, mode=self.optimizer, state=self._optimizer_state, key=self._key,
-                    first_epoch=self._epochs_finished, with_outputs=bool(metrics), compiling=progress.compiling,
-                    **settings,
-                )
-            )  # fmt: skip
+            run = ends.enter_context(self._run(data, compiling=progress.compiling, **settings))
             history.compile_seconds = run.compile_seconds
-            watch = None
-            if metrics or held_out or callbacks:
-                validation = None
-                if held_out is not None:
-                    validation = ends.enter_context(run.beside(held_out, progress.compiling))
-                    history.compile_seconds += validation.compile_seconds
+            watch = validation = None
+            if held_out is not None:
+                validation = ends.enter_context(run.beside(held_out, progress.compiling))
+                history.compile_seconds += validation.compile_seconds
+            if metrics or validation or callbacks:
                 watch = Watch(self, run, history, metrics, validation, callbacks)
             try:
                 train(run, progress, history, watch)
@@ -439,14 +428,14 @@ class Model(checks.FixedSettings):
         with self._run(self._data(X, y, sample_weight), mode=codes.COST, with_outputs=bool(names)) as run:
             return {"cost": run.cost(), **compute(names, *run.results, activation)}
 
-    def diagnose(self, X: Any, y: Any = None) -> Diagnosis:
+    def diagnose(self, X: Any, y: Any = None) -> diagnostics.Diagnosis:
         """Return what each layer does with X (m, n_x): a report that prints, of dead and of saturated units.
 
         And of mean and spread of its activations; with y, of the gradients of `cost` too. Nothing is dropped out. A
         ReLU unit that is dead for all of a large X no longer learns; many saturated units learn slowly.
         """
-        X = self._examples(X)
+        X = checks.examples(X, self.dtype, self._built().units[0])
         dW = None if y is None else [pair[0] for pair in self.gradients(X, y)]
         targets = np.zeros((len(X), self.output_layer.units), self.dtype)
         with self._run(Data(X, read_only(targets), None), mode=codes.COST, threads=1) as run:
-            return diagnose(run, tuple(layer.activation for layer in self._dense), dW)
+            return diagnostics.diagnose(run, tuple(layer.activation for layer in self._dense), dW)
