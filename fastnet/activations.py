@@ -1,9 +1,9 @@
 """The activations: their names, formulas, and which initialiser suits them."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-from fastnet.checks import non_negative_number
+from fastnet import checks
 from fastnet.kernels import codes
 
 
@@ -46,7 +46,7 @@ Dugas, Bengio, Bélisle, Nadeau and Garcia, Incorporating second-order functiona
 
 
 @dataclass(frozen=True)
-class LeakyReLU:
+class LeakyReLU(checks.CheckedSettings):
     """The activation "leaky_relu" with a slope of one's own: z where z > 0, and slope * z elsewhere.
 
     Source: Maas, Hannun and Ng, Rectifier nonlinearities improve neural network acoustic models, 2013.
@@ -62,10 +62,8 @@ class LeakyReLU:
         If the slope is not a finite number of at least zero.
     """
 
+    checked: ClassVar = {"slope": checks.non_negative_number}
     slope: float = 0.01
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "slope", non_negative_number(self.slope, "slope"))
 
 
 AnyActivation = str | LeakyReLU
@@ -73,13 +71,7 @@ AnyActivation = str | LeakyReLU
 
 
 def activation_for(activation: AnyActivation) -> Activation:
-    """Return what the kernels know of an activation.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name; the message lists those there are.
-    """
+    """Return what the kernels know of an activation; ValueError, with their names, if there is none of that name."""
     if isinstance(activation, LeakyReLU):
         return ACTIVATIONS["leaky_relu"]._replace(setting=activation.slope)
     if not isinstance(activation, str) or activation not in ACTIVATIONS:

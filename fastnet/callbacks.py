@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from fastnet.checks import non_negative_integer, non_negative_number, positive_integer, positive_number
+from fastnet import checks
 from fastnet.layers import Dense
+from fastnet.losses import Huber
 from fastnet.metrics import METRICS
 from fastnet.optimizers import Optimizer
 
@@ -18,16 +19,20 @@ AnyCallback = Callable[[Any, int, Logs], Any]
 """A function of the model, the epoch and its logs."""
 
 
-class TrainedModel(Protocol):
-    """The part of a `Model` in training that fastnet's own callbacks work with."""
+class AnyModel(Protocol):
+    """The part of a `Model` that fastnet's own callbacks work with, and pictures."""
 
     dtype: np.dtype
+    loss: str | Huber
     output_layer: Dense
     optimizer: Optimizer
 
     @property
     def parameters(self) -> np.ndarray:
         """All parameters as one flat vector; writable."""
+
+    def forward(self, X: Any) -> np.ndarray:
+        """Return A_L (m, n_L) for X (m, n_x)."""
 
 
 class Callback:
@@ -58,12 +63,15 @@ class Monitor(Callback):
         Its epoch, counted from 0.
     """
 
+    shown: ClassVar[tuple[str, ...]]
+    """The settings that a printed one shows."""
+
     def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be the name of a logged value, such as 'val_cost', not {monitor!r}.")
         self.monitor = monitor
-        self.patience = positive_integer(patience, "patience")
-        self.min_delta = non_negative_number(min_delta, "min_delta")
+        self.patience = checks.positive_integer(patience, "patience")
+        self.min_delta = checks.non_negative_number(min_delta, "min_delta")
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.waited = 0
@@ -81,7 +89,7 @@ class Monitor(Callback):
                 f"{', '.join(map(repr, names))}.{remedy}"
             )
 
-    def start(self, model: TrainedModel) -> None:
+    def start(self, model: AnyModel) -> None:
         """Forget the fit before."""
         self.best = self.best_epoch = None
         self.waited = 0
@@ -102,6 +110,9 @@ class Monitor(Callback):
         self.waited += self.best is not None
         return False
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.shown)})"
+
 
 class EarlyStopping(Monitor):
     """End the fit when a value has not improved for some epochs.
@@ -120,6 +131,8 @@ class EarlyStopping(Monitor):
         after the best epoch or, if a value of training is monitored, those it began with. Not after an error or Ctrl-C.
     """
 
+    shown = ("monitor", "patience", "min_delta", "restore_best")
+
     def __init__(
         self, monitor: str = "val_cost", patience: int = 10, min_delta: float = 0.0, restore_best: bool = True
     ) -> None:
@@ -128,7 +141,7 @@ class EarlyStopping(Monitor):
         self._best_parameters: np.ndarray | None = None
         self._before: np.ndarray | None = None
 
-    def start(self, model: TrainedModel) -> None:
+    def start(self, model: AnyModel) -> None:
         """Forget the fit before."""
         super().start(model)
         self._best_parameters = None
@@ -136,7 +149,7 @@ class EarlyStopping(Monitor):
         of_training = self.restore_best and not self.monitor.startswith("val_")
         self._before = model.parameters.copy() if of_training else None
 
-    def __call__(self, model: TrainedModel, epoch: int, logs: Logs) -> bool:
+    def __call__(self, model: AnyModel, epoch: int, logs: Logs) -> bool:
         """Return True after `patience` epochs without improvement."""
         improved = self.note(epoch, logs)
         if improved and self.restore_best:
@@ -145,17 +158,11 @@ class EarlyStopping(Monitor):
             self._before = model.parameters.copy()
         return not improved and self.waited >= self.patience
 
-    def finish(self, model: TrainedModel) -> None:
+    def finish(self, model: AnyModel) -> None:
         """Bring the best parameters back."""
         if self._best_parameters is not None:
             model.parameters[:] = self._best_parameters
         self._best_parameters = self._before = None
-
-    def __repr__(self) -> str:
-        return (
-            f"EarlyStopping(monitor={self.monitor!r}, patience={self.patience}, min_delta={self.min_delta}, "
-            f"restore_best={self.restore_best})"
-        )
 
 
 class ReduceOnPlateau(Monitor):
@@ -179,29 +186,26 @@ class ReduceOnPlateau(Monitor):
         Never go below, nor below what the model's dtype can hold.
     """
 
+    shown = ("monitor", "factor", "patience", "min_delta", "cooldown", "min_learning_rate")
+
     def __init__(
-        self,
-        monitor: str = "val_cost",
-        factor: float = 0.1,
-        patience: int = 10,
-        min_delta: float = 0.0,
-        cooldown: int = 0,
-        min_learning_rate: float = 0.0,
-    ) -> None:
+        self, monitor: str = "val_cost", factor: float = 0.1, patience: int = 10, min_delta: float = 0.0,
+        cooldown: int = 0, min_learning_rate: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(monitor, patience, min_delta)
-        self.factor = positive_number(factor, "factor")
+        self.factor = checks.positive_number(factor, "factor")
         if self.factor >= 1:
             raise ValueError(f"factor must be a number greater than 0 and less than 1, not {factor!r}.")
-        self.cooldown = non_negative_integer(cooldown, "cooldown")
-        self.min_learning_rate = non_negative_number(min_learning_rate, "min_learning_rate")
+        self.cooldown = checks.non_negative_integer(cooldown, "cooldown")
+        self.min_learning_rate = checks.non_negative_number(min_learning_rate, "min_learning_rate")
         self._resting = 0
 
-    def start(self, model: TrainedModel) -> None:
+    def start(self, model: AnyModel) -> None:
         """Forget the fit before."""
         super().start(model)
         self._resting = 0
 
-    def __call__(self, model: TrainedModel, epoch: int, logs: Logs) -> None:
+    def __call__(self, model: AnyModel, epoch: int, logs: Logs) -> None:
         """Lower the learning rate after `patience` epochs without improvement."""
         improved = self.note(epoch, logs)
         if self._resting:
@@ -211,12 +215,6 @@ class ReduceOnPlateau(Monitor):
             least = max(self.min_learning_rate, float(np.finfo(model.dtype).tiny))
             model.optimizer = model.optimizer.slowed_down(self.factor, least)
             self.waited, self._resting = 0, self.cooldown
-
-    def __repr__(self) -> str:
-        return (
-            f"ReduceOnPlateau(monitor={self.monitor!r}, factor={self.factor}, patience={self.patience}, "
-            f"min_delta={self.min_delta}, cooldown={self.cooldown}, min_learning_rate={self.min_learning_rate})"
-        )
 
 
 def checked_callbacks(callbacks: Any) -> tuple[AnyCallback, ...]:

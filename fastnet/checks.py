@@ -6,7 +6,7 @@ The kernels take one kind of array: native floats of the model's dtype, C-contig
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +43,17 @@ class FixedSettings:
                 f"{name} of a {kind} is fixed when it is made. Make a new {kind} with the other value."
             )
         super().__setattr__(name, value)
+
+
+class CheckedSettings:
+    """A base of frozen dataclasses: each setting named in `checked` is what the function there makes of it."""
+
+    checked: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}
+
+    def __post_init__(self) -> None:
+        for name, check in self.checked.items():
+            if hasattr(self, name):
+                object.__setattr__(self, name, check(getattr(self, name), name))
 
 
 def float_dtype(dtype: Any) -> np.dtype:
@@ -107,6 +118,17 @@ def number_below_one(value: Any, name: str) -> float:
     return real_number(value, name, "a number of at least 0 and less than 1", low=0, high=1)
 
 
+def seed(value: Any) -> Any:
+    """Return what a generator can be made of; TypeError or ValueError for anything else."""
+    try:
+        np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"seed must be a non-negative integer, a numpy.random.Generator or None, not {value!r}."
+        ) from None
+    return value
+
+
 def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
     """Raise ValueError if a number other than zero is zero or infinite in `dtype`."""
     with np.errstate(over="ignore", under="ignore"):
@@ -119,32 +141,18 @@ def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
 
 
 def examples(X: Any, dtype: np.dtype, n_features: int | None = None) -> np.ndarray:
-    """Return X (m, n_x) as the kernels take it.
+    """Return X (m, n_x) as the kernels take it; of `n_features`, if it is known how many the first layer takes.
 
-    Parameters
-    ----------
-    X : array_like, (m, n_x)
-        Examples in rows.
-    dtype : numpy.dtype
-        The model's.
-    n_features : int, optional
-        The number of features that the first layer takes, if it is known.
-
-    Raises
-    ------
-    TypeError
-        If X is sparse, or its values are not real numbers.
-    ValueError
-        If X has the wrong shape, is empty or masked, or holds a value that is not finite in `dtype`.
+    TypeError if X is sparse, or its values are not real numbers; ValueError if it has the wrong shape, is empty or
+    masked, or holds a value that is not finite in `dtype`.
     """
     array = real_array(X, "X")
     if array.ndim != 2:
-        remedy = ""
-        if array.ndim == 1 and array.size:
-            remedy = (
-                f" For one example of {array.size} features pass X.reshape(1, -1), for {array.size} examples of one "
-                "feature X.reshape(-1, 1)."
-            )
+        remedy = (
+            f" For one example of {array.size} features pass X.reshape(1, -1), for {array.size} examples of one "
+            "feature X.reshape(-1, 1)."
+        )
+        remedy = remedy if array.ndim == 1 and array.size else ""
         raise ValueError(f"X must have 2 dimensions (m, n_x), examples in rows, but has shape {array.shape}.{remedy}")
     if array.size == 0:
         raise ValueError(f"X must hold at least one example of at least one feature, but has shape {array.shape}.")
@@ -165,26 +173,10 @@ def width(X_shape: tuple[int, ...], n_features: int) -> None:
 def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, loss: str) -> np.ndarray:
     """Return y as an array that the kernels take: (m, n_L), or (m, 1) with the numbers of classes.
 
-    Parameters
-    ----------
-    y : array_like, (m, n_L), or (m,) if n_L is 1 or y holds classes
-        The targets: for binary cross-entropy 0/1 or probabilities; for categorical cross-entropy class indices, or
-        a row for each example with a 1 for its class, or probabilities that sum to 1.
-    dtype : numpy.dtype
-        The model's.
-    X_shape : tuple
-        The shape of X, (m, n_x).
-    n_outputs : int
-        The number of units in the last layer.
-    loss : str
-        The name of the loss.
-
-    Raises
-    ------
-    TypeError
-        If the values are not real numbers.
-    ValueError
-        If y has the wrong shape or length, or a value that is not finite or not allowed by the loss.
+    y is (m, n_L), or (m,) if n_L is 1 or y holds classes: for binary cross-entropy 0/1 or probabilities; for
+    categorical cross-entropy class indices, or a row for each example with a 1 for its class, or probabilities that sum
+    to 1. TypeError if the values are not real numbers; ValueError if y has the wrong shape or length, or a value that
+    is not finite or not allowed by the loss.
     """
     array = real_array(y, "y")
     m, n_x = X_shape

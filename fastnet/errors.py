@@ -1,6 +1,6 @@
 """The exceptions that have no better name among Python's own."""
 
-from typing import Any
+from functools import partial
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -28,8 +28,4 @@ class TrainingDivergedError(ArithmeticError):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep what it knows when the error travels between processes."""
-        return _rebuild_diverged, (str(self), vars(self))
-
-
-def _rebuild_diverged(message: str, where: dict[str, Any]) -> TrainingDivergedError:
-    return TrainingDivergedError(message, **where)
+        return partial(TrainingDivergedError, str(self), **vars(self)), ()

@@ -10,19 +10,18 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from fastnet.checks import positive_number
+from fastnet import checks
 
 Shape = tuple[int, int]
-Variance = Callable[[Shape], float]
 Initializer: TypeAlias = "Callable[[Shape, np.random.Generator], np.ndarray]"
 
 
 @dataclass(frozen=True)
-class Normal:
+class Normal(checks.CheckedSettings):
     """Normal weights with mean 0 and standard deviation `scale`: the course notes' `randn(n_l, n_prev) * 0.01`.
 
     Parameters
@@ -31,10 +30,8 @@ class Normal:
         The standard deviation, greater than zero.
     """
 
+    checked: ClassVar = {"scale": checks.positive_number}
     scale: float = 0.01
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", positive_number(self.scale, "scale"))
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:
         """Draw weights of `shape` from `generator`."""
@@ -46,37 +43,33 @@ def zeros(shape: Shape, generator: np.random.Generator) -> np.ndarray:
     return np.zeros(shape)
 
 
-def _he(shape: Shape) -> float:
-    """Return 2 / n_prev (He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015)."""
-    return 2 / shape[1]
+def _variance(family: str, shape: Shape) -> float:
+    """Return that of the weights, by the sizes of the layer, n_l, and of the one before, n_prev.
+
+    He's is 2 / n_prev (He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015), Glorot's 2 / (n_prev + n_l) (Glorot
+    and Bengio, Understanding the difficulty of training, 2010), and LeCun's 1 / n_prev (LeCun, Bottou, Orr and Müller,
+    Efficient backprop, 1998).
+    """
+    n, n_prev = shape
+    return {"he": 2 / n_prev, "glorot": 2 / (n_prev + n), "lecun": 1 / n_prev}[family]
 
 
-def _glorot(shape: Shape) -> float:
-    """Return 2 / (n_prev + n_l) (Glorot and Bengio, Understanding the difficulty of training, 2010)."""
-    return 2 / (shape[0] + shape[1])
+def _normal(family: str, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    return generator.standard_normal(shape) * math.sqrt(_variance(family, shape))
 
 
-def _lecun(shape: Shape) -> float:
-    """Return 1 / n_prev (LeCun, Bottou, Orr and Müller, Efficient backprop, 1998)."""
-    return 1 / shape[1]
-
-
-def _normal(variance: Variance, shape: Shape, generator: np.random.Generator) -> np.ndarray:
-    return generator.standard_normal(shape) * math.sqrt(variance(shape))
-
-
-def _uniform(variance: Variance, shape: Shape, generator: np.random.Generator) -> np.ndarray:
-    limit = math.sqrt(3 * variance(shape))
+def _uniform(family: str, shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    limit = math.sqrt(3 * _variance(family, shape))
     return generator.uniform(-limit, limit, shape)
 
 
 INITIALIZERS: dict[str, Initializer] = {
     "zeros": zeros,
-    "he_normal": partial(_normal, _he),
-    "he_uniform": partial(_uniform, _he),
-    "glorot_normal": partial(_normal, _glorot),
-    "glorot_uniform": partial(_uniform, _glorot),
-    "lecun_normal": partial(_normal, _lecun),
+    "he_normal": partial(_normal, "he"),
+    "he_uniform": partial(_uniform, "he"),
+    "glorot_normal": partial(_normal, "glorot"),
+    "glorot_uniform": partial(_uniform, "glorot"),
+    "lecun_normal": partial(_normal, "lecun"),
 }
 """By name; normal ones are not truncated. `Normal(scale)` is an initialiser as well."""
 
@@ -84,10 +77,7 @@ INITIALIZERS: dict[str, Initializer] = {
 def initializer_for(initializer: str | Normal | None, he_initialized: bool) -> Initializer:
     """Return the initialiser of that name, or the default: He's for the ReLU family, Glorot's (both normal) otherwise.
 
-    Raises
-    ------
-    ValueError
-        If there is none of that name; the message lists those there are.
+    ValueError if there is none of that name.
     """
     if initializer is None:
         initializer = "he_normal" if he_initialized else "glorot_normal"

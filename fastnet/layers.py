@@ -1,6 +1,7 @@
 """What a layer is: its settings, and views of its parameters once it belongs to a built model."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -178,13 +179,8 @@ def checked_layers(layers: Sequence[Dense | Dropout]) -> tuple[Dense | Dropout, 
 
 def dropout_rates(layers: Sequence[Dense | Dropout]) -> tuple[float, ...]:
     """Return, for each Dense layer, the rate of the dropout that follows it, or 0."""
-    rates: list[float] = []
-    for layer in layers:
-        if isinstance(layer, Dropout):
-            rates[-1] = layer.rate
-        else:
-            rates.append(0.0)
-    return tuple(rates)
+    after_dense = [after for layer, after in pairwise((*layers, None)) if isinstance(layer, Dense)]
+    return tuple(after.rate if isinstance(after, Dropout) else 0.0 for after in after_dense)
 
 
 def table_of(layers: Sequence[Dense | Dropout], n_features: int | None) -> str:

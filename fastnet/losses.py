@@ -1,10 +1,10 @@
 """The losses: their names, formulas, and which last activation each belongs to."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+from fastnet import checks
 from fastnet.activations import AnyActivation, activation_for
-from fastnet.checks import positive_number
 from fastnet.kernels import codes
 
 
@@ -41,7 +41,7 @@ DEFAULT_LOSSES = {
 
 
 @dataclass(frozen=True)
-class Huber:
+class Huber(checks.CheckedSettings):
     """The loss "huber" with a delta of one's own: squared error up to there, absolute error beyond.
 
     Source: Huber, Robust estimation of a location parameter, 1964.
@@ -57,10 +57,8 @@ class Huber:
         If delta is not a positive, finite number.
     """
 
+    checked: ClassVar = {"delta": checks.positive_number}
     delta: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "delta", positive_number(self.delta, "delta"))
 
 
 def name_of(loss: str | Huber) -> str:
@@ -80,13 +78,7 @@ def output_code(loss: str | Huber, last_activation: AnyActivation) -> int:
 
 
 def loss_for(loss: Any, last_activation: AnyActivation) -> str | Huber:
-    """Return the loss, chosen by the last activation if it is None.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, the loss does not fit the activation, or there is nothing to choose by.
-    """
+    """Return the loss, or that of the last activation if it is None; ValueError if it is unknown or they do not fit."""
     if loss is None:
         if last_activation not in DEFAULT_LOSSES:
             raise ValueError(

@@ -90,18 +90,8 @@ def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float:
     """Return the probability that a positive example scores above a negative one, ties counted half; exactly rounded.
 
     Computed from the rank sum of the positives (Mann and Whitney, On a test of whether one of two random variables is
-    stochastically larger than the other, 1947), in integers: twice the mean rank of a tie is one.
-
-    Parameters
-    ----------
-    scores : numpy.ndarray of float32 or float64, (m,)
-        At least 0.
-    positive : numpy.ndarray of bool, (m,)
-
-    Returns
-    -------
-    float
-        NaN if all examples are positive or none is, or a score is NaN.
+    stochastically larger than the other, 1947), in integers: twice the mean rank of a tie is one. `scores` (m,) are
+    floats of at least 0; NaN if one is NaN, or if all of the booleans `positive` (m,) are alike.
     """
     m, n_positive = len(positive), int(np.count_nonzero(positive))
     n_negative = m - n_positive
@@ -206,21 +196,10 @@ METRICS: dict[str, Metric] = {
 
 
 def metrics_for(metrics: Any, activation: AnyActivation) -> tuple[str, ...]:
-    """Return the names in `metrics`, each once, in their order.
+    """Return the names in `metrics`, one or an iterable of several, each once, in their order.
 
-    Parameters
-    ----------
-    metrics : str or iterable of str
-        One name, or several.
-    activation : str or LeakyReLU
-        The last layer's.
-
-    Raises
-    ------
-    TypeError
-        If `metrics` is no iterable of strings.
-    ValueError
-        If a name is unknown, or is of a metric that the activation does not suit.
+    TypeError if it is no iterable of strings; ValueError if a name is unknown, or is of a metric that `activation`, the
+    last layer's, does not suit.
     """
     if isinstance(metrics, str):
         metrics = (metrics,)
@@ -242,18 +221,9 @@ def metrics_for(metrics: Any, activation: AnyActivation) -> tuple[str, ...]:
 
 
 def compute(names: Iterable[str], A: np.ndarray, y: np.ndarray, activation: AnyActivation) -> dict[str, float]:
-    """Return the metrics of these names, in their order.
+    """Return the metrics of these names, which are as `metrics_for` returns them, in their order.
 
-    Parameters
-    ----------
-    names : iterable of str
-        As `metrics_for` returns them.
-    A : numpy.ndarray, (m, n_L)
-        The activations of the last layer, float32 or float64; m >= 1.
-    y : numpy.ndarray, (m, n_L) or (m, 1)
-        As `checks.targets` returns them.
-    activation : str or LeakyReLU
-        The last layer's.
+    `A` (m, n_L), m >= 1, are the last layer's activations, and `activation` is its g; `y` is as at the top.
     """
     softmax = activation == "softmax"
     with np.errstate(over="ignore", invalid="ignore"):  # an infinite error is told by its value

@@ -3,9 +3,8 @@
 from __future__ import annotations  # NumPy loads np.random when it is first named: 20 ms of an import
 
 import copy
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Self
 
 import numpy as np
@@ -13,22 +12,22 @@ import numpy as np
 from fastnet import checks
 from fastnet.activations import activation_for
 from fastnet.callbacks import AnyCallback, checked_callbacks
-from fastnet.engine import gradient_check
-from fastnet.engine.diagnostics import Diagnosis, diagnose, warn_of_scales
+from fastnet.engine import diagnostics, gradient_check
+from fastnet.engine.course import Course, OptimizerState
 from fastnet.engine.examples import Data, Gate, read_only
 from fastnet.engine.fit import train
-from fastnet.engine.gradient_check import GradientReport
 from fastnet.engine.network import Network
 from fastnet.engine.predict import Predictor
 from fastnet.engine.progress import Progress
-from fastnet.engine.run import EPOCHS_AT_ONCE, Course, OptimizerState, Run
+from fastnet.engine.run import EPOCHS_AT_ONCE, Run
+from fastnet.engine.threads import OneAtATime
 from fastnet.engine.watch import Watch, check_callbacks
 from fastnet.errors import NotFittedError
 from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.layers import Dense, Dropout, checked_layers, table_of
 from fastnet.losses import Huber, loss_for, name_of
-from fastnet.metrics import compute, metrics_for
+from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
 from fastnet.optimizers import SGD, Optimizer
 from fastnet.parameters import Parameters, network_of
 
@@ -76,8 +75,7 @@ class Model(checks.FixedSettings):
         seed: int | np.random.Generator | None = None,
         l1: float = 0.0,
     ) -> None:
-        self._lock = threading.Lock()
-        self._is_training = False
+        self._training = OneAtATime()
         self.layers = checked_layers(layers)
         self._dense = tuple(layer for layer in self.layers if isinstance(layer, Dense))
         self.output_layer = self._dense[-1]
@@ -86,24 +84,16 @@ class Model(checks.FixedSettings):
         self.optimizer = SGD() if optimizer is None else optimizer
         self.l2 = checks.non_negative_number(l2, "l2")
         self.l1 = checks.non_negative_number(l1, "l1")
-        for penalised in (self, *self._dense):
-            for name in ("l2", "l1"):
-                checks.in_range_of(self.dtype, getattr(penalised, name) or 0.0, name)
-        for layer in self._dense:
-            checks.in_range_of(self.dtype, activation_for(layer.activation).setting, "slope")
-        try:
-            np.random.default_rng(seed)
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"seed must be a non-negative integer, a numpy.random.Generator or None, not {seed!r}."
-            ) from None
-        self.seed = seed
+        numbers = [(getattr(owner, name) or 0.0, name) for owner in (self, *self._dense) for name in ("l2", "l1")]
+        numbers += [(activation_for(layer.activation).setting, "slope") for layer in self._dense]
+        for number, name in numbers:
+            checks.in_range_of(self.dtype, number, name)
+        self.seed = checks.seed(seed)
         self.history: History | None = None
         self._parameters: Parameters | None = None
         self._predictor: Predictor | None = None
         self._optimizer_state: OptimizerState | None = None
-        self._key = 0
-        self._epochs_finished = 0
+        self._key = self._epochs_finished = 0
 
     @property
     def optimizer(self) -> Optimizer:
@@ -119,14 +109,14 @@ class Model(checks.FixedSettings):
             raise TypeError(f"optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not {optimizer!r}.")
         for name, value in optimizer.numbers.items():
             checks.in_range_of(self.dtype, value, name)
-        with self._lock:
-            before = self.__dict__.get("_optimizer")
-            if before is not None and self._is_training and before.kind != optimizer.kind:
+        with self._training.lock:
+            before: Optimizer = self.__dict__.get("_optimizer", optimizer)
+            if self._training.busy and before.kind != optimizer.kind:
                 raise ValueError(
                     f"A callback gave the model the optimizer {optimizer!r}, which is of another kind than "
                     f"{before!r}. Within a fit, only numbers such as its learning rate may change."
                 )
-            if (type(optimizer), optimizer.n_moments) != (type(before), getattr(before, "n_moments", 0)):
+            if (type(optimizer), optimizer.n_moments) != (type(before), before.n_moments):
                 self._optimizer_state = None
             self._optimizer = optimizer
 
@@ -146,7 +136,7 @@ class Model(checks.FixedSettings):
     def build(self, n_features: int) -> None:
         """Create the parameters for inputs of `n_features` features, and initialise them; anew if they exist."""
         n_features = checks.positive_integer(n_features, "n_features")
-        with self._being_trained("build"):
+        with self._training("build"):
             self._build(n_features)
 
     def _build(self, n_features: int) -> None:
@@ -157,7 +147,6 @@ class Model(checks.FixedSettings):
         network = network_of(self.layers, self.loss, n_features, self.dtype, l2=self.l2, l1=self.l1)
         generator = np.random.default_rng(self.seed)
         self._parameters = Parameters.drawn(network, layers, generator)
-        self._parameters.bind(layers)
         self._key = int(generator.integers(2**62))
         self._epochs_finished = 0
         self._optimizer_state = self._predictor = None
@@ -175,39 +164,19 @@ class Model(checks.FixedSettings):
     def _built(self) -> Network:
         return self._built_parameters().network
 
-    @contextmanager
-    def _being_trained(self, method: str) -> Iterator[None]:
-        """Let nobody else train or build the model meanwhile; RuntimeError if somebody does already."""
-        with self._lock:
-            if self._is_training:
-                raise RuntimeError(
-                    f"{method} was called on a model that is being trained: by a callback, or in another thread. Train "
-                    "a copy.copy(model), or wait for the end of fit."
-                )
-            self._is_training = True
-        try:
-            yield
-        finally:
-            self._is_training = False
-
     def __copy__(self) -> Self:
         """Copy the parameters too: layers can view only one model's."""
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the compiled function, and memory, that predictions use; a copy is not in training."""
-        state = {**self.__dict__, "_predictor": None, "_is_training": False}
-        del state["_lock"]
-        return state
+        """Leave out the compiled function, and memory, that predictions use."""
+        return {**self.__dict__, "_predictor": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copied or unpickled model: the layers' views must point into its own vector."""
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state)
         if self._parameters is not None:
             self._parameters.bind(self._dense)
-
-    def _examples(self, X: Any) -> np.ndarray:
-        return checks.examples(X, self.dtype, self._built().units[0])
 
     def _gate(self) -> Gate:
         n_features = None if self._parameters is None else self._built().units[0]
@@ -226,8 +195,12 @@ class Model(checks.FixedSettings):
         """
         predictor = self._predictor
         if predictor is None:
-            X = self._examples(X)  # what is wrong with it is said before seconds of compiling
-            predictor = self._make_predictor()
+            parameters = self._built_parameters()
+            n_features = parameters.network.units[0]
+            X = checks.examples(X, self.dtype, n_features)  # what is wrong with it is said before seconds of compiling
+            self._predictor = predictor = Predictor(parameters.network, parameters.vector)
+            if self._parameters is not parameters:  # another thread has built the model anew
+                self._predictor = None
         # A prediction of one row takes 3 us, a third of it these lines: an array that is right is only looked at.
         if not (
             type(X) is np.ndarray
@@ -247,13 +220,6 @@ class Model(checks.FixedSettings):
             checks.examples(X, predictor.dtype)  # says which values are not finite
         return out
 
-    def _make_predictor(self) -> Predictor:
-        parameters = self._built_parameters()
-        self._predictor = made = Predictor(parameters.network, parameters.vector)
-        if self._parameters is not parameters:  # another thread has built the model anew
-            self._predictor = None
-        return made
-
     def predict(self, X: Any) -> np.ndarray:
         """Return the prediction for each row of X, (m,) if the last layer has one unit or is a softmax, else (m, n_L).
 
@@ -271,12 +237,9 @@ class Model(checks.FixedSettings):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities: (m, 2), of the classes 0 and 1, for one sigmoid unit; else A_L, (m, n_L).
 
-        Raises
-        ------
-        ValueError
-            If the last activation is neither the sigmoid nor a softmax.
+        ValueError if the last activation is neither the sigmoid nor a softmax.
         """
-        if not self._is_classifier:
+        if self.output_layer.activation not in CLASS_ACTIVATIONS:
             raise ValueError(
                 f"predict_proba needs a last activation of 'sigmoid' or 'softmax', but the last layer has "
                 f"{self.output_layer.activation!r}. Use predict(X) for its values."
@@ -284,17 +247,11 @@ class Model(checks.FixedSettings):
         A = self.forward(X)
         return np.hstack([1 - A, A]) if A.shape[1] == 1 else A
 
-    @property
-    def _is_classifier(self) -> bool:
-        return self.output_layer.activation in ("sigmoid", "softmax")
-
     # ------------------------------------------------------------------------------------------ cost and gradient
 
     def cost(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return J of the model on X (m, n_x) and y, (m,) or (m, n_L), penalties included; a weighted mean if asked."""
-        self._built()
-        with self._run(self._data(X, y, sample_weight), mode=codes.COST) as run:
-            return run.cost()
+        return self.evaluate(X, y, (), sample_weight=sample_weight)["cost"]
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return (dW, db) of each layer, shaped as its W and b: the gradient of `cost`; db is None without bias."""
@@ -309,7 +266,7 @@ class Model(checks.FixedSettings):
         course = Course(**{name: settings.pop(name) for name in Course._fields if name in settings})
         return Run(parameters.network, parameters.vector, data, course=course, **settings)
 
-    def check_gradients(self, X: Any, y: Any, sample_weight: Any = None) -> GradientReport:
+    def check_gradients(self, X: Any, y: Any, sample_weight: Any = None) -> gradient_check.GradientReport:
         """Compare back propagation with central differences in float64, parameter by parameter; builds if needed.
 
         Returns a report that prints, with `max_relative_error` and `ok`. Nothing is dropped out. Takes four costs or
@@ -320,23 +277,19 @@ class Model(checks.FixedSettings):
             self.build(checked.X.shape[1])
         parameters = self._built_parameters()
         network = parameters.network.replaced(dtype=np.dtype(np.float64))
-        gate = self._gate()._replace(dtype=network.dtype, n_features=network.units[0])
-        data = gate.data(X, y, sample_weight)
+        data = self._gate()._replace(dtype=network.dtype, n_features=network.units[0]).data(X, y, sample_weight)
         errors = gradient_check.check_gradients(network, parameters.vector.astype(network.dtype), data)
-        return GradientReport(parameters.by_layer(errors))
+        return gradient_check.GradientReport(parameters.by_layer(errors))
 
     # --------------------------------------------------------------------------------------------------- training
 
     def step(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Update the parameters once, with all of X and y as one batch; return the cost before. Builds if needed.
 
-        Raises
-        ------
-        TrainingDivergedError
-            As `fit` does.
+        TrainingDivergedError as from `fit`.
         """
         history = History()
-        with self._being_trained("step"):
+        with self._training("step"):
             data = self._data(X, y, sample_weight)
             self._prepare_parameters(data)
             self._train(data, Progress(False, 1), history, epochs=1)
@@ -413,21 +366,19 @@ class Model(checks.FixedSettings):
         activation = self.output_layer.activation
         names = metrics_for(metrics, activation)
         callbacks = checked_callbacks(callbacks)
-        with self._being_trained("fit"):
+        with self._training("fit"):
             examples = self._gate().prepared(X, y, sample_weight, class_weight, validation_data, validation_split)
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
             self.optimizer.learning_rates(self._epochs_finished, min(epochs, EPOCHS_AT_ONCE))
             if self._epochs_finished == 0:
-                assert isinstance(examples.training.X, np.ndarray)
-                warn_of_scales(examples.training.X)
+                diagnostics.warn_of_scales(examples.training.X)
             # From here on, things change.
             self._prepare_parameters(examples.training)
             data, held_out = examples.divided(activation, self._key)
             self.history = history = History()
-            shuffle = bool(shuffle) and batch_size is not None
             self._train(
-                data, progress, history, epochs=epochs, batch_size=batch_size, threads=threads,
-                shuffle=shuffle, metrics=names, held_out=held_out, callbacks=callbacks,
+                data, progress, history, names, held_out, callbacks, epochs=epochs, batch_size=batch_size,
+                threads=threads, shuffle=bool(shuffle) and batch_size is not None,
             )  # fmt: skip
         return history
 
@@ -440,27 +391,21 @@ class Model(checks.FixedSettings):
         )
 
     def _train(
-        self, data: Data, progress: Progress, history: History, *, epochs: int, batch_size: int | None = None,
-        shuffle: bool = False, threads: int | None = None, metrics: tuple[str, ...] = (), held_out: Data | None = None,
-        callbacks: tuple[AnyCallback, ...] = (),
+        self, data: Data, progress: Progress, history: History, metrics: tuple[str, ...] = (),
+        held_out: Data | None = None, callbacks: tuple[AnyCallback, ...] = (), **settings: Any,
     ) -> None:  # fmt: skip
         if self._optimizer_state is None:
             self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
+        settings |= {"mode": self.optimizer, "state": self._optimizer_state, "key": self._key}
+        settings |= {"first_epoch": self._epochs_finished, "with_outputs": bool(metrics)}
         with ExitStack() as ends:
-            run = ends.enter_context(
-                self._run(
-                    data, mode=self.optimizer, state=self._optimizer_state, batch_size=batch_size, epochs=epochs,
-                    key=self._key, shuffle=shuffle, first_epoch=self._epochs_finished, threads=threads,
-                    with_outputs=bool(metrics), compiling=progress.compiling,
-                )
-            )  # fmt: skip
+            run = ends.enter_context(self._run(data, compiling=progress.compiling, **settings))
             history.compile_seconds = run.compile_seconds
-            watch = None
-            if metrics or held_out or callbacks:
-                validation = None
-                if held_out is not None:
-                    validation = ends.enter_context(run.beside(held_out, progress.compiling))
-                    history.compile_seconds += validation.compile_seconds
+            watch = validation = None
+            if held_out is not None:
+                validation = ends.enter_context(run.beside(held_out, progress.compiling))
+                history.compile_seconds += validation.compile_seconds
+            if metrics or validation or callbacks:
                 watch = Watch(self, run, history, metrics, validation, callbacks)
             try:
                 train(run, progress, history, watch)
@@ -473,30 +418,25 @@ class Model(checks.FixedSettings):
         """Return a dict of "cost" and the metrics, on X (m, n_x) and y; see `fit` for both.
 
         By default the metric is "accuracy", for a sigmoid or softmax output; the cost alone for any other. Weights go
-        into the cost alone: examples count alike in the metrics.
-
-        Raises
-        ------
-        ValueError
-            If a metric is unknown, or is asked of an output that it does not suit.
+        into the cost alone: examples count alike in the metrics. ValueError if a metric is unknown, or is asked of an
+        output that it does not suit.
         """
-        if metrics is DEFAULT_METRICS and not self._is_classifier:
-            metrics = ()
         activation = self.output_layer.activation
+        if metrics is DEFAULT_METRICS and activation not in CLASS_ACTIVATIONS:
+            metrics = ()
         names = metrics_for(metrics, activation)
         self._built()
-        data = self._data(X, y, sample_weight)
-        with self._run(data, mode=codes.COST, with_outputs=bool(names)) as run:
+        with self._run(self._data(X, y, sample_weight), mode=codes.COST, with_outputs=bool(names)) as run:
             return {"cost": run.cost(), **compute(names, *run.results, activation)}
 
-    def diagnose(self, X: Any, y: Any = None) -> Diagnosis:
+    def diagnose(self, X: Any, y: Any = None) -> diagnostics.Diagnosis:
         """Return what each layer does with X (m, n_x): a report that prints, of dead and of saturated units.
 
         And of mean and spread of its activations; with y, of the gradients of `cost` too. Nothing is dropped out. A
         ReLU unit that is dead for all of a large X no longer learns; many saturated units learn slowly.
         """
-        X = self._examples(X)
+        X = checks.examples(X, self.dtype, self._built().units[0])
         dW = None if y is None else [pair[0] for pair in self.gradients(X, y)]
         targets = np.zeros((len(X), self.output_layer.units), self.dtype)
         with self._run(Data(X, read_only(targets), None), mode=codes.COST, threads=1) as run:
-            return diagnose(run, tuple(layer.activation for layer in self._dense), dW)
+            return diagnostics.diagnose(run, tuple(layer.activation for layer in self._dense), dW)

@@ -2,61 +2,45 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar
 
 import numpy as np
 
-from fastnet.checks import non_negative_number, number_below_one, positive_number
+from fastnet import checks
 from fastnet.kernels import codes
 from fastnet.schedules import SlowedDown, learning_rate_of
 
 LearningRate = float | Callable[[int], float]
 
-CHECKS = {
-    "learning_rate": positive_number,
-    "momentum": number_below_one,
-    "rho": number_below_one,
-    "beta1": number_below_one,
-    "beta2": number_below_one,
-    "epsilon": positive_number,
-    "weight_decay": non_negative_number,
-    "clip_norm": positive_number,
-}
-"""Of each setting that an optimizer may have."""
-
 
 @dataclass(frozen=True, repr=False)
-class Optimizer:
-    """What all optimizers have: a learning rate, a limit for the gradient, and what the kernels know of them."""
+class Optimizer(checks.CheckedSettings):
+    """What all optimizers have: a learning rate, a limit for the gradient, and what the kernels know of them.
+
+    `code` is the kernels' number for the rule, and `n_moments` how many vectors like the parameters it keeps.
+    """
+
+    code: ClassVar[int]
+    n_moments: ClassVar[int]
+    checked: ClassVar = {
+        "learning_rate": lambda rate, name: rate if callable(rate) else checks.positive_number(rate, name),
+        "momentum": checks.number_below_one,
+        "rho": checks.number_below_one,
+        "beta1": checks.number_below_one,
+        "beta2": checks.number_below_one,
+        "epsilon": checks.positive_number,
+        "weight_decay": checks.non_negative_number,
+        "clip_norm": lambda length, name: None if length is None else checks.positive_number(length, name),
+    }
 
     learning_rate: LearningRate
     clip_norm: float | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        for name, check in CHECKS.items():
-            value = getattr(self, name, None)
-            may_be_left = callable(value) if name == "learning_rate" else value is None and name == "clip_norm"
-            if hasattr(self, name) and not may_be_left:
-                self._set(**{name: check(value, name)})
 
     def __repr__(self) -> str:
         values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
         values["clip_norm"] = values.pop("clip_norm")  # last, and only if it is set
         shown = ", ".join(f"{name}={value!r}" for name, value in values.items() if value is not None)
         return f"{type(self).__name__}({shown})"
-
-    def _set(self, **values: float | bool) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    @property
-    def code(self) -> int:
-        """The kernels' number for the rule."""
-        raise NotImplementedError
-
-    @property
-    def n_moments(self) -> int:
-        """How many vectors like the parameters it keeps."""
-        raise NotImplementedError
 
     @property
     def kind(self) -> tuple[type, int, bool]:
@@ -129,14 +113,14 @@ class SGD(Optimizer):
             raise ValueError("nesterov=True needs a momentum greater than 0, such as momentum=0.9.")
 
     @property
-    def code(self) -> int:
+    def code(self) -> int:  # type: ignore[override]
         """The kernels' number for the rule."""
         if self.momentum == 0:
             return codes.SGD
         return codes.NESTEROV if self.nesterov else codes.MOMENTUM
 
     @property
-    def n_moments(self) -> int:
+    def n_moments(self) -> int:  # type: ignore[override]
         """How many vectors like the parameters it keeps."""
         return 0 if self.momentum == 0 else 1
 
@@ -150,23 +134,15 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or function, default 0.01
-        As SGD's.
+    learning_rate, clip_norm
+        As SGD's; and so are the errors.
     rho : float, default 0.99
         What remains of the running mean after a step; at least 0 and less than 1. PyTorch calls it alpha.
     epsilon : float, default 1e-8
         Greater than zero.
-    clip_norm : float or None
-        As SGD's.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a setting is not a finite number in its range.
     """
 
-    code = codes.RMSPROP  # type: ignore[assignment]
-    n_moments = 1  # type: ignore[assignment]
+    code, n_moments = codes.RMSPROP, 1
 
     learning_rate: LearningRate = 0.01
     rho: float = 0.99
@@ -182,21 +158,13 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or function, default 0.01
-        As SGD's.
+    learning_rate, clip_norm
+        As SGD's; and so are the errors.
     epsilon : float, default 1e-10
         Greater than zero.
-    clip_norm : float or None
-        As SGD's.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a setting is not a finite number in its range.
     """
 
-    code = codes.ADAGRAD  # type: ignore[assignment]
-    n_moments = 1  # type: ignore[assignment]
+    code, n_moments = codes.ADAGRAD, 1
 
     learning_rate: LearningRate = 0.01
     epsilon: float = 1e-10
@@ -212,23 +180,15 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or function, default 0.001
-        As SGD's.
+    learning_rate, clip_norm
+        As SGD's, but a rate of 0.001 by default; and so are the errors.
     beta1, beta2 : float, default 0.9 and 0.999
         What remains of the running means after a step; at least 0 and less than 1.
     epsilon : float, default 1e-8
         Greater than zero.
-    clip_norm : float or None
-        As SGD's.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a setting is not a finite number in its range.
     """
 
-    code = codes.ADAM  # type: ignore[assignment]
-    n_moments = 2  # type: ignore[assignment]
+    code, n_moments = codes.ADAM, 2
 
     learning_rate: LearningRate = 0.001
     beta1: float = 0.9
@@ -245,14 +205,9 @@ class AdamW(Adam):
     Parameters
     ----------
     learning_rate, beta1, beta2, epsilon, clip_norm
-        As Adam's.
+        As Adam's; and so are the errors.
     weight_decay : float, default 0.01
         At least 0.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a setting is not a finite number in its range.
     """
 
     weight_decay: float = 0.01

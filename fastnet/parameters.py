@@ -19,19 +19,8 @@ class Parameters:
     """W, in C order, and then b of each layer, one after the other in a vector.
 
     A copy, deep or shallow, has a vector of its own, and so has one that is unpickled: `bind` gives it layers.
-
-    Parameters
-    ----------
-    network : Network
-        The network that has them; it stays the same.
-    values : numpy.ndarray, (n_parameters,), optional
-        Copied. None: zeros.
-
-    Attributes
-    ----------
-    network : Network
-    vector : numpy.ndarray, (n_parameters,)
-        Writable, of the network's dtype, and aligned; it stays where it is.
+    `vector` (n_parameters,), zero or a copy of `values`, is writable, of the network's dtype, and aligned; it stays
+    where it is, and `network` the same.
     """
 
     def __init__(self, network: Network, values: np.ndarray | None = None) -> None:
@@ -43,10 +32,11 @@ class Parameters:
 
     @classmethod
     def drawn(cls, network: Network, layers: Sequence[Dense], generator: np.random.Generator) -> Self:
-        """Return initial parameters: each layer draws its W, from the first to the last; b is zero."""
+        """Return initial parameters, which become the layers': each draws its W, first to last; b is zero."""
         parameters = cls(network)
         for layer, (W, _) in zip(layers, parameters.by_layer(), strict=True):
             W[:] = layer.draw_weights(W.shape, generator)
+        parameters.bind(layers)
         return parameters
 
     def __len__(self) -> int:

@@ -6,13 +6,13 @@ matplotlib is imported when a picture is drawn. Nothing here shows a figure or c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnet import checks
-from fastnet.layers import Dense
-from fastnet.losses import Huber, name_of
+from fastnet.callbacks import AnyModel
+from fastnet.losses import name_of
 from fastnet.metrics import classes_of
 
 if TYPE_CHECKING:
@@ -75,16 +75,10 @@ def plot_history(
     for name, values in curves.items():
         measure = name.removeprefix("val_")
         where = ax if measure == "cost" or right is None else right
-        lines += where.plot(
-            np.arange(1, len(values) + 1),
-            values,
-            "--" if name != measure else "-",
-            color=colours[measure],
-            marker="o" if len(values) == 1 else None,
-            label=name,
-        )
-    ax.set_xlabel("epoch")
-    ax.set_ylabel("cost")
+        epochs, style = np.arange(1, len(values) + 1), "--" if name != measure else "-"
+        marker = "o" if len(values) == 1 else None
+        lines += where.plot(epochs, values, style, color=colours[measure], marker=marker, label=name)
+    ax.set(xlabel="epoch", ylabel="cost")
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     if len(lines) == 1:
         return ax
@@ -104,18 +98,7 @@ def plot_history(
 # --------------------------------------------------------------------------------------------- regions of a network
 
 
-class Classifier(Protocol):
-    """The part of a `Model` that a picture of its regions needs."""
-
-    dtype: np.dtype
-    loss: str | Huber
-    output_layer: Dense
-
-    def forward(self, X: Any) -> np.ndarray:
-        """Return A_L (m, n_L) for X (m, n_x)."""
-
-
-def decision_boundary(model: Classifier, X: Any, y: Any, *, ax: Axes | None = None, resolution: int = 200) -> Axes:
+def decision_boundary(model: AnyModel, X: Any, y: Any, *, ax: Axes | None = None, resolution: int = 200) -> Axes:
     """Draw which class a model of two features predicts where, and the examples.
 
     Of one sigmoid unit, the probability of class 1 in tenths, and the line where it is 0.5; of a softmax, the regions
@@ -181,23 +164,15 @@ def decision_boundary(model: Classifier, X: Any, y: Any, *, ax: Axes | None = No
     else:
         draw_regions(ax, x1, x2, A, colours)
     for c in range(n_classes):
+        shown: dict[str, Any] = {"color": [colours[c]], "marker": MARKERS[c % len(MARKERS)], "label": f"y = {c}"}
         of_class = X[classes == c]
-        ax.scatter(
-            of_class[:, 0],
-            of_class[:, 1],
-            s=26,
-            color=[colours[c]],
-            marker=MARKERS[c % len(MARKERS)],
-            edgecolors="white",
-            linewidths=0.6,
-            label=f"y = {c}",
-            zorder=3,
-        )
+        ax.scatter(of_class[:, 0], of_class[:, 1], s=26, edgecolors="white", linewidths=0.6, zorder=3, **shown)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     width, height = high - low
     ax.set_aspect("equal" if max(width, height) <= 2 * min(width, height) else "auto")
-    n_columns = min(n_classes, LEGEND_COLUMNS)
-    ax.legend(loc="upper center", ncols=n_columns, handlelength=1, handletextpad=0.3, columnspacing=1)
+    ax.legend(
+        loc="upper center", ncols=min(n_classes, LEGEND_COLUMNS), handlelength=1, handletextpad=0.3, columnspacing=1
+    )
     return ax
 
 

@@ -6,14 +6,9 @@ They compute with +, -, * and / alone, so that a rate is the same number on ever
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from fastnet.checks import (
-    non_negative_integer,
-    non_negative_number,
-    number_below_one,
-    positive_integer,
-    positive_number,
-)
+from fastnet import checks
 
 PI = 3.141592653589793
 
@@ -41,27 +36,35 @@ def power(base: float, exponent: int) -> float:
 
 
 @dataclass(frozen=True)
-class Schedule(ABC):
+class Schedule(checks.CheckedSettings, ABC):
     """What all schedules have: the rate that they start from, and how many epochs they take to get there.
 
     In epoch e = 0, 1, ... below `warmup` the rate is learning_rate (e + 1) / (warmup + 1); then the schedule begins.
     """
 
+    checked: ClassVar = {
+        "learning_rate": checks.positive_number,
+        "warmup": checks.non_negative_integer,
+        "epochs": checks.positive_integer,
+        "step": checks.positive_integer,
+        "gamma": checks.positive_number,
+        "final": checks.non_negative_number,
+        "rising": checks.number_below_one,
+        "start_factor": checks.positive_number,
+        "end_factor": checks.positive_number,
+    }
+
     learning_rate: float
     warmup: int = field(default=0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "learning_rate", positive_number(self.learning_rate, "learning_rate"))
-        object.__setattr__(self, "warmup", non_negative_integer(self.warmup, "warmup"))
 
     def __call__(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
         if epoch < self.warmup:
             return self.learning_rate * (epoch + 1) / (self.warmup + 1)
-        return self.after_warmup(epoch - self.warmup)
+        return self._after_warmup(epoch - self.warmup)
 
     @abstractmethod
-    def after_warmup(self, epoch: int) -> float:
+    def _after_warmup(self, epoch: int) -> float:
         """Return the rate, counted from the end of the warm-up."""
 
 
@@ -81,12 +84,7 @@ class ExponentialDecay(Schedule):
 
     gamma: float = 0.95
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "gamma", positive_number(self.gamma, "gamma"))
-
-    def after_warmup(self, epoch: int) -> float:
-        """Return the rate, counted from the end of the warm-up."""
+    def _after_warmup(self, epoch: int) -> float:
         return self.learning_rate * power(self.gamma, epoch)
 
 
@@ -96,26 +94,16 @@ class StepDecay(Schedule):
 
     Parameters
     ----------
-    learning_rate : float
-        Greater than 0.
+    learning_rate, gamma, warmup
+        As ExponentialDecay's, but a gamma of 0.1 by default.
     step : int, default 30
         Epochs between two falls.
-    gamma : float, default 0.1
-        Greater than 0.
-    warmup : int, default 0
-        Epochs of a linear rise before it begins.
     """
 
     step: int = 30
     gamma: float = 0.1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "step", positive_integer(self.step, "step"))
-        object.__setattr__(self, "gamma", positive_number(self.gamma, "gamma"))
-
-    def after_warmup(self, epoch: int) -> float:
-        """Return the rate, counted from the end of the warm-up."""
+    def _after_warmup(self, epoch: int) -> float:
         return self.learning_rate * power(self.gamma, epoch // self.step)
 
 
@@ -127,26 +115,18 @@ class CosineDecay(Schedule):
 
     Parameters
     ----------
-    learning_rate : float
-        Greater than 0.
+    learning_rate, warmup
+        As ExponentialDecay's.
     epochs : int
         How many the descent takes.
     final : float, default 0.0
         Where it ends.
-    warmup : int, default 0
-        Epochs of a linear rise before it begins.
     """
 
     epochs: int
     final: float = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "epochs", positive_integer(self.epochs, "epochs"))
-        object.__setattr__(self, "final", non_negative_number(self.final, "final"))
-
-    def after_warmup(self, epoch: int) -> float:
-        """Return the rate, counted from the end of the warm-up."""
+    def _after_warmup(self, epoch: int) -> float:
         return between(self.learning_rate, self.final, min(1.0, epoch / self.epochs))
 
 
@@ -166,8 +146,8 @@ class OneCycle(Schedule):
         The part of them in which it rises.
     start_factor, end_factor : float, default 25 and 1e4
         How many times the first rate is below the highest, and the last below the first.
-    warmup : int, default 0
-        Epochs of a linear rise before it begins.
+    warmup
+        As ExponentialDecay's.
     """
 
     epochs: int
@@ -177,15 +157,10 @@ class OneCycle(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "epochs", positive_integer(self.epochs, "epochs"))
         if self.epochs < 2:
             raise ValueError(f"epochs must be at least 2 for a cycle, not {self.epochs}.")
-        object.__setattr__(self, "rising", number_below_one(self.rising, "rising"))
-        object.__setattr__(self, "start_factor", positive_number(self.start_factor, "start_factor"))
-        object.__setattr__(self, "end_factor", positive_number(self.end_factor, "end_factor"))
 
-    def after_warmup(self, epoch: int) -> float:
-        """Return the rate, counted from the end of the warm-up."""
+    def _after_warmup(self, epoch: int) -> float:
         first, last = self.learning_rate / self.start_factor, self.learning_rate / self.start_factor / self.end_factor
         top, end = self.rising * self.epochs - 1, self.epochs - 1
         if top > 0 and epoch <= top:
@@ -215,7 +190,7 @@ def between(start: float, end: float, part: float) -> float:
 def learning_rate_of(schedule: Callable[[int], float], epoch: int) -> float:
     """Return the rate of an epoch; TypeError or ValueError unless it is a positive, finite number."""
     try:
-        return positive_number(schedule(epoch), f"learning_rate({epoch})")
+        return checks.positive_number(schedule(epoch), f"learning_rate({epoch})")
     except ValueError as error:
         raise ValueError(
             f"{error} Epochs count on from fit to fit: for one more, give the model another optimizer, as in "

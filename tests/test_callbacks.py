@@ -316,7 +316,7 @@ def test_an_error_in_a_callback_reaches_the_caller_and_the_model_goes_on():
     model = classifier()
     with pytest.raises(RuntimeError, match="mine"):
         model.fit(X, Y, epochs=10, callbacks=[fail])
-    assert not model._is_training
+    assert not model._training.busy
     assert model.history.epochs == 1
     twin = classifier()
     twin.fit(X, Y, epochs=2)

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ SATURATED_FOR = 0.95
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
-def warn_of_scales(X: np.ndarray) -> None:
+def warn_of_scales(X: Any) -> None:
     """Warn if features of X (m, n_x) differ in scale by more than 1e3: by their largest magnitudes, zeros apart.
 
     Of many rows, some 10,000 at even distances are looked at.

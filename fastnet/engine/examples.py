@@ -124,10 +124,7 @@ def read_only(array: Rows) -> Rows:
 def sample_weights(sample_weight: Any, m: int, dtype: np.dtype) -> np.ndarray | None:
     """Return the weights of m examples as the kernels take them; None for None.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Unless they are m finite numbers, not negative, nor all zero.
+    TypeError or ValueError unless they are m finite numbers, not negative, nor all zero.
     """
     if sample_weight is None:
         return None
@@ -162,12 +159,8 @@ def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActiva
     """Return the examples with their weights multiplied by those of their classes.
 
     `class_weight` is a dictionary, in which classes that are not there weigh 1; "balanced", by which each class that
-    occurs has the same weight in all, m / number of classes; or None.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is none of them, or targets are not one class each.
+    occurs has the same weight in all, m / number of classes; or None. TypeError or ValueError if it is none of them, or
+    targets are not one class each.
     """
     if class_weight is None:
         return data

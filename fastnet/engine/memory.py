@@ -61,10 +61,7 @@ def copy_of(array: np.ndarray) -> np.ndarray:
 def give_back(memory: np.ndarray) -> None:
     """Keep memory of `take`, which nobody may use any more, for the next that asks for as much.
 
-    Raises
-    ------
-    ValueError
-        If it was given back before and not taken since: two runs would work in it at once.
+    ValueError if it was given back before and not taken since: two runs would work in it at once.
     """
     if not SMALL <= memory.nbytes <= KEPT:
         return

@@ -17,19 +17,8 @@ class Progress:
     """Epoch, cost, cost of validation, examples per second and remaining time, on standard output.
 
     On a terminal, one line that is rewritten; in a notebook, tqdm's bar if it is installed. Elsewhere a line for each
-    epoch, if it is asked for.
-
-    Parameters
-    ----------
-    verbose : "auto" or bool
-        "auto": show it on a terminal and in a notebook.
-    epochs : int
-        How many there will be.
-
-    Raises
-    ------
-    ValueError
-        If `verbose` is neither.
+    of the `epochs`, if it is asked for. `verbose` is a bool, or "auto": on a terminal and in a notebook. ValueError for
+    anything else.
     """
 
     def __init__(self, verbose: Any, epochs: int) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import NamedTuple
 
 import numpy as np
 
+from fastnet.engine.course import ONCE, Course, OptimizerState
 from fastnet.engine.examples import Data, read_only
 from fastnet.engine.memory import aligned_zeros, give_back, take
 from fastnet.engine.network import Network, Team, team_for
@@ -35,44 +35,6 @@ FIRST_GUESS = 1e9
 
 EPOCHS_AT_ONCE = 4096
 """Epochs whose rates and costs are held, and so the most that a call begins: no fit needs memory for all of its."""
-
-
-class OptimizerState(NamedTuple):
-    """What an optimizer remembers: `moments`, vectors like the parameters, in one; and powers of beta1 and beta2."""
-
-    moments: np.ndarray
-    powers: np.ndarray
-
-    @classmethod
-    def fresh(cls, optimizer: Optimizer, n_parameters: int, dtype: np.dtype) -> OptimizerState:
-        """Return the state before the first step."""
-        return cls(aligned_zeros(optimizer.n_moments * n_parameters, dtype), np.ones(2))
-
-
-class Course(NamedTuple):
-    """How a run goes through its examples.
-
-    Attributes
-    ----------
-    epochs : int
-    batch_size : int or None
-        None: all examples in one batch.
-    shuffle : bool
-        Draw the order of each epoch; or keep that of X.
-    key : int
-        What is random in epoch e is drawn from (key, first_epoch + e).
-    first_epoch : int
-        How many epochs there were before.
-    """
-
-    epochs: int = 1
-    batch_size: int | None = None
-    shuffle: bool = False
-    key: int = 0
-    first_epoch: int = 0
-
-
-ONCE = Course()
 
 
 class Run:

@@ -14,14 +14,9 @@ def rows_at_once(n_features: int, dtype: np.dtype) -> int:
 
 
 class SparseRows:
-    """The rows of a SciPy CSR matrix or array, in the dtype of a network, as a `Run` takes them in place of an array.
+    """The rows of a SciPy CSR matrix or array (m, n_x), of finite values, as a `Run` takes them in place of an array.
 
-    Parameters
-    ----------
-    matrix : scipy.sparse matrix or array in CSR format, (m, n_x)
-        Its values finite.
-    dtype : numpy.dtype
-        float32 or float64.
+    They are in the dtype of a network.
     """
 
     def __init__(self, matrix: Any, dtype: np.dtype) -> None:
@@ -55,11 +50,7 @@ class SparseRows:
 class DenseWindow:
     """Dense rows, in place of sparse ones: of the examples alone that the next call of a kernel comes to.
 
-    Parameters
-    ----------
-    X : SparseRows
-    longest_chunk : int
-        Examples in a chunk, at most. So `most_chunks` of them have room, one at least.
+    A chunk has `longest_chunk` examples at the most; `most_chunks` of them have room, one at least.
     """
 
     def __init__(self, X: SparseRows, longest_chunk: int) -> None:

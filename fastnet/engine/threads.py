@@ -27,10 +27,7 @@ _reserved: dict[object, int] = {}
 def set_num_threads(n: int) -> None:
     """Let fits and predictions use up to n threads from now on; never more than `available_cores()` are used.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If n is not an integer of at least 1.
+    TypeError or ValueError if n is not an integer of at least 1.
     """
     global _limit
     _limit = positive_integer(n, "n")
@@ -39,15 +36,11 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """Return how many threads a large enough fit or prediction uses.
 
-    What `set_num_threads` was given, or else FASTNET_NUM_THREADS or OMP_NUM_THREADS says, or else all
-    there is; but at most `available_cores()`.
+    What `set_num_threads` was given, or else FASTNET_NUM_THREADS or OMP_NUM_THREADS says, or else all there is; but at
+    most `available_cores()`.
     """
-    limits = [available_cores()]
-    if _limit is not None:
-        limits.append(_limit)
-    else:
-        limits += _limit_of_environment()
-    return min(limits)
+    limits = _limit_of_environment() if _limit is None else [_limit]
+    return min([available_cores(), *limits])
 
 
 def _limit_of_environment() -> list[int]:
@@ -129,16 +122,39 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_reservations)
 
 
-class Helpers:
-    """Threads that each run `work(member)`, for members 1, 2, ..., n - 1, until it returns; to be started.
+class OneAtATime:
+    """Sees to it that one caller alone trains or builds a model; that of a copy, pickled or not, is free.
 
-    Parameters
-    ----------
-    n : int
-        The size of the team, this thread included.
-    work : callable
-    stop : callable
-        Called when one of the threads raises, and by `close`: must make `work` return soon, everywhere.
+    `busy` is written, and must be read where it shall stay, under `lock`.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.busy = False
+
+    @contextmanager
+    def __call__(self, method: str) -> Iterator[None]:
+        """Let nobody else meanwhile; RuntimeError if somebody does already."""
+        with self.lock:
+            if self.busy:
+                raise RuntimeError(
+                    f"{method} was called on a model that is being trained: by a callback, or in another thread. Train "
+                    "a copy.copy(model), or wait for the end of fit."
+                )
+            self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
+
+    def __reduce__(self) -> tuple[type["OneAtATime"], tuple[()]]:
+        return type(self), ()
+
+
+class Helpers:
+    """A team of n threads: this one, and those that each run `work(member)`, for members 1, 2, ..., n - 1.
+
+    `start` starts those. `stop` is called when one raises, and by `close`: must make `work` return soon, everywhere.
     """
 
     def __init__(self, n: int, work: Callable[[int], Any], stop: Callable[[], None]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from fastnet.callbacks import AnyCallback, Callback, EarlyStopping, ReduceOnPlateau, TrainedModel
+from fastnet.callbacks import AnyCallback, AnyModel, Callback, EarlyStopping, ReduceOnPlateau
 from fastnet.engine.run import Run
 from fastnet.history import History
 from fastnet.metrics import compute
@@ -23,44 +25,31 @@ def check_callbacks(callbacks: tuple[AnyCallback, ...], metrics: tuple[str, ...]
             callback.check(names)
 
 
+@dataclass
 class Watch:
     """Fills the history, epoch by epoch, and calls the callbacks.
 
-    Parameters
-    ----------
-    model : TrainedModel
-    run : Run
-        The run that trains; with outputs, if there are metrics.
-    history : History
-        Filled.
-    metrics : tuple of str
-    validation : Run or None
-        The run that validates, with outputs too; whoever made it ends it.
-    callbacks : tuple of callables
+    `run` trains, and `validation` validates, with outputs if there are metrics; whoever made them ends them.
     """
 
-    def __init__(
-        self,
-        model: TrainedModel,
-        run: Run,
-        history: History,
-        metrics: tuple[str, ...],
-        validation: Run | None,
-        callbacks: tuple[AnyCallback, ...],
-    ) -> None:
-        self.model, self.run, self.history = model, run, history
-        self.metrics, self.callbacks = metrics, callbacks
-        self.activation = model.output_layer.activation
-        self.changed_something = False
-        """Whether a callback may have changed, after the last epoch, what repeating the run would not change."""
-        self.validation = validation
-        for name in metrics:
-            history.metrics[name] = []
+    model: AnyModel
+    run: Run
+    history: History
+    metrics: tuple[str, ...]
+    validation: Run | None
+    callbacks: tuple[AnyCallback, ...]
+    changed_something: bool = False
+    """Whether a callback may have changed, after the last epoch, what repeating the run would not change."""
+
+    def __post_init__(self) -> None:
+        self.activation = self.model.output_layer.activation
+        for name in self.metrics:
+            self.history.metrics[name] = []
             if self.validation:
-                history.metrics[f"val_{name}"] = []
+                self.history.metrics[f"val_{name}"] = []
         for callback in self.callbacks:
             if isinstance(callback, Callback):
-                callback.start(model)
+                callback.start(self.model)
 
     def after_epoch(self) -> str:
         """Record the epoch just finished, and call the callbacks; return why the fit should end, or ""."""
@@ -69,8 +58,8 @@ class Watch:
         self.history.record(logs)
         if self.validation:
             cost = self.validation.cost()
-            found = compute(self.metrics, *self.validation.results, self.activation)
-            of_held_out = {"val_cost": cost, **{f"val_{name}": value for name, value in found.items()}}
+            found = {"cost": cost, **compute(self.metrics, *self.validation.results, self.activation)}
+            of_held_out = {f"val_{name}": value for name, value in found.items()}
             self.history.record(of_held_out)
             logs |= of_held_out
         reason, optimizer = "", self.model.optimizer

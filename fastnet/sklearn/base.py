@@ -58,7 +58,12 @@ def typed(decorator: Any) -> Callable[[Method], Method]:
 
 
 class BaseMLP(CallbackSupportMixin, NetworkEstimator):
-    """The base of classifier and regressor, which say what their targets are, and how predictions are scored."""
+    """The base of classifier and regressor, which say what their targets are, and how predictions are scored.
+
+    `_learn_targets(y, incremental)` finds the outputs that y needs, such as its classes, or checks that the network has
+    them; `_encoded(y)` returns the targets as it has them, (m, n_outputs), or (m,) numbers of classes; and
+    `_score_of(held_out, A)` the score that early stopping goes by, if `scoring` names no other.
+    """
 
     _counterpart: ClassVar[Any]
     """scikit-learn's class of the same name."""
@@ -86,21 +91,9 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _learn_targets(self, y: Any, incremental: bool) -> None:
-        """Find the outputs that y needs, such as its classes; or check that the network has them."""
-        raise NotImplementedError
-
-    def _encoded(self, y: Any) -> np.ndarray:
-        """Return the targets as the network has them: (m, n_outputs), or (m,) numbers of classes."""
-        raise NotImplementedError
-
     def _with_class_weight(self, examples: Data, y: Any) -> Data:
         """Return the examples, their weights multiplied by those of their classes."""
         return examples
-
-    def _score_of(self, held_out: Data, A: np.ndarray) -> float:
-        """Return the score that early stopping goes by, if `scoring` names no other."""
-        raise NotImplementedError
 
     @property
     def model_(self) -> Model:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from fastnet.callbacks import AnyCallback, Callback
+from fastnet.engine.course import Course
 from fastnet.engine.examples import Data
 from fastnet.engine.network import team_for
-from fastnet.engine.run import Course, Run
+from fastnet.engine.run import Run
 from fastnet.kernels import codes
 from fastnet.losses import Huber
 from fastnet.sklearn.parameters import NetworkEstimator
@@ -59,15 +60,7 @@ class Hooks:
 class Validation:
     """Computes the loss and the score of held-out examples, after each epoch; its run must be left at the end.
 
-    Parameters
-    ----------
-    examples : Data
-    training : Run
-        The run that trains.
-    loss : str, Huber or None
-        fastnet's.
-    score : callable or None
-        Of A (m, n_L); None: minus the loss.
+    `training` is the run that trains, `loss` fastnet's, and `score` a function of A (m, n_L); None: minus the loss.
     """
 
     def __init__(self, examples: Data, training: Run, loss: str | Huber | None, score: Score | None) -> None:
@@ -89,20 +82,9 @@ class Validation:
 class Epochs:
     """The epochs of a fit; a context manager, as its threads must end.
 
-    Parameters
-    ----------
-    estimator : MLPClassifier or MLPRegressor
-        With parameters to start from, `_optimizer` and `_moments`. Its attributes are filled, however training ends.
-    examples : Data
-        To train with.
-    held_out : Data or None
-        To validate with.
-    score : callable or None
-        Of A (m, n_L) of the held-out examples; None: minus their loss.
-    batch_size : int
-        At most the number of examples.
-    callbacks : tuple of callables
-        fastnet's.
+    The estimator has parameters to start from, `_optimizer` and `_moments`; its attributes are filled, however training
+    ends. `score` is a function of A (m, n_L) of the held-out examples; None: minus their loss. `batch_size` is at most
+    the number of examples; `callbacks` are fastnet's.
     """
 
     def __init__(
@@ -131,7 +113,7 @@ class Epochs:
                 self.validation = Validation(held_out, self.run, estimator._loss(), score)
                 ends.enter_context(self.validation.run)
             model.optimizer = estimator._optimizer
-            ends.enter_context(model._being_trained("fit"))
+            ends.enter_context(model._training("fit"))
             self.scores = self.complete_record()
             self.ends = ends.pop_all()
 

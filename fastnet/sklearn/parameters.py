@@ -16,7 +16,7 @@ from fastnet.losses import DEFAULT_LOSSES, name_of
 from fastnet.sklearn import rules
 
 if TYPE_CHECKING:
-    from fastnet.engine.run import OptimizerState
+    from fastnet.engine.course import OptimizerState
     from fastnet.losses import Huber
     from fastnet.model import Model
     from fastnet.optimizers import Optimizer
@@ -28,39 +28,8 @@ class NetworkEstimator(BaseEstimator):
     """An estimator that has a network: its arguments, its attributes, and its parameters.
 
     `coefs_` and `intercepts_` are lists of views of the parameters of a `Model`. Arrays that a user puts in their place
-    are copied in when the network is next needed.
+    are copied in when the network is next needed. The arguments are attributes too, as the constructors type them.
     """
-
-    # The arguments of the constructor.
-    hidden_layer_sizes: Any
-    activation: Any
-    solver: str | Optimizer
-    alpha: float
-    batch_size: str | int
-    learning_rate: str
-    learning_rate_init: float
-    power_t: float
-    max_iter: int
-    shuffle: bool
-    random_state: Any
-    tol: float
-    verbose: bool | int
-    warm_start: bool
-    momentum: float
-    nesterovs_momentum: bool
-    early_stopping: bool
-    validation_fraction: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    n_iter_no_change: float
-    max_fun: int
-    dropout: Any
-    clip_norm: float | None
-    scoring: Any
-    callbacks: Any
-    n_threads: int | None
-    dtype: Any
 
     # The network; what a fit goes on from.
     coefs_: list[np.ndarray]

@@ -130,9 +130,9 @@ class UndampedSGD(SGD):
 
     def __post_init__(self) -> None:
         momentum = float(self.momentum)
-        self._set(momentum=min(momentum, 0.5))
+        object.__setattr__(self, "momentum", min(momentum, 0.5))
         super().__post_init__()
-        self._set(momentum=momentum)
+        object.__setattr__(self, "momentum", momentum)
 
 
 def inverse_scaling(learning_rate: float, t: int, power: float) -> float:

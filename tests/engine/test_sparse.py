@@ -6,8 +6,9 @@ from compiled import make_model, random_data
 
 from fastnet import SGD, Dense, Dropout, Model
 from fastnet.engine import sparse as sparse_module
+from fastnet.engine.course import Course
 from fastnet.engine.examples import Data
-from fastnet.engine.run import Course, Run
+from fastnet.engine.run import Run
 from fastnet.engine.sparse import SparseRows
 from fastnet.kernels import codes
 

@@ -1,0 +1,48 @@
+"""What a run is asked to do with its examples, and what its optimizer goes on from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnet.engine.memory import aligned_zeros
+from fastnet.optimizers import Optimizer
+
+
+class OptimizerState(NamedTuple):
+    """What an optimizer remembers: `moments`, vectors like the parameters, in one; and powers of beta1 and beta2."""
+
+    moments: np.ndarray
+    powers: np.ndarray
+
+    @classmethod
+    def fresh(cls, optimizer: Optimizer, n_parameters: int, dtype: np.dtype) -> OptimizerState:
+        """Return the state before the first step."""
+        return cls(aligned_zeros(optimizer.n_moments * n_parameters, dtype), np.ones(2))
+
+
+class Course(NamedTuple):
+    """How a run goes through its examples.
+
+    Attributes
+    ----------
+    epochs : int
+    batch_size : int or None
+        None: all examples in one batch.
+    shuffle : bool
+        Draw the order of each epoch; or keep that of X.
+    key : int
+        What is random in epoch e is drawn from (key, first_epoch + e).
+    first_epoch : int
+        How many epochs there were before.
+    """
+
+    epochs: int = 1
+    batch_size: int | None = None
+    shuffle: bool = False
+    key: int = 0
+    first_epoch: int = 0
+
+
+ONCE = Course()
