@@ -97,7 +97,8 @@ class Run:
             with compiling():
                 compiled_train(self.recipe)
             self.compile_seconds = time.perf_counter() - start
-        self.job, self.progress = np.zeros(1, JOB), np.zeros(1, PROGRESS)
+        # Lines of the cache of their own: one thread writes while all read what lies beside.
+        self.job, self.progress = aligned_zeros(1, JOB), aligned_zeros(1, PROGRESS)
         self.job["mode"], self.job["batch_size"], self.job["epochs"] = self.mode, self.batch_size, course.epochs
         self.job["shuffled"], self.job["key"] = course.shuffle, course.key
         self.rates_set = 0  # for the epochs before this one

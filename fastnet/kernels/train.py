@@ -139,7 +139,9 @@ def begin(job: Any, progress: Any, examples: Any, epochs: Any, chunks: int) -> N
     """Say how many chunks are left in this call, take the epoch's learning rate, and shuffle where an epoch begins."""
     now = progress[0]
     now.chunks_left = chunks
-    job[0].learning_rate = epochs.rates[now.epoch % epochs.rates.shape[0]]
+    rate = epochs.rates[now.epoch % epochs.rates.shape[0]]
+    if job[0].learning_rate != rate:  # what all threads read is written only when it changes
+        job[0].learning_rate = rate
     if now.example == 0 and job[0].shuffled != 0:
         shuffle(examples.order, job[0].key, now.first_epoch + now.epoch)
 
@@ -189,7 +191,9 @@ def weigh_batch(
     now.batch_penalty = 0.0
     if network[0].penalty_cost != NONE and now.batch_weight > 0.0:
         now.batch_penalty = call_penalty_cost(network[0].penalty_cost, layers, vectors.parameters)
-    this.power1, this.power2 = vectors.powers[0] * this.beta1, vectors.powers[1] * this.beta2
+    power1, power2 = vectors.powers[0] * this.beta1, vectors.powers[1] * this.beta2
+    if this.power1 != power1 or this.power2 != power2:
+        this.power1, this.power2 = power1, power2
 
 
 @kernel
