@@ -5,7 +5,7 @@ A team works in one of two ways; `|` is a barrier. Neither makes a sum depend on
     all at one chunk       begin | load, forward, loss, backward: by examples | gradients, step: by tiles of W | end
     a chunk for each       begin | load, forward, loss, backward, gradients: by chunks | add them in order, step | end
 
-The second is for long batches of small networks. The thread 0 begins and ends; the sum of the cost lies between.
+The second is for long batches of small networks. Thread 0 alone begins and ends; every thread sums the same cost.
 """
 
 from typing import Any

@@ -200,7 +200,7 @@ class TestBounds:
         X = np.zeros((20, 1 if name == "load_classes" else self.n), np.float32)
         return Chunk((self.n, self.outputs), self.m, "float32", by_rows=name == "load_rows"), X, np.arange(20)
 
-    def refused(self, chunk, name, X, order, start=0, first=0, stop=17):
+    def assert_refused(self, chunk, name, X, order, start=0, first=0, stop=17):
         with pytest.raises(IndexError):
             load(chunk, name, X, order, start, first, stop)
 
@@ -208,11 +208,11 @@ class TestBounds:
     def test_order_and_rows(self, name):
         chunk, X, order = self.arrays(name)
         load(chunk, name, X, order, 3, 0, 17)
-        self.refused(chunk, name, X, order, start=4)
-        self.refused(chunk, name, X, order, start=-1)
+        self.assert_refused(chunk, name, X, order, start=4)
+        self.assert_refused(chunk, name, X, order, start=-1)
         for bad in (20, -1, 2**40):
             order[5] = bad
-            self.refused(chunk, name, X, order)
+            self.assert_refused(chunk, name, X, order)
             load(chunk, name, X, order, 6, 0, 14)
 
     @pytest.mark.parametrize("name", ["gather", "load_rows", "load_classes"])
@@ -222,7 +222,7 @@ class TestBounds:
         at = int(start[0])
         for bad in (-1, chunk.S.inside.size - 5, 2**40):
             start[0] = bad
-            self.refused(chunk, name, X, order)
+            self.assert_refused(chunk, name, X, order)
         start[0] = at
         load(chunk, name, X, order, 0, 0, 17)
 
@@ -230,13 +230,13 @@ class TestBounds:
         chunk, X, order = self.arrays()
         for bad in (chunk.S.inside.size - 17 * 32, 2**40):
             chunk.layers["AT"][0] = bad
-            self.refused(chunk, "gather", X, order)
+            self.assert_refused(chunk, "gather", X, order)
 
     @pytest.mark.parametrize("bad", [-1, 16, 10**6])
     def test_classes(self, bad):
         chunk, X, order = self.arrays("load_classes")
         X[3] = bad
-        self.refused(chunk, "load_classes", X, order)
+        self.assert_refused(chunk, "load_classes", X, order)
 
     def test_weights_and_outputs(self):
         chunk, _, order = self.arrays()
