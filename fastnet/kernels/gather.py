@@ -1,8 +1,8 @@
 """From the user's rows to the blocks and panels of a chunk, and back: gathering, transposing, shuffling.
 
-The parts that load have the same arguments: examples first to stop of the chunk that begins at order[chunk] are rows
-order[chunk + i] of X (m, n); they go to blocks at a in S, each (rows, ld), `block` elements apart; and, as they are, to
-panels at `at`, `panel` elements apart, if that is not -1. `first` is a multiple of PADDING.
+The parts that load have the same arguments: examples first to stop of the chunk that begins at order[chunk_start] are
+rows order[chunk_start + i] of X (m, n), or of the targets. They go to blocks at a in S, each (rows, ld), `block` elements
+apart; and, as they are, to panels at `at`, `panel` elements apart, if that is not -1. `first` is a multiple of PADDING.
 """
 
 from typing import Any
@@ -16,7 +16,17 @@ from fastnet.kernels.plan import PADDING, PANEL
 
 
 def gather(
-    X: Any, order: Any, chunk: int, first: int, stop: int, S: Any, a: int, block: int, ld: int, at: int, panel: int
+    X: Any,
+    order: Any,
+    chunk_start: int,
+    first: int,
+    stop: int,
+    S: Any,
+    a: int,
+    block: int,
+    ld: int,
+    at: int,
+    panel: int,
 ) -> None:
     """A = X^T, for some examples, and AT = X.
 
@@ -24,7 +34,7 @@ def gather(
     """
     side, n = lanes_in_register(S), X.shape[1]
     if BOUNDS_CHECKED and stop > first:
-        check_rows(X, order, chunk, first, stop)
+        check_rows(X, order, chunk_start, first, stop)
         end = first + (stop - first + side - 1) // side * side  # whole registers are written
         check_blocks(S, a, block, ld, n, first, end)
         if at >= 0:
@@ -34,61 +44,81 @@ def gather(
     for i in range(first, stop, side):
         examples, A = min(side, stop - i), a + place(i, block)
         if n <= GATHER_COLUMNS and at < 0:
-            gather_few(X, order, chunk + i, examples, n, S, A, ld)
+            gather_few(X, order, chunk_start + i, examples, n, S, A, ld)
             continue
         for j in range(0, n, side):
             AT = -1 if at < 0 else at + j // PANEL * panel + i * PANEL + j % PANEL
-            gather_square(X, order, chunk + i, examples, n, j, min(side, n - j), S, A + j * ld, ld, AT, PANEL)
+            gather_square(X, order, chunk_start + i, examples, n, j, min(side, n - j), S, A + j * ld, ld, AT, PANEL)
 
 
 def load_rows(
-    X: Any, order: Any, chunk: int, first: int, stop: int, S: Any, a: int, block: int, ld: int, at: int, panel: int
+    X: Any,
+    order: Any,
+    chunk_start: int,
+    first: int,
+    stop: int,
+    S: Any,
+    a: int,
+    block: int,
+    ld: int,
+    at: int,
+    panel: int,
 ) -> None:
     """A = X, for some examples: row i of A (examples, block) lies at a + i block in S."""
     n = X.shape[1]
     if BOUNDS_CHECKED and stop > first:
-        check_rows(X, order, chunk, first, stop)
+        check_rows(X, order, chunk_start, first, stop)
         check_inside(S, a + first * block, a + (stop - 1) * block + n - 1)
     for i in range(first, stop):
-        copy_rows(X, order[chunk + i] * n, n, S, a + i * block, block, 1, n, False)
+        copy_rows(X, order[chunk_start + i] * n, n, S, a + i * block, block, 1, n, False)
 
 
 def load_classes(
-    X: Any, order: Any, chunk: int, first: int, stop: int, S: Any, a: int, block: int, ld: int, at: int, panel: int
+    X: Any,
+    order: Any,
+    chunk_start: int,
+    first: int,
+    stop: int,
+    S: Any,
+    a: int,
+    block: int,
+    ld: int,
+    at: int,
+    panel: int,
 ) -> None:
     """Y[k, e] = 1 where k = X[e, 0], the number of a class, or else 0: Y (rows, ld) in blocks at a in S."""
     T = S.dtype.type
     if BOUNDS_CHECKED and stop > first:
-        check_rows(X, order, chunk, first, stop)
+        check_rows(X, order, chunk_start, first, stop)
         check_blocks(S, a, block, ld, block // ld, first, stop)
         for i in range(first, stop):
-            if not 0 <= X[order[chunk + i], 0] < block // ld:
+            if not 0 <= X[order[chunk_start + i], 0] < block // ld:
                 raise IndexError("the number of a class is outside its block")
     for i in range(first, stop):
         column = a + place(i, block)
         for r in range(block // ld):
             S[column + r * ld] = T(0)
-        S[column + int(X[order[chunk + i], 0]) * ld] = T(1)
+        S[column + int(X[order[chunk_start + i], 0]) * ld] = T(1)
 
 
 @kernel
-def check_rows(X: Any, order: Any, chunk: int, first: int, stop: int) -> None:
+def check_rows(X: Any, order: Any, chunk_start: int, first: int, stop: int) -> None:
     """Raise IndexError unless `order` numbers the examples first to stop, at least one, and X has those rows."""
     n = X.shape[1]
-    check_inside(order, chunk + first, chunk + stop - 1)
+    check_inside(order, chunk_start + first, chunk_start + stop - 1)
     for i in range(first, stop):
-        check_inside(X, order[chunk + i] * n, order[chunk + i] * n + n - 1)
+        check_inside(X, order[chunk_start + i] * n, order[chunk_start + i] * n + n - 1)
 
 
 @spliced_kernel
-def load_weights(weights: Any, order: Any, chunk: int, first: int, stop: int, S: Any, at: int) -> None:
-    """S[at + i] = weights[order[chunk + i]], for the examples i from first to stop of a chunk."""
+def load_weights(weights: Any, order: Any, chunk_start: int, first: int, stop: int, S: Any, at: int) -> None:
+    """S[at + i] = weights[order[chunk_start + i]], for the examples i from first to stop of a chunk."""
     for i in range(first, stop):
-        S[at + i] = weights[order[chunk + i]]
+        S[at + i] = weights[order[chunk_start + i]]
 
 
-def keep_outputs(layers: Any, chunk: int, first: int, stop: int, S: Any, outputs: Any) -> None:
-    """Outputs[:, chunk + e] = A_L[:, e], examples first to stop of a chunk; outputs (n_L, m), in the epoch's order."""
+def keep_outputs(layers: Any, chunk_start: int, first: int, stop: int, S: Any, outputs: Any) -> None:
+    """outputs[:, chunk_start + e] = A_L[:, e], for examples first to stop; outputs (n_L, m), in the epoch's order."""
     output = layers[layers.shape[0] - 1]
     start = first
     if BOUNDS_CHECKED:
@@ -97,7 +127,7 @@ def keep_outputs(layers: Any, chunk: int, first: int, stop: int, S: Any, outputs
         columns = run_of(start, stop)
         for r in range(output.units):
             at = output.A + place(start, output.block) + r * output.ld
-            source, target = S[at : at + columns], outputs[r, chunk + start : chunk + start + columns]
+            source, target = S[at : at + columns], outputs[r, chunk_start + start : chunk_start + start + columns]
             for e in range(columns):
                 target[e] = source[e]
         start += columns

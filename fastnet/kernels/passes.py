@@ -79,7 +79,7 @@ def backward(layers: Any, first: int, stop: int, parameters: Any, S: Any, head: 
 def gradients(
     network: Any, layers: Any, m: int, thread: int, threads: int, S: Any, head: int, gradient: Any, add: bool
 ) -> None:
-    """Gradient = (or +=) the sums over the m examples of a chunk, for a thread's share of every W and b."""
+    """gradient = (or +=) the sums over the m examples of a chunk, for a thread's share of every W and b."""
     for l in range(layers.shape[0] - 1, 0, -1):
         share = share_of_weights(layers[l].units, layers[l].inputs, thread, threads)
         gradient_of_share(layers, l, share, m, S, head, gradient, layers[l].W, layers[l].b, add)
@@ -91,8 +91,8 @@ def gradient_of_share(
 ) -> None:
     """dW and db = (or +=) the sums over the m examples of a chunk, for the rows and columns of a share.
 
-    dW as a whole would lie at w in `gradient`, and db at b: where there is room for the rows alone, those may be less
-    than zero.
+    W's first row would lie at w in `gradient`, and b's first entry at b. In `steps`, where `gradient` holds the rows of
+    the share alone, those lie before it, and may be negative.
     """
     layer = layers[l]
     call_weight_gradient(layer.weight_gradient, layers, l, share, m, S, head, gradient, w, add)
@@ -109,7 +109,7 @@ def has_bias_of(b: int, share: Any) -> bool:
 
 @spliced_kernel
 def add_partial_gradients(partials: Any, n_partials: int, first: int, stop: int, gradient: Any, add: bool) -> None:
-    """Gradient = (or +=) the sum of the first rows of partials (threads, n_parameters), one after the other."""
+    """gradient = (or +=) the sum of the first rows of partials (threads, n_parameters), one after the other."""
     if BOUNDS_CHECKED and stop > first:
         check_inside(partials, first, (n_partials - 1) * partials.shape[1] + stop - 1)
         check_inside(gradient, first, stop - 1)
@@ -124,8 +124,9 @@ def finish_share(
 ) -> bool:  # fmt: skip
     """Finish the gradient of a batch, or take a step, for a thread's share; return whether all stayed finite.
 
-    `update` is the address of what to do, see `updates.py`. The strengths of L1 and L2 count `penalty` times:
-    `per_example` times, or not at all.
+    `update` is the address of what to do: the part "update" or "finish". The sum of the gradients is multiplied by
+    `per_example`, 1 / the weight of the batch; or, once it is finished, by what clips it. The strengths of L1 and L2
+    count `penalty` times: as often, or not at all.
     """
     good: bool = True
     threads, penalised = job[0].threads, False
@@ -151,8 +152,8 @@ def finish_rows(
 ) -> bool:  # fmt: skip
     """Finish the gradient, or take a step, for the rows and columns of W of a share, and its rows of b.
 
-    `scales`: per_example and penalty, as above. `at`: where the gradient of the first of those weights lies in
-    `gradient`, its rows as far apart as those of W; and that of the first bias.
+    `scales`: per_example and penalty, as in `finish_share`. `at`: where the gradient of the first of those weights lies
+    in `gradient`, its rows as far apart as those of W; and that of the first bias.
     """
     layer, (first_row, stop_row, first_column, stop_column), (per_example, penalty) = layers[l], share, scales
     width, good = stop_column - first_column, True

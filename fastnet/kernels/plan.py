@@ -44,15 +44,15 @@ so many features before so few units is wide: a step does little but read it. Bo
 """
 
 BLOCK_K_FROM = 1024
-"""From so many inputs of a layer on, its products are summed in passes over k; and a network that has such a layer
-propagates all of a thread's examples through one layer before the next."""
+"""From so many inputs of a layer on, its products are summed TERMS_AT_ONCE terms at a time; and a network that has such
+a layer propagates all of a thread's examples through one layer before the next."""
 
-TERMS_IN_PASS, ROWS_IN_PASS = 1024, 32
-"""Terms of a sum in a pass: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache. And the rows
-of a large W in a pass, or of W^T, as many as make whole panels. With 64 rows, `wide` was 0.96 times as fast
+TERMS_AT_ONCE, ROWS_AT_ONCE = 1024, 32
+"""Terms of a sum at a time: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache. And the rows
+of a large W at a time, or of W^T, as many as make whole panels. With 64 rows, `wide` was 0.96 times as fast
 (`benchmarks/peers.py --only wide`)."""
 
-TEMPORARY = TERMS_IN_PASS * ROWS_IN_PASS
+TEMPORARY = TERMS_AT_ONCE * ROWS_AT_ONCE
 """Elements, for each thread, at the head of the scratch vector of a run with a backward pass: room for so much of W^T,
 laid out anew, for a tile that overhangs its matrix, or for some of dW^T of a layer of few inputs."""
 
@@ -91,7 +91,7 @@ LAYER = np.dtype(
     [
         ("units", i8), ("inputs", i8),  # n_l, n_{l-1}
         ("W", i8), ("b", i8),  # offsets among the parameters; b = -1: no bias
-        ("A", i8), ("lanes", i8), ("ld", i8), ("block", i8),  # unit u of example e: see above
+        ("A", i8), ("lanes", i8), ("ld", i8), ("block", i8),  # see above; block: from one to the next
         ("AT", i8), ("panel", i8),  # -1: none; elements in a panel
         ("slopes", i8),  # g'(Z), laid out like A: the stored derivative; A itself where g' is a function of A
         ("dZ", i8),

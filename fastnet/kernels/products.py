@@ -27,7 +27,7 @@ from fastnet.kernels.ir.tiles import (
     make_units_tile,
 )
 from fastnet.kernels.ir.vectors import lanes_in_register
-from fastnet.kernels.plan import BLOCK_K_FROM, GRAIN, LANES, PANEL, ROWS_IN_PASS, TERMS_IN_PASS
+from fastnet.kernels.plan import BLOCK_K_FROM, GRAIN, LANES, PANEL, ROWS_AT_ONCE, TERMS_AT_ONCE
 
 # Two registers wide, so that a load of B serves many rows, and a vector of a narrow layer wastes little. The last 24 or
 # 40 columns, as of 209 or 100 examples, are one strip with AVX-512 in float32, for which A is read once instead of
@@ -109,7 +109,7 @@ def matmul_plus_bias(layers: Any, l: int, first: int, stop: int, m: int, paramet
     layer, previous = layers[l], layers[l - 1]
     n, n_prev, ld, block, block_prev = layer.units, layer.inputs, layer.ld, layer.block, previous.block
     many = n_prev >= BLOCK_K_FROM
-    terms, rows_most = (TERMS_IN_PASS, ROWS_IN_PASS) if many else (n_prev, n)
+    terms, rows_most = (TERMS_AT_ONCE, ROWS_AT_ONCE) if many else (n_prev, n)
     first_block, last_block = first // LANES, (stop - 1) // LANES
     for k in range(0, n_prev, terms):
         K = min(terms, n_prev - k)
@@ -167,9 +167,9 @@ def input_gradient(layers: Any, l: int, first: int, stop: int, parameters: Any, 
     layer, previous = layers[l], layers[l - 1]
     n, n_prev, ld, block, block_prev = layer.units, layer.inputs, layer.ld, layer.block, previous.block
     pack = stop - first >= PACK_COLUMNS and n_prev >= PACK_INPUTS
-    rows_most = ROWS_IN_PASS // TALL * TALL if pack else n_prev
-    for k in range(0, n, TERMS_IN_PASS):
-        K = min(TERMS_IN_PASS, n - k)
+    rows_most = ROWS_AT_ONCE // TALL * TALL if pack else n_prev
+    for k in range(0, n, TERMS_AT_ONCE):
+        K = min(TERMS_AT_ONCE, n - k)
         start = START_ZERO if k == 0 else START_TARGET
         for i in range(0, n_prev, rows_most):
             rows = min(rows_most, n_prev - i)
@@ -280,7 +280,7 @@ def narrow_weight_gradient(
 
 
 def bias_gradient(layers: Any, l: int, share: Any, m: int, S: Any, gradient: Any, b: int, add: bool) -> None:
-    """Db = sum of dZ over the m examples of a chunk, or db += that, for the rows of a share; dZ (n, ld) in blocks in S.
+    """db = sum of dZ over the m examples of a chunk, or db += that, for the rows of a share; dZ (n, ld) in blocks in S.
 
     db (n,) lies at b in `gradient`.
     """

@@ -53,14 +53,15 @@ def train(
     own, one in a row for every thread, as the partials then hold their gradients.
 
     A step is not taken, and the run stops, when the cost is not finite; it stops after a step that made a parameter
-    non-finite. Allocates nothing.
+    non-finite. Allocates nothing. After the last barrier thread 0 is alone until it meets the others again: what changes
+    all parameters by itself goes there.
     """
     this, now = job[0], progress[0]
     m, chunk, threads = examples.order.shape[0], network[0].chunk, this.threads
     by_chunks = this.by_chunks != 0
-    S, target, head, part, parts, most_chunks = scratch[0], vectors.gradient, thread * HEAD, thread, threads, 1
+    S, target, head, share, shares, most_chunks = scratch[0], vectors.gradient, thread * HEAD, thread, threads, 1
     if by_chunks:
-        S, target, head, part, parts, most_chunks = scratch[thread], vectors.partials[thread], 0, 0, 1, threads
+        S, target, head, share, shares, most_chunks = scratch[thread], vectors.partials[thread], 0, 0, 1, threads
     while chunks > 0:
         if thread == 0:
             if now.epoch == this.epochs:
@@ -71,16 +72,18 @@ def train(
         start = now.example
         batch_start = start - start % this.batch_size
         batch_stop = min(m, batch_start + this.batch_size)
-        group = min((batch_stop - start + chunk - 1) // chunk, most_chunks, now.chunks_left)
-        stop = min(batch_stop, start + group * chunk)
+        n_chunks = min((batch_stop - start + chunk - 1) // chunk, most_chunks, now.chunks_left)
+        stop = min(batch_stop, start + n_chunks * chunk)
         ends_batch = stop == batch_stop
 
         # The thread's examples, forward and back.
         first_of_chunk = start + thread * chunk if by_chunks else start
         m_chunk = min(batch_stop, first_of_chunk + chunk) - first_of_chunk
-        works = not by_chunks or thread < group
+        works = not by_chunks or thread < n_chunks
         if works:
-            go_through(network, layers, job, progress, examples, vectors, S, first_of_chunk, m_chunk, part, parts, head)
+            go_through(
+                network, layers, job, progress, examples, vectors, S, first_of_chunk, m_chunk, share, shares, head
+            )
             if by_chunks:
                 team.costs[thread] = sum_of_costs(network, layers, m_chunk, S)
         if thread == 0 and ends_batch:
@@ -90,7 +93,7 @@ def train(
 
         # The cost: every thread finds the same.
         total = now.batch_cost if start > batch_start else 0.0
-        for c in range(group):
+        for c in range(n_chunks):
             cost = team.costs[c] if by_chunks else sum_of_costs(network, layers, m_chunk, S)
             if this.mode >= SGD and not np.isfinite(cost):
                 if thread == 0:
@@ -111,14 +114,14 @@ def train(
             at_once = finishes and network[0].steps != NONE  # linked only where every batch is one chunk
             if works and not at_once:
                 call_gradients(
-                    network[0].gradients, network, layers, m_chunk, part, parts, S, head, target,
+                    network[0].gradients, network, layers, m_chunk, share, shares, S, head, target,
                     adds and not by_chunks,
                 )  # fmt: skip
             if by_chunks:
                 if not meet(team.barrier, threads):
                     return
                 first, last = share_of(vectors.parameters.shape[0], thread, threads)
-                add_partial_gradients(vectors.partials, group, first, last, vectors.gradient, adds)
+                add_partial_gradients(vectors.partials, n_chunks, first, last, vectors.gradient, adds)
                 if ends_batch and not meet(team.barrier, threads):
                     return
             if finishes and not update(network, layers, job, progress, vectors, S, head, m_chunk, thread, team):
@@ -130,7 +133,7 @@ def train(
                 now.status = PARAMETERS_NOT_FINITE
             return
         if thread == 0:
-            chunks -= group
+            chunks -= n_chunks
             end(network, job, progress, vectors, epochs, total, batch_start == 0, ends_batch, stop, m)
 
 
@@ -148,28 +151,28 @@ def begin(job: Any, progress: Any, examples: Any, epochs: Any, chunks: int) -> N
 
 @spliced_kernel
 def go_through(
-    network: Any, layers: Any, job: Any, progress: Any, examples: Any, vectors: Any, S: Any, chunk: int, m: int,
-    part: int, parts: int, head: int,
+    network: Any, layers: Any, job: Any, progress: Any, examples: Any, vectors: Any, S: Any, chunk_start: int, m: int,
+    share: int, shares: int, head: int,
 ) -> None:  # fmt: skip
-    """Load a thread's examples, a part of the m that begin at order[chunk], and take them forward and back.
+    """Load a thread's share of the m examples that begin at order[chunk_start], and take them forward and back.
 
     The loss lies in between. A wide input is read once for both and its gradient, GRAIN examples at a time.
     """
     this, now, net, output = job[0], progress[0], network[0], layers[layers.shape[0] - 1]
-    first, stop = share_of_examples(m, part, parts)
+    first, stop = share_of_examples(m, share, shares)
     if now.loaded == 0:
         x, last = layers[0], min(stop, m)
-        call_load(x.load, examples.X, examples.rows, chunk, first, last, S, x.A, x.block, x.ld, x.AT, x.panel)
+        call_load(x.load, examples.X, examples.rows, chunk_start, first, last, S, x.A, x.block, x.ld, x.AT, x.panel)
         call_load(
-            net.load_targets, examples.targets, examples.order, chunk, first, last, S, net.Y, output.block, output.ld,
-            -1, 0,
+            net.load_targets, examples.targets, examples.order, chunk_start, first, last, S, net.Y, output.block,
+            output.ld, -1, 0,
         )  # fmt: skip
         if examples.weights.shape[0] > 0:
-            load_weights(examples.weights, examples.order, chunk, first, last, S, net.weights)
+            load_weights(examples.weights, examples.order, chunk_start, first, last, S, net.weights)
     key = stream_of(~this.key, now.first_epoch + now.epoch)  # not that of the shuffle
     for start in range(first, stop, this.examples_at_once):
         end = min(stop, start + this.examples_at_once)
-        call_forward(net.forward, layers, start, end, m, vectors.parameters, S, key, chunk)
+        call_forward(net.forward, layers, start, end, m, vectors.parameters, S, key, chunk_start)
         call_loss(net.loss, network, layers, start, end, S)
         if net.weigh != NONE:
             call_weighting(net.weigh, network, layers, start, end, S)
@@ -178,7 +181,7 @@ def go_through(
         if net.wide_gradient != NONE:
             call_wide_gradient(net.wide_gradient, layers, start, min(end, m), 0, layers[0].units, S)
     if net.keep_outputs != NONE:
-        call_keep_outputs(net.keep_outputs, layers, chunk, first, min(stop, m), S, examples.outputs)
+        call_keep_outputs(net.keep_outputs, layers, chunk_start, first, min(stop, m), S, examples.outputs)
 
 
 @spliced_kernel
@@ -246,7 +249,7 @@ def end(
     network: Any, job: Any, progress: Any, vectors: Any, epochs: Any, total: float, begins_epoch: bool,
     ends_batch: bool, stop: int, m: int,
 ) -> None:  # fmt: skip
-    """Add what a group of chunks cost to the sums of its batch and epoch, and move on to the example `stop`."""
+    """Add what some chunks cost to the sums of its batch and epoch, and move on to the example `stop`."""
     this, now = job[0], progress[0]
     now.batch_cost, now.example = total, stop
     now.loaded = 1 if m <= min(this.batch_size, network[0].chunk) and this.shuffled == 0 else 0

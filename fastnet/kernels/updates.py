@@ -36,7 +36,7 @@ class Constants(NamedTuple):
 
 @inlined_kernel
 def gradient_descent(g: Any, p: Any, m: Any, v: Any, c: Any) -> Any:
-    """P = p - alpha g."""
+    """p = p - alpha g."""
     return fma(-c.alpha, g, p), m, v
 
 
@@ -170,7 +170,7 @@ def finish_gradient(
     job: Any, per_example: float, decay: float, start: int, stop: int, at: int,
     parameters: Any, gradient: Any, moments: Any,
 ) -> bool:  # fmt: skip
-    """Dp = g, whatever it is, for the parameters from start to stop, as above; returns True."""
+    """dp = g, whatever it is, for the parameters from start to stop, as above; returns True."""
     T = parameters.dtype.type
     if BOUNDS_CHECKED and stop > start:
         check_share(start, stop, at, parameters, gradient)
@@ -198,7 +198,7 @@ def penalty_cost(layers: Any, parameters: Any) -> float:
 
 
 def add_signs(strength: float, start: int, stop: int, at: int, parameters: Any, gradient: Any) -> None:
-    """Dp += strength * sign(p), 0 at 0, for the parameters from start to stop, whose dp begin at `at` in `gradient`."""
+    """dp += strength * sign(p), 0 at 0, for the parameters from start to stop, whose dp begin at `at` in `gradient`."""
     T = parameters.dtype.type
     if BOUNDS_CHECKED and stop > start:
         check_share(start, stop, at, parameters, gradient)

@@ -11,12 +11,12 @@ from conftest import JIT_DISABLED
 from fastnet.kernels import products
 from fastnet.kernels.blocks import BOUNDS_CHECKED, TALL
 from fastnet.kernels.ir.tiles import START_BIAS, START_ZERO
-from fastnet.kernels.plan import LANES, NARROW_UP_TO, PADDING, PANEL, TEMPORARY, TERMS_IN_PASS, computed_columns, padded
+from fastnet.kernels.plan import LANES, NARROW_UP_TO, PADDING, PANEL, TEMPORARY, TERMS_AT_ONCE, computed_columns, padded
 
 UNITS = (1, 7, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 16, 65) if JIT_DISABLED else TEN_BATCHES
 CHUNKS = tuple(m for m in BATCHES if m <= 512)
-BEYOND_A_PASS = 70 if JIT_DISABLED else TERMS_IN_PASS + 3
+BEYOND_A_PASS = 70 if JIT_DISABLED else TERMS_AT_ONCE + 3
 
 
 def random_layer(n, n_prev, m, dtype):
@@ -60,7 +60,7 @@ def test_matmul_plus_bias_of_part_of_a_chunk_is_one_chain(n, n_prev, m, first, s
     if JIT_DISABLED and m > 70:
         pytest.skip("slow in plain Python")
     if JIT_DISABLED:  # passes of fewer inputs: compiled kernels have the sizes within them
-        for name, value in (("BLOCK_K_FROM", 32), ("TERMS_IN_PASS", 32), ("ROWS_IN_PASS", 8)):
+        for name, value in (("BLOCK_K_FROM", 32), ("TERMS_AT_ONCE", 32), ("ROWS_AT_ONCE", 8)):
             monkeypatch.setattr(products, name, value)
     parameters, W, b, A_prev = random_layer(n, n_prev, padded(m), dtype)
     for with_bias in (True, False):
@@ -132,7 +132,7 @@ def test_input_gradient(n, n_prev, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    "n", [5] if JIT_DISABLED else [1, 33, TERMS_IN_PASS // 2 + 1, TERMS_IN_PASS + 1, TERMS_IN_PASS + 3]
+    "n", [5] if JIT_DISABLED else [1, 33, TERMS_AT_ONCE // 2 + 1, TERMS_AT_ONCE + 1, TERMS_AT_ONCE + 3]
 )
 @pytest.mark.parametrize("beyond", [5, 13])
 def test_input_gradient_of_a_matrix_that_is_laid_out_anew(n, beyond, dtype):

@@ -2,8 +2,8 @@
 
 So a network compiles the parts that it needs and no others, once, whatever it combines them with; and training and
 prediction share them. An address stands in a record (`plan.py`) and holds for one process, so for no file. One line
-of PARTS gives a part's argument types, its caller, and what `link.py` and `warmup` compile. One more part is a
-function, that line, a caller, and a line in `link.py` that says which networks want it.
+of PARTS gives a part's argument types, its caller, and what `link.py` and `warmup` compile. CONTRIBUTING says
+how to add one.
 """
 
 from functools import cache
@@ -36,7 +36,7 @@ class Part(NamedTuple):
     returns: types.Type = types.void
 
 
-GATHER = "X order chunk first stop S a block ld at panel"
+GATHER = "X order chunk_start first stop S a block ld at panel"
 PRODUCT = "layers l first stop m parameters S"
 WEIGHT_GRADIENT = "layers l share m S head gradient w add"
 UPDATE = "job per_example decay start stop at parameters gradient moments"
@@ -56,7 +56,7 @@ PARTS = {
     "gather": Part(GATHER, "gather:gather"),
     "load_rows": Part(GATHER, "gather:load_rows"),
     "load_classes": Part(GATHER, "gather:load_classes"),
-    "keep_outputs": Part("layers chunk first stop S outputs", "gather:keep_outputs"),
+    "keep_outputs": Part("layers chunk_start first stop S outputs", "gather:keep_outputs"),
     # Products.
     "matmul_plus_bias": Part(PRODUCT, "products:matmul_plus_bias"),
     "wide_matmul_plus_bias": Part(PRODUCT, "wide_input:wide_matmul_plus_bias"),
@@ -179,8 +179,10 @@ def caller(name: str) -> Function:
         return call
 
     def typed(typingctx: Any, *given: Any) -> Any:
-        T = next(kind.dtype for kind, name in zip(given[1:], names, strict=True) if name in ("S", "parameters"))
-        return line.returns(types.int64, *argument_types(line.arguments, T)), _call
+        dtypes = [kind.dtype for kind, name in zip(given[1:], names, strict=True) if name in ("S", "parameters")]
+        if not dtypes:
+            raise TypeError(f"the part {line.made_by!r} needs S or parameters among its arguments, for their dtype")
+        return line.returns(types.int64, *argument_types(line.arguments, dtypes[0])), _call
 
     parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("typingctx", "address", *names)]
     typed.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
