@@ -23,26 +23,13 @@ class OptimizerState(NamedTuple):
 
 
 class Course(NamedTuple):
-    """How a run goes through its examples.
-
-    Attributes
-    ----------
-    epochs : int
-    batch_size : int or None
-        None: all examples in one batch.
-    shuffle : bool
-        Draw the order of each epoch; or keep that of X.
-    key : int
-        What is random in epoch e is drawn from (key, first_epoch + e).
-    first_epoch : int
-        How many epochs there were before.
-    """
+    """How a run goes through its examples."""
 
     epochs: int = 1
-    batch_size: int | None = None
-    shuffle: bool = False
-    key: int = 0
-    first_epoch: int = 0
+    batch_size: int | None = None  # None: all examples in one batch
+    shuffle: bool = False  # draw the order of each epoch; or keep that of X
+    key: int = 0  # what is random in epoch e is drawn from (key, first_epoch + e)
+    first_epoch: int = 0  # how many epochs there were before
 
 
 ONCE = Course()

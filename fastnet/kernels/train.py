@@ -13,20 +13,9 @@ from typing import Any
 import numpy as np
 
 from fastnet.kernels.blocks import share_of, share_of_examples
+from fastnet.kernels.build import parts
 from fastnet.kernels.build.jit import kernel, spliced_kernel
-from fastnet.kernels.build.parts import (
-    NONE,
-    call_backward,
-    call_forward,
-    call_gradients,
-    call_keep_outputs,
-    call_load,
-    call_loss,
-    call_penalty_cost,
-    call_steps,
-    call_weighting,
-    call_wide_gradient,
-)
+from fastnet.kernels.build.parts import NONE
 from fastnet.kernels.codes import COST, COST_NOT_FINITE, PARAMETERS_NOT_FINITE, SGD
 from fastnet.kernels.gather import load_weights, shuffle
 from fastnet.kernels.ir.barrier import meet
@@ -53,8 +42,8 @@ def train(
     own, one in a row for every thread, as the partials then hold their gradients.
 
     A step is not taken, and the run stops, when the cost is not finite; it stops after a step that made a parameter
-    non-finite. Allocates nothing. After the last barrier thread 0 is alone until it meets the others again: what changes
-    all parameters by itself goes there.
+    non-finite. Allocates nothing. After the last barrier thread 0 is alone until it meets the others again: what
+    changes all parameters by itself goes there.
     """
     this, now = job[0], progress[0]
     m, chunk, threads = examples.order.shape[0], network[0].chunk, this.threads
@@ -113,7 +102,7 @@ def train(
             finishes = ends_batch and now.batch_weight > 0.0
             at_once = finishes and network[0].steps != NONE  # linked only where every batch is one chunk
             if works and not at_once:
-                call_gradients(
+                parts.call_gradients(
                     network[0].gradients, network, layers, m_chunk, share, shares, S, head, target,
                     adds and not by_chunks,
                 )  # fmt: skip
@@ -162,8 +151,10 @@ def go_through(
     first, stop = share_of_examples(m, share, shares)
     if now.loaded == 0:
         x, last = layers[0], min(stop, m)
-        call_load(x.load, examples.X, examples.rows, chunk_start, first, last, S, x.A, x.block, x.ld, x.AT, x.panel)
-        call_load(
+        parts.call_load(
+            x.load, examples.X, examples.rows, chunk_start, first, last, S, x.A, x.block, x.ld, x.AT, x.panel
+        )
+        parts.call_load(
             net.load_targets, examples.targets, examples.order, chunk_start, first, last, S, net.Y, output.block,
             output.ld, -1, 0,
         )  # fmt: skip
@@ -172,16 +163,16 @@ def go_through(
     key = stream_of(~this.key, now.first_epoch + now.epoch)  # not that of the shuffle
     for start in range(first, stop, this.examples_at_once):
         end = min(stop, start + this.examples_at_once)
-        call_forward(net.forward, layers, start, end, m, vectors.parameters, S, key, chunk_start)
-        call_loss(net.loss, network, layers, start, end, S)
+        parts.call_forward(net.forward, layers, start, end, m, vectors.parameters, S, key, chunk_start)
+        parts.call_loss(net.loss, network, layers, start, end, S)
         if net.weigh != NONE:
-            call_weighting(net.weigh, network, layers, start, end, S)
+            parts.call_weighting(net.weigh, network, layers, start, end, S)
         if this.mode != COST:
-            call_backward(net.backward, layers, start, end, vectors.parameters, S, head)
+            parts.call_backward(net.backward, layers, start, end, vectors.parameters, S, head)
         if net.wide_gradient != NONE:
-            call_wide_gradient(net.wide_gradient, layers, start, min(end, m), 0, layers[0].units, S)
+            parts.call_wide_gradient(net.wide_gradient, layers, start, min(end, m), 0, layers[0].units, S)
     if net.keep_outputs != NONE:
-        call_keep_outputs(net.keep_outputs, layers, chunk_start, first, min(stop, m), S, examples.outputs)
+        parts.call_keep_outputs(net.keep_outputs, layers, chunk_start, first, min(stop, m), S, examples.outputs)
 
 
 @spliced_kernel
@@ -193,7 +184,7 @@ def weigh_batch(
     now.batch_weight = weight_of(examples.weights, examples.order, start, stop)
     now.batch_penalty = 0.0
     if network[0].penalty_cost != NONE and now.batch_weight > 0.0:
-        now.batch_penalty = call_penalty_cost(network[0].penalty_cost, layers, vectors.parameters)
+        now.batch_penalty = parts.call_penalty_cost(network[0].penalty_cost, layers, vectors.parameters)
     power1, power2 = vectors.powers[0] * this.beta1, vectors.powers[1] * this.beta2
     if this.power1 != power1 or this.power2 != power2:
         this.power1, this.power2 = power1, power2
@@ -221,7 +212,7 @@ def update(
     net, per_example, good, goes_on = network[0], 1.0 / progress[0].batch_weight, True, True
     penalty = per_example
     if net.steps != NONE:
-        good = call_steps(
+        good = parts.call_steps(
             net.steps, network, layers, job, m, thread, S, head, per_example, vectors.parameters, vectors.gradient,
             vectors.moments,
         )  # fmt: skip
