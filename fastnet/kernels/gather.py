@@ -2,7 +2,8 @@
 
 The parts that load have the same arguments: examples first to stop of the chunk that begins at order[chunk_start] are
 rows order[chunk_start + i] of X (m, n), or of the targets. They go to blocks at a in S, each (rows, ld), `block`
-elements apart; and, as they are, to panels at `at`, `panel` elements apart, if that is not -1. `first` is a multiple of PADDING.
+elements apart; and, as they are, to panels at `at`, `panel` elements apart, if that is not -1. `first` is a multiple of
+PADDING.
 """
 
 from typing import Any
