@@ -131,7 +131,7 @@ def make_update(code: int) -> Function:
             m = first[i] if n_moments > 0 else T(0)
             v = second[i] if n_moments > 1 else T(0)
             new, m, v = rule(code, g, p[i], m, v, c)
-            bad |= not is_finite(new) or not is_finite(m) or not is_finite(v)
+            bad |= not is_finite(new) or not is_finite(v if n_moments > 1 else m)  # Adam's m is where v is
             p[i] = without_subnormal(new)
             if n_moments > 0:
                 first[i] = without_subnormal(m)
