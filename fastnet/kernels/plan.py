@@ -66,8 +66,8 @@ HEAD = TEMPORARY + STEP
 """Elements at the head of the scratch vector for each thread."""
 
 GROUP_ACTIVATIONS = 8192
-"""Small networks propagate as many blocks at a time as have so few activations: 16 KB, half of a first-level cache.
-(`planar`: 1.04 times as fast as a block at a time, `benchmarks/peers.py --only planar`.)"""
+"""Small networks propagate as many blocks at a time as have so few activations: 32 KB of float32. (With half as many,
+`matrix-exp` was 0.99 times as fast: `benchmarks/peers.py --only matrix-exp`.)"""
 
 i8, f8 = np.int64, np.float64
 
