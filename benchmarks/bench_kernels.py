@@ -1,7 +1,6 @@
 """Each kernel by itself, float32 and float64, against the core's FMA peak where it multiplies."""
 
 from functools import lru_cache
-from importlib import import_module
 
 import numpy as np
 from numba import njit
@@ -14,7 +13,8 @@ from fastnet.activations import ACTIVATIONS
 from fastnet.engine.memory import aligned_zeros
 from fastnet.kernels import codes, gather, products
 from fastnet.kernels.build.jit import OPTIONS
-from fastnet.kernels.build.parts import PARTS, address_of
+from fastnet.kernels.build.load import address_of
+from fastnet.kernels.build.parts import function_of
 from fastnet.kernels.ir import tiles
 from fastnet.kernels.plan import JOB, LANES, NARROW_UP_TO, PANEL, make_plan
 
@@ -38,9 +38,7 @@ def repeated(kernel):
 @lru_cache
 def repeated_part(name, *code):
     """Return such a loop for a part, by its name in the table and its code."""
-    module, attribute = PARTS[name].made_by.split(":")
-    function = getattr(import_module(f"fastnet.kernels.{module}"), attribute)
-    return repeated(function(*code) if attribute.startswith("make_") else function)
+    return repeated(function_of(name, *code))
 
 
 @lru_cache

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from conftest import JIT_DISABLED
 from numba import njit
 
 from fastnet import SGD, Dense, Model
-from fastnet.engine.recipe import by_name
 from fastnet.kernels.build.jit import OPTIONS, VECTOR_BYTES
-from fastnet.kernels.build.parts import PARTS, address_of
+from fastnet.kernels.build.load import address_of, by_name
+from fastnet.kernels.build.parts import function_of
 from fastnet.kernels.plan import LANES, PADDING, PANEL, make_plan, padded
 
 
@@ -33,10 +32,7 @@ def lanes_of(dtype):
 @cache
 def part(name: str, *code: int) -> Callable[..., Any]:
     """Return a part, by its name in `PARTS` and its code, as a function that Python can call."""
-    module, attribute = PARTS[name].made_by.split(":")
-    function = getattr(import_module(f"fastnet.kernels.{module}"), attribute)
-    if attribute.startswith("make_"):
-        function = function(*code)
+    function = function_of(name, *code)
     return function if JIT_DISABLED else njit(**OPTIONS)(function)
 
 

@@ -149,8 +149,8 @@ def test_every_entrance_checks_before_a_kernel_runs(call, monkeypatch):
 
     model = make_model((4, 3, 1), ("relu", "sigmoid"))
     for name in (
-        "fastnet.engine.run.compiled_train",
-        "fastnet.engine.predict.compiled_predict",
+        "fastnet.engine.run.compile_parts",
+        "fastnet.engine.predict.link_for_prediction",
     ):
         monkeypatch.setattr(name, no_kernel)
     with_y = call not in ("forward", "predict", "predict_proba")

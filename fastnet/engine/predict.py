@@ -3,13 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from fastnet.engine.memory import aligned_zeros
 from fastnet.engine.network import Network
-from fastnet.engine.recipe import by_name, compiled_predict
+from fastnet.engine.recipe import call_of_predict, link_for_prediction
 from fastnet.engine.run import CALL_SECONDS, FIRST_GUESS
 from fastnet.engine.threads import Helpers, get_num_threads, reserved_cores
 from fastnet.kernels.plan import LANES
@@ -22,32 +21,44 @@ FEW = 7
 """Up to so many rows go one by one, or four by four, with units in the lanes; more make a block worth its while."""
 
 
-class Way(NamedTuple):
-    """How rows are predicted: the entry point, the layers, the address of the forward pass, and memory to work in."""
+class Way:
+    """How up to `most_rows` rows at a time are predicted: a plan, and calls of the kernel that are free."""
 
-    predict: Callable[..., bool]
-    layers: np.ndarray
-    forward: int
-    n_scratch: int
-    free_scratch: list[np.ndarray]
+    def __init__(self, network: Network, parameters: np.ndarray, *, most_rows: int, few_rows: bool) -> None:
+        self.dtype, self.parameters = network.dtype, parameters
+        self.plan = network.plan(most_rows, backward=False, few_rows=few_rows)
+        self.free_calls: list[Callable[[int, np.ndarray, np.ndarray], int]] = []
+        link_for_prediction(network, self.plan, few_rows=few_rows)
+
+    def new_call(self) -> Callable[[int, np.ndarray, np.ndarray], int]:
+        """Return a call, with memory of its own to work in."""
+        S = aligned_zeros(self.plan.n_scratch, self.dtype)
+        return call_of_predict(self.dtype, self.plan.layers, np.arange(LANES), self.parameters, S)
+
+    def predict(self, X: np.ndarray, out: np.ndarray) -> bool:
+        """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of X is finite, and leave off where not.
+
+        Both are C-contiguous, of the network's dtype.
+        """
+        try:
+            call = self.free_calls.pop()
+        except IndexError:
+            call = self.new_call()
+        finite = call(X.shape[0], X, out) == 1
+        self.free_calls.append(call)
+        return finite
 
 
 class Predictor:
     """Computes A_L with the parameters of one built network; safe to call from several threads at once."""
 
     def __init__(self, network: Network, parameters: np.ndarray) -> None:
-        self.network, self.parameters, self.dtype = network, parameters, network.dtype
+        self.network, self.dtype = network, network.dtype
         self.n_features, self.n_outputs = network.units[0], network.units[-1]
-        self.ways = [self._way(few_rows=True), self._way(few_rows=False)]
-        self.order = np.arange(LANES)
+        self.few = Way(network, parameters, most_rows=FEW, few_rows=True)
+        self.many = Way(network, parameters, most_rows=LANES, few_rows=False)
         # As many rows as a call should take, before the speed is known.
         self.first_rows = LANES * (1 + int(CALL_SECONDS * FIRST_GUESS / (LANES * network.operations)))
-
-    def _way(self, *, few_rows: bool) -> Way:
-        """Lay the network out, for a few rows or for blocks of them, and compile what that needs."""
-        plan = self.network.plan(FEW if few_rows else LANES, backward=False, few_rows=few_rows)
-        predict, forward = compiled_predict(self.network, plan, few_rows=few_rows)
-        return Way(predict, by_name(plan.layers), forward, plan.n_scratch, [])
 
     def __call__(self, X: np.ndarray, out: np.ndarray) -> bool:
         """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of X is finite, and leave off where not.
@@ -55,23 +66,15 @@ class Predictor:
         Both are C-contiguous, of the network's dtype.
         """
         m = X.shape[0]
-        if m <= LANES:
-            return self.rows(X, 0, m, out)
-        operations = self.network.operations / 3 * m
+        if m > LANES:
+            return self._in_slices(X, out)
+        return (self.few if m <= FEW else self.many).predict(X, out)
+
+    def _in_slices(self, X: np.ndarray, out: np.ndarray) -> bool:
+        operations = self.network.operations / 3 * X.shape[0]
         wanted = max(1, min(get_num_threads(), int(operations / OPERATIONS_PER_THREAD)))
         with reserved_cores(wanted) as threads:
             return Slices(self, X, out, threads).run()
-
-    def rows(self, X: np.ndarray, start: int, stop: int, out: np.ndarray) -> bool:
-        """Do so for the rows from start to stop, on this thread."""
-        predict, layers, forward, n_scratch, free_scratch = self.ways[stop - start > FEW]
-        try:
-            scratch = free_scratch.pop()
-        except IndexError:
-            scratch = aligned_zeros(n_scratch, self.dtype)
-        finite: bool = predict(layers, forward, self.order, X, start, stop, self.parameters, scratch, out)
-        free_scratch.append(scratch)
-        return finite
 
 
 class Slices:
@@ -117,7 +120,7 @@ class Slices:
             if start == stop or self.stopped:
                 return
             began = time.perf_counter()
-            if not self.predictor.rows(self.X, start, stop, self.out):
+            if not self.predictor.many.predict(self.X[start:stop], self.out[start:stop]):
                 self.finite = False
                 self.stop()
             seconds = max(time.perf_counter() - began, 1e-9)

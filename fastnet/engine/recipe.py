@@ -8,42 +8,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnet.checks import float_dtype
-from fastnet.engine.threads import get_num_threads
 
 if TYPE_CHECKING:
     from fastnet.engine.network import Network
     from fastnet.kernels.link import Recipe
     from fastnet.kernels.plan import Plan
 
-BESIDE = ("backward", "matmul_plus_bias", "input_gradient", "weight_gradient", "narrow_weight_gradient", "gradients")
-"""What another process compiles while this one compiles `train`, as far as a network needs it."""
-
 
 def is_compiled(recipe: Recipe) -> bool:
     """Return whether nothing that a run needs must be compiled, or loaded, any more."""
     from fastnet.kernels import link
-    from fastnet.kernels.build.parts import is_loaded
+    from fastnet.kernels.build.load import is_loaded
 
     uses = link.wanted(recipe) + link.in_passing(recipe)
     return is_loaded("train", recipe.dtype) and all(is_loaded(use.part, recipe.dtype, *use.code) for use in uses)
 
 
-def compiled_train(recipe: Recipe) -> Callable[..., None]:
-    """Compile, or load, all that a run needs; return the entry point `train`."""
+def compile_parts(recipe: Recipe) -> None:
+    """Compile, or load, all that a run needs."""
     from fastnet.kernels import link
-    from fastnet.kernels.build import companion
-    from fastnet.kernels.build.parts import part
+    from fastnet.kernels.build.load import address_of
 
-    uses = link.wanted(recipe) + link.in_passing(recipe)
-    parts = {use.part for use in uses}
-    beside = [name for name in BESIDE if name in parts] if get_num_threads() > 1 else []
-    with companion.compiled_beside("train", beside, recipe.dtype) as train:
-        for use in uses:
-            if use.part not in beside:
-                part(use.part, recipe.dtype, *use.code)
-    for use in uses:
-        part(use.part, recipe.dtype, *use.code)
-    return train
+    address_of("train", recipe.dtype)
+    for use in link.wanted(recipe) + link.in_passing(recipe):
+        address_of(use.part, recipe.dtype, *use.code)
 
 
 def link(plan: Plan, recipe: Recipe, *, alone: bool) -> None:
@@ -54,26 +42,36 @@ def link(plan: Plan, recipe: Recipe, *, alone: bool) -> None:
     plan.network["term_rows"] = linking.term_rows(recipe)
 
 
-def compiled_predict(network: Network, plan: Plan, *, few_rows: bool) -> tuple[Callable[..., bool], int]:
-    """Return the entry point `predict`, and the address of the forward pass; link a plan for them."""
+def call_of_train(recipe: Recipe, plan: Plan, *arguments: Any) -> Callable[[], int]:
+    """Return a call of the entry point `train`, for a plan that is linked; `arguments` are those after its layers."""
+    from fastnet.kernels.build.load import call_of
+
+    return call_of("train", recipe.dtype, plan.network, plan.layers, *arguments)
+
+
+def link_for_prediction(network: Network, plan: Plan, *, few_rows: bool) -> None:
+    """Compile, or load, what a prediction needs; write the addresses of its parts to its plan."""
     from fastnet.kernels import link as linking
-    from fastnet.kernels.build.parts import address_of, part
+    from fastnet.kernels.build.load import address_of
 
     linking.link(plan, linking.wanted_to_predict(network.units, network.activations, few_rows=few_rows), network.dtype)
-    return part("predict", network.dtype), address_of("forward", network.dtype)
+    address_of("predict", network.dtype)
 
 
-def by_name(records: np.ndarray) -> np.ndarray:
-    """Return records as the kernels take them: `layer.units`, in plain Python too, for when the JIT is off."""
-    from fastnet.kernels.build.jit import JIT_DISABLED
+def call_of_predict(dtype: np.dtype, layers: np.ndarray, *arguments: Any) -> Callable[..., int]:
+    """Return a call of the entry point `predict`, which takes m, X and out.
 
-    return records.view(np.recarray) if JIT_DISABLED else records
+    `arguments` are those after the address of the forward pass.
+    """
+    from fastnet.kernels.build.load import address_of, call_of
+
+    return call_of("predict", dtype, layers, address_of("forward", dtype), *arguments, changing="iaa")
 
 
 def warmup(dtype: Any = "float32") -> None:
     """Compile now all that training and prediction in that dtype can need, and store it on disk; or load it from there.
 
-    From the command line: `python -m fastnet warmup`.
+    A wheel brings it along, and there is nothing to do. From the command line: `python -m fastnet warmup`.
 
     Parameters
     ----------
@@ -86,14 +84,8 @@ def warmup(dtype: Any = "float32") -> None:
         If it is neither.
     """
     found: np.dtype = float_dtype(dtype)
-    from fastnet.kernels.build.companion import compiled_beside
-    from fastnet.kernels.build.parts import part
+    from fastnet.kernels.build.load import address_of
     from fastnet.kernels.link import every_part
 
-    parts = every_part()
-    with compiled_beside("train", BESIDE if get_num_threads() > 1 else (), found):
-        for name, code in parts:
-            if name not in BESIDE:
-                part(name, found, *code)
-    for name, code in parts:
-        part(name, found, *code)
+    for name, code in every_part():
+        address_of(name, found, *code)

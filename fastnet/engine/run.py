@@ -16,11 +16,11 @@ from fastnet.engine.course import ONCE, Course, OptimizerState
 from fastnet.engine.examples import Data, read_only
 from fastnet.engine.memory import aligned_zeros, give_back, take
 from fastnet.engine.network import Network, Team, team_for
-from fastnet.engine.recipe import by_name, compiled_train, is_compiled, link
+from fastnet.engine.recipe import call_of_train, compile_parts, is_compiled, link
 from fastnet.engine.sparse import DenseWindow, SparseRows
 from fastnet.engine.threads import Helpers, reserved_cores
 from fastnet.kernels import codes
-from fastnet.kernels.plan import GRAIN, JOB, OPTIMIZER_SETTINGS, PROGRESS, Epochs, Examples, Vectors
+from fastnet.kernels.plan import GRAIN, JOB, OPTIMIZER_SETTINGS, PROGRESS, STOPPED, TEAM, Epochs, Examples, Vectors
 from fastnet.kernels.plan import Team as TeamMemory
 from fastnet.optimizers import Optimizer
 
@@ -95,7 +95,7 @@ class Run:
         if not is_compiled(self.recipe):
             start = time.perf_counter()
             with compiling():
-                compiled_train(self.recipe)
+                compile_parts(self.recipe)
             self.compile_seconds = time.perf_counter() - start
         # Lines of the cache of their own: one thread writes while all read what lies beside.
         self.job, self.progress = aligned_zeros(1, JOB), aligned_zeros(1, PROGRESS)
@@ -136,20 +136,24 @@ class Run:
 
     def _make_team(self, team: Team) -> None:
         """Make the memory that a team of that size works in."""
-        from fastnet.kernels.ir.barrier import TEAM
-
         self.team, dtype = team, self.network.dtype
-        vectors, sharing = (team.threads, 1) if team.by_chunks else (1, team.threads)
-        self.train = compiled_train(self.recipe)
+        scratches, sharing = (team.threads, 1) if team.by_chunks else (1, team.threads)
         self.plan = self.network.plan(self.batch_size, backward=True, threads=sharing)
         link(self.plan, self.recipe, alone=sharing == 1)
         self.job["threads"], self.job["by_chunks"] = team.threads, team.by_chunks
         self.job["examples_at_once"] = GRAIN if self.plan.network["wide_gradient"][0] else self.chunk
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
-        self.scratch = take(vectors * n_scratch, dtype).reshape(vectors, n_scratch)
-        self.partials = take(team.by_chunks * vectors * n_partial, dtype).reshape(-1, n_partial)
+        self.scratch = take(scratches * n_scratch, dtype).reshape(scratches, n_scratch)
+        self.partials = take(team.by_chunks * scratches * n_partial, dtype).reshape(-1, n_partial)
         self.meeting = TeamMemory(np.zeros(TEAM, dtype=np.int64), np.zeros(team.threads))
-        self.records = [by_name(record) for record in (self.plan.network, self.plan.layers, self.job, self.progress)]
+        vectors = Vectors(self.parameters, self.gradient, self.partials, *self.state)
+        self.calls = [
+            call_of_train(
+                self.recipe, self.plan, self.job, self.progress, self.examples, vectors, self.scratch,
+                Epochs(self.rates, self.costs), thread, self.meeting,
+            )
+            for thread in range(team.threads)
+        ]  # fmt: skip
 
     def use(self, optimizer: Optimizer) -> None:
         """Take the settings of an optimizer; of the same kind as the one before, if there was one."""
@@ -173,6 +177,7 @@ class Run:
         """Leave to other runs the memory that no one looks at after this one: not a gradient that was asked for."""
         give_back(self.scratch)
         give_back(self.partials)
+        self.calls = []  # which point to it
         self.scratch = self.partials = np.empty((0, 0), self.network.dtype)
         if self.mode != codes.GRADIENT:
             give_back(self.gradient)
@@ -187,8 +192,6 @@ class Run:
 
     def _stop(self) -> None:
         """Make every thread of the team return from the kernel."""
-        from fastnet.kernels.ir.barrier import STOPPED
-
         self.meeting.barrier[STOPPED] = 1
 
     @property
@@ -266,12 +269,13 @@ class Run:
         self._set_rates(1 + chunks // self.chunks_before(1, 0))
         if self.team.threads > 1 and self.helpers is None:
             # Known before they start, so that __exit__ ends them whenever Ctrl-C comes.
-            self.helpers = Helpers(self.team.threads, lambda thread: self._call(thread, 1), self._stop)
+            self.helpers = Helpers(self.team.threads, lambda thread: self.calls[thread](), self._stop)
             try:
                 self.helpers.start()
             except RuntimeError:  # no more threads can be started: one gives the same result
                 self.go_on_alone()
-        self._call(0, chunks)
+        self.progress["chunks_left"] = chunks
+        self.calls[0]()
         if self.helpers is not None:
             self.helpers.check()
 
@@ -283,11 +287,6 @@ class Run:
             rates = self.optimizer.learning_rates(self.first_epoch + first, stop - first)
             self.rates[np.arange(first, stop) % len(self.rates)] = rates
             self.rates_set = stop
-
-    def _call(self, thread: int, chunks: int) -> None:
-        vectors = Vectors(self.parameters, self.gradient, self.partials, *self.state)
-        epochs = Epochs(self.rates, self.costs)
-        self.train(*self.records, self.examples, vectors, self.scratch, epochs, chunks, thread, self.meeting)
 
     @property
     def results(self) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from fastnet.kernels import codes
 from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, check_layer, place, run_of
+from fastnet.kernels.build.callers import chosen_from
 from fastnet.kernels.build.jit import Function, kernel
-from fastnet.kernels.build.parts import chosen_from
 from fastnet.kernels.elementary import exp, exp_low, expm1, normal, normal_high, sigmoid, softplus, tanh
 from fastnet.kernels.ir.scalars import fma
 

@@ -5,7 +5,8 @@
 
 from typing import Any
 
-from fastnet.kernels.build.jit import JIT_DISABLED, VECTOR_BYTES, kernel
+from fastnet.kernels.build.jit import VECTOR_BYTES, kernel
+from fastnet.kernels.build.target import JIT_DISABLED
 from fastnet.kernels.ir.vectors import BOUNDS_CHECK
 from fastnet.kernels.plan import LANES, PADDING, PANEL, computed_columns, padded
 

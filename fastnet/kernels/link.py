@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnet.kernels.activations import FROM_VALUE, WITH_SLOPE
-from fastnet.kernels.build.parts import PARTS, address_of
+from fastnet.kernels.build.load import address_of
+from fastnet.kernels.build.parts import PARTS
 from fastnet.kernels.codes import (
     CATEGORICAL_CROSSENTROPY,
     COST,
@@ -18,13 +18,15 @@ from fastnet.kernels.codes import (
     FROM_Z,
     GRADIENT,
     LINEAR,
+    LOSSES,
     SGD,
+    SLOPE_FROM_VALUE,
+    SLOPE_FROM_Z,
     SOFTMAX,
     STORED_SLOPE,
+    UPDATES,
 )
-from fastnet.kernels.losses import LOSSES
 from fastnet.kernels.plan import FUSE_STEP_FROM, WIDE, Plan, chunk_size, parameter_offsets, strategies
-from fastnet.kernels.updates import RULES
 
 
 class Recipe(NamedTuple):
@@ -145,13 +147,13 @@ def term_rows(recipe: Recipe) -> int:
 
 def every_part() -> list[tuple[str, tuple[int, ...]]]:
     """Return name and code of all parts that any network can need."""
-    elementwise = [*FROM_VALUE, *WITH_SLOPE]
+    elementwise = [*SLOPE_FROM_VALUE, *SLOPE_FROM_Z]
     codes = {
         "activate": [*(code for code in elementwise if code != LINEAR), SOFTMAX],
         # The exponential stands in the last layer alone, before a loss that goes from Z to dZ.
         "activate_storing_slopes": [code for code in elementwise if code != EXPONENTIAL],
-        "differentiate": [*(code for code in FROM_VALUE if code not in (LINEAR, EXPONENTIAL)), STORED_SLOPE],
+        "differentiate": [*(code for code in SLOPE_FROM_VALUE if code not in (LINEAR, EXPONENTIAL)), STORED_SLOPE],
         "loss": LOSSES,
-        "update": RULES,
+        "update": UPDATES,
     }
     return [(name, code) for name in PARTS for code in ([(code,) for code in codes[name]] if name in codes else [()])]

@@ -10,8 +10,8 @@ from typing import Any
 
 from fastnet.kernels import codes
 from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside, check_layer, place, run_of
+from fastnet.kernels.build.callers import chosen_from
 from fastnet.kernels.build.jit import Function, kernel
-from fastnet.kernels.build.parts import chosen_from
 from fastnet.kernels.elementary import exp, log1p, log1p_of_sum
 
 
@@ -130,7 +130,6 @@ OF_ROW = {
     codes.HUBER: huber,
     codes.POISSON: poisson,
 }
-LOSSES = (*OF_ROW, codes.CATEGORICAL_CROSSENTROPY)
 loss_of_row = chosen_from(OF_ROW)
 
 

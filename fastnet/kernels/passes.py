@@ -8,7 +8,7 @@ multiples of PADDING and of GRAIN; gradients and steps by rows or columns of W.
 from typing import Any
 
 from fastnet.kernels.blocks import BOUNDS_CHECKED, TALL, check_inside, share_of_weights
-from fastnet.kernels.build import parts
+from fastnet.kernels.build import callers
 from fastnet.kernels.build.jit import kernel, spliced_kernel
 from fastnet.kernels.build.parts import NONE
 from fastnet.kernels.gather import transpose_panels
@@ -29,11 +29,11 @@ def forward(layers: Any, first: int, stop: int, m: int, parameters: Any, S: Any,
         end = min(stop, (start // group + 1) * group)
         for l in range(1, layers.shape[0]):
             layer = layers[l]
-            parts.call_product(layer.product, layers, l, start, end, m, parameters, S)
+            callers.call_product(layer.product, layers, l, start, end, m, parameters, S)
             if layer.activate != NONE:
-                parts.call_activation(layer.activate, layers, l, start, end, S)
+                callers.call_activation(layer.activate, layers, l, start, end, S)
             if layer.drop != NONE:
-                parts.call_dropout(layer.drop, layers, l, start, end, S, key, example)
+                callers.call_dropout(layer.drop, layers, l, start, end, S, key, example)
         start = end
 
 
@@ -61,9 +61,9 @@ def backward(layers: Any, first: int, stop: int, parameters: Any, S: Any, head: 
         if layer.AT >= 0:
             transpose_panels(layers, l, first, stop, S)
         if layer.differentiate != NONE:
-            parts.call_derivative(layer.differentiate, layers, l, first, stop, parameters, S)
+            callers.call_derivative(layer.differentiate, layers, l, first, stop, parameters, S)
         if layer.input_gradient != NONE:
-            parts.call_input_gradient(layer.input_gradient, layers, l, first, stop, parameters, S, head)
+            callers.call_input_gradient(layer.input_gradient, layers, l, first, stop, parameters, S, head)
 
 
 def gradients(
@@ -85,9 +85,9 @@ def gradient_of_share(
     the share alone, those lie before it, and may be negative.
     """
     layer = layers[l]
-    parts.call_weight_gradient(layer.weight_gradient, layers, l, share, m, S, head, gradient, w, add)
+    callers.call_weight_gradient(layer.weight_gradient, layers, l, share, m, S, head, gradient, w, add)
     if has_bias_of(layer.b, share):
-        parts.call_bias_gradient(layer.bias_gradient, layers, l, share, m, S, gradient, b, add)
+        callers.call_bias_gradient(layer.bias_gradient, layers, l, share, m, S, gradient, b, add)
 
 
 @kernel
@@ -123,7 +123,7 @@ def finish_share(
     for l in range(1, layers.shape[0]):
         penalised |= (layers[l].l2 + layers[l].l1) * penalty > 0.0
     if threads == 1 and not penalised:  # all in one run
-        good = parts.call_update(
+        good = callers.call_update(
             update, job, per_example, 0.0, 0, parameters.shape[0], 0, parameters, gradient, moments
         )
     else:
@@ -156,8 +156,8 @@ def finish_rows(
         if r == rows:
             start, here, length, decay = layer.b + first_row, at[1], stop_row - first_row, 0.0
         elif layer.l1 * penalty > 0.0:
-            parts.call_signs(network[0].signs, layer.l1, start, start + length, here, parameters, gradient)
-        good &= parts.call_update(
+            callers.call_signs(network[0].signs, layer.l1, start, start + length, here, parameters, gradient)
+        good &= callers.call_update(
             update, job, per_example, decay, start, start + length, here, parameters, gradient, moments
         )
     return good

@@ -128,7 +128,7 @@ PROGRESS = np.dtype(
         ("example", i8),  # where the next chunk starts
         ("first_epoch", i8),  # how many epochs there were before this run
         ("loaded", i8),  # whether S already holds the only chunk there is
-        ("chunks_left", i8),  # in this call
+        ("chunks_left", i8),  # in this call: what Python sets before it
         ("status", i8), ("slot", i8),  # RUNNING or why it stopped; whose scratch vector holds the chunk where it did
         ("bad_parameters", i8),  # whether a step left a number that is not finite
         # Sums over examples, of the batch and of the epoch so far: of the cost, what penalties add, and the weights.
@@ -173,6 +173,10 @@ class Epochs(NamedTuple):
 
     rates: np.ndarray
     costs: np.ndarray
+
+
+ARRIVED, OPENED, STOPPED, TEAM = 0, 16, 32, 48
+"""The entries of a barrier's integers that are used, 128 bytes apart, and how many integers there are."""
 
 
 class Team(NamedTuple):

@@ -6,9 +6,9 @@ Both give the same bits: a unit's sum runs over its inputs in order, whatever li
 from typing import Any
 
 from fastnet.kernels.blocks import columns_of
+from fastnet.kernels.build.callers import call_forward, call_load
 from fastnet.kernels.build.jit import kernel
-from fastnet.kernels.build.parts import call_forward, call_load
-from fastnet.kernels.ir.copies import prefetch_range
+from fastnet.kernels.ir.copies import prefetch_range, rows_at
 from fastnet.kernels.plan import LANES
 from fastnet.kernels.updates import is_finite
 
@@ -26,28 +26,27 @@ def all_finite(x: Any) -> bool:
     return not bad
 
 
-def predict(
-    layers: Any, forward: int, order: Any, X: Any, first: int, stop: int, parameters: Any, S: Any, out: Any
-) -> bool:
-    """out[i] = A_L of example X[i], for first <= i < stop; X (m, n_x), out (m, n_L), order = 0, 1, ..., LANES - 1.
+def predict(m: int, X_at: int, out_at: int, layers: Any, forward: int, order: Any, parameters: Any, S: Any) -> bool:
+    """out[i] = A_L of example X[i], for i < m; X (m, n_x), out (m, n_L), order = 0, 1, ..., LANES - 1.
 
-    `forward` is the address of that pass. Returns whether all of those X are finite; stops where they are not. An
-    example's result depends on no other: not on its block, nor on the rows beside it.
+    X and out come as the addresses of their entries, `forward` as that of the pass. Returns whether all of X is finite;
+    stops where it is not. An example's result depends on no other: not on its block, nor on the rows beside it.
     """
     x, output = layers[0], layers[layers.shape[0] - 1]
-    n_x = X.shape[1]
-    for start in range(first, stop, LANES):
-        m = min(LANES, stop - start)
-        rows = X[start : start + m]
-        if not all_finite(rows.reshape(m * n_x)):
+    n_x = x.units
+    X, out, entries = rows_at(X_at, m, n_x, S), rows_at(out_at, m, output.units, S), rows_at(X_at, 1, m * n_x, S)[0]
+    for start in range(0, m, LANES):
+        stop = min(m, start + LANES)
+        if not all_finite(entries[start * n_x : stop * n_x]):
             return False
-        end = min(stop, start + m + LANES)
-        if (end - start - m) * n_x * rows.itemsize <= PREFETCH_BYTES:
-            prefetch_range(X, (start + m) * n_x, end * n_x)
-        call_load(x.load, rows, order, 0, 0, m, S, x.A, x.block, x.ld, x.AT, x.panel)
-        call_forward(forward, layers, 0, columns_of(m) if output.lanes > 1 else m, m, parameters, S, 0, 0)
+        end = min(m, stop + LANES)
+        if (end - stop) * n_x * X.itemsize <= PREFETCH_BYTES:
+            prefetch_range(X, stop * n_x, end * n_x)
+        call_load(x.load, X[start:stop], order, 0, 0, stop - start, S, x.A, x.block, x.ld, x.AT, x.panel)
+        columns = columns_of(stop - start) if output.lanes > 1 else stop - start
+        call_forward(forward, layers, 0, columns, stop - start, parameters, S, 0, 0)
         step = 1 if output.lanes > 1 else output.block  # from one example to the next
-        for i in range(m):
+        for i in range(stop - start):
             row, a = out[start + i], output.A + i * step
             for r in range(output.units):
                 row[r] = S[a + r * output.ld]

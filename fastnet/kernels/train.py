@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnet.kernels.blocks import share_of, share_of_examples
-from fastnet.kernels.build import parts
+from fastnet.kernels.build import callers
 from fastnet.kernels.build.jit import kernel, spliced_kernel
 from fastnet.kernels.build.parts import NONE
 from fastnet.kernels.codes import COST, COST_NOT_FINITE, PARAMETERS_NOT_FINITE, SGD
@@ -27,9 +27,9 @@ from fastnet.kernels.plan import HEAD
 
 def train(
     network: Any, layers: Any, job: Any, progress: Any, examples: Any, vectors: Any, scratch: Any, epochs: Any,
-    chunks: int, thread: int, team: Any,
+    thread: int, team: Any,
 ) -> None:  # fmt: skip
-    """Work through up to `chunks` chunks of the examples, for the epochs of a job.
+    """Work through up to `progress.chunks_left` chunks of the examples, for the epochs of a job.
 
     The records, and the tuples of arrays, are those of `plan.py`. The order of the examples is drawn anew for each
     epoch e from (key, epochs before this run + e) if the job shuffles; so is what dropout drops. The next call goes on
@@ -37,7 +37,7 @@ def train(
     by the size of the batch. With weights, the cost is a weighted mean: what is said of the size of a batch goes for
     the sum of its weights. A batch of no weight changes nothing.
 
-    All threads of a team call this, each with its number; thread 0 returns after `chunks` chunks, the others wait for
+    All threads of a team call this, each with its number; thread 0 returns after those chunks, the others wait for
     it to come again until the team is stopped. `scratch` holds S in its first row or, if each thread has chunks of its
     own, one in a row for every thread, as the partials then hold their gradients.
 
@@ -51,11 +51,11 @@ def train(
     S, target, head, share, shares, most_chunks = scratch[0], vectors.gradient, thread * HEAD, thread, threads, 1
     if by_chunks:
         S, target, head, share, shares, most_chunks = scratch[thread], vectors.partials[thread], 0, 0, 1, threads
-    while chunks > 0:
+    while thread > 0 or now.chunks_left > 0:
         if thread == 0:
             if now.epoch == this.epochs:
                 return
-            begin(job, progress, examples, epochs, chunks)
+            begin(job, progress, examples, epochs)
         if not meet(team.barrier, threads):
             return
         start = now.example
@@ -102,7 +102,7 @@ def train(
             finishes = ends_batch and now.batch_weight > 0.0
             at_once = finishes and network[0].steps != NONE  # linked only where every batch is one chunk
             if works and not at_once:
-                parts.call_gradients(
+                callers.call_gradients(
                     network[0].gradients, network, layers, m_chunk, share, shares, S, head, target,
                     adds and not by_chunks,
                 )  # fmt: skip
@@ -122,15 +122,14 @@ def train(
                 now.status = PARAMETERS_NOT_FINITE
             return
         if thread == 0:
-            chunks -= n_chunks
+            now.chunks_left -= n_chunks
             end(network, job, progress, vectors, epochs, total, batch_start == 0, ends_batch, stop, m)
 
 
 @spliced_kernel
-def begin(job: Any, progress: Any, examples: Any, epochs: Any, chunks: int) -> None:
-    """Say how many chunks are left in this call, take the epoch's learning rate, and shuffle where an epoch begins."""
+def begin(job: Any, progress: Any, examples: Any, epochs: Any) -> None:
+    """Take the epoch's learning rate, and shuffle where an epoch begins."""
     now = progress[0]
-    now.chunks_left = chunks
     rate = epochs.rates[now.epoch % epochs.rates.shape[0]]
     if job[0].learning_rate != rate:  # what all threads read is written only when it changes
         job[0].learning_rate = rate
@@ -151,10 +150,10 @@ def go_through(
     first, stop = share_of_examples(m, share, shares)
     if now.loaded == 0:
         x, last = layers[0], min(stop, m)
-        parts.call_load(
+        callers.call_load(
             x.load, examples.X, examples.rows, chunk_start, first, last, S, x.A, x.block, x.ld, x.AT, x.panel
         )
-        parts.call_load(
+        callers.call_load(
             net.load_targets, examples.targets, examples.order, chunk_start, first, last, S, net.Y, output.block,
             output.ld, -1, 0,
         )  # fmt: skip
@@ -163,16 +162,16 @@ def go_through(
     key = stream_of(~this.key, now.first_epoch + now.epoch)  # not that of the shuffle
     for start in range(first, stop, this.examples_at_once):
         end = min(stop, start + this.examples_at_once)
-        parts.call_forward(net.forward, layers, start, end, m, vectors.parameters, S, key, chunk_start)
-        parts.call_loss(net.loss, network, layers, start, end, S)
+        callers.call_forward(net.forward, layers, start, end, m, vectors.parameters, S, key, chunk_start)
+        callers.call_loss(net.loss, network, layers, start, end, S)
         if net.weigh != NONE:
-            parts.call_weighting(net.weigh, network, layers, start, end, S)
+            callers.call_weighting(net.weigh, network, layers, start, end, S)
         if this.mode != COST:
-            parts.call_backward(net.backward, layers, start, end, vectors.parameters, S, head)
+            callers.call_backward(net.backward, layers, start, end, vectors.parameters, S, head)
         if net.wide_gradient != NONE:
-            parts.call_wide_gradient(net.wide_gradient, layers, start, min(end, m), 0, layers[0].units, S)
+            callers.call_wide_gradient(net.wide_gradient, layers, start, min(end, m), 0, layers[0].units, S)
     if net.keep_outputs != NONE:
-        parts.call_keep_outputs(net.keep_outputs, layers, chunk_start, first, min(stop, m), S, examples.outputs)
+        callers.call_keep_outputs(net.keep_outputs, layers, chunk_start, first, min(stop, m), S, examples.outputs)
 
 
 @spliced_kernel
@@ -184,7 +183,7 @@ def weigh_batch(
     now.batch_weight = weight_of(examples.weights, examples.order, start, stop)
     now.batch_penalty = 0.0
     if network[0].penalty_cost != NONE and now.batch_weight > 0.0:
-        now.batch_penalty = parts.call_penalty_cost(network[0].penalty_cost, layers, vectors.parameters)
+        now.batch_penalty = callers.call_penalty_cost(network[0].penalty_cost, layers, vectors.parameters)
     power1, power2 = vectors.powers[0] * this.beta1, vectors.powers[1] * this.beta2
     if this.power1 != power1 or this.power2 != power2:
         this.power1, this.power2 = power1, power2
@@ -212,7 +211,7 @@ def update(
     net, per_example, good, goes_on = network[0], 1.0 / progress[0].batch_weight, True, True
     penalty = per_example
     if net.steps != NONE:
-        good = parts.call_steps(
+        good = callers.call_steps(
             net.steps, network, layers, job, m, thread, S, head, per_example, vectors.parameters, vectors.gradient,
             vectors.moments,
         )  # fmt: skip

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnet.kernels.blocks import BOUNDS_CHECKED, check_inside
+from fastnet.kernels.build.callers import chosen_from
 from fastnet.kernels.build.jit import Function, inlined_kernel, kernel
-from fastnet.kernels.build.parts import chosen_from
 from fastnet.kernels.codes import ADAGRAD, ADAM, MOMENTUM, NESTEROV, RMSPROP, SGD
 from fastnet.kernels.ir.scalars import fma, per_dtype
 from fastnet.kernels.ir.sums import MAGNITUDES, SQUARES, ordered_sum

@@ -131,7 +131,7 @@ def test_a_line_left_by_divergence_is_ended(stream_of, monkeypatch):
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_terminal_is_told_why_the_first_fit_waits(is_terminal, stream_of, monkeypatch):
     stream = stream_of(is_terminal)
-    monkeypatch.setattr("fastnet.kernels.build.parts._made", {})
+    monkeypatch.setattr("fastnet.kernels.build.load._addresses", {})
     first, second = (fit() for _ in range(2))
     assert stream.text.count("preparing the kernels") == is_terminal
     assert first.compile_seconds > second.compile_seconds == 0

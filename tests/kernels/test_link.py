@@ -8,11 +8,11 @@ import pytest
 from fastnet import SGD, Adam, Dense, Dropout, Model, warmup
 from fastnet.activations import ACTIVATIONS
 from fastnet.kernels import codes, link
-from fastnet.kernels.activations import WITH_SLOPE
-from fastnet.kernels.build import parts
+from fastnet.kernels.activations import FROM_VALUE, WITH_SLOPE
+from fastnet.kernels.build import load
 from fastnet.kernels.build.parts import NONE, PARTS
 from fastnet.kernels.link import Recipe, every_part, in_passing, wanted, wanted_to_predict
-from fastnet.kernels.losses import LOSSES
+from fastnet.kernels.losses import OF_ROW
 from fastnet.kernels.plan import (
     DENSE,
     FEW_ROWS,
@@ -38,7 +38,7 @@ MODES = [codes.COST, codes.GRADIENT, *codes.UPDATES]
 
 def recipes():
     """Yield what a run may be made of, over all that enters."""
-    for units, g, loss, mode in product(SHAPES, HIDDEN, LOSSES, MODES):
+    for units, g, loss, mode in product(SHAPES, HIDDEN, codes.LOSSES, MODES):
         depth = len(units) - 1
         for at, (dropped, clipped, weighted) in enumerate(product((False, True), repeat=3)):
             drops = (dropped,) * (depth - 1) + (False,)
@@ -182,7 +182,7 @@ def test_addresses_are_written_to_their_records_and_to_no_others():
     link.link(plan, wanted(recipe), recipe.dtype)
     for (layer, field), name in used(recipe).items():
         record = plan.network[0] if layer is None else plan.layers[layer]
-        assert record[field] == parts.address_of(name[0], recipe.dtype, *name[1:]) != NONE
+        assert record[field] == load.address_of(name[0], recipe.dtype, *name[1:]) != NONE
     for field in ("steps", "finish", "weigh", "penalty_cost", "signs", "keep_outputs", "wide_gradient"):
         assert plan.network[field][0] == NONE
     assert (plan.layers["drop"] == NONE).all()
@@ -191,16 +191,20 @@ def test_addresses_are_written_to_their_records_and_to_no_others():
 
 def test_activations_that_store_slopes_are_those_of_the_codes():
     assert set(WITH_SLOPE) == set(codes.SLOPE_FROM_Z)
+    assert set(FROM_VALUE) == set(codes.SLOPE_FROM_VALUE)
+
+
+def test_the_losses_are_those_of_the_codes():
+    assert {*OF_ROW, codes.CATEGORICAL_CROSSENTROPY} == set(codes.LOSSES)
 
 
 @pytest.mark.jit
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_after_a_warmup_nothing_is_compiled_and_each_part_has_one_signature(dtype, monkeypatch):
-    monkeypatch.setattr(parts, "_made", {})
+def test_after_a_warmup_nothing_is_compiled(dtype, monkeypatch):
+    monkeypatch.setattr(load, "_addresses", {})
     warmup(dtype)
-    made = dict(parts._made)
+    made = dict(load._addresses)
     assert {(name, code) for name, _, code in made} == set(every_part())
-    assert all(len(function.signatures) == 1 for function in made.values())
     X, y = np.random.default_rng(0).standard_normal((20, 7)), [0, 1] * 10
     for optimizer, wide in product((SGD(clip_norm=1.0), Adam()), (False, True)):
         data = np.zeros((20, WIDE_FROM)) if wide else X
@@ -209,4 +213,4 @@ def test_after_a_warmup_nothing_is_compiled_and_each_part_has_one_signature(dtyp
         model.predict(data)
         model.predict(data[:3])
         model.gradients(data, y)
-    assert parts._made == made
+    assert load._addresses == made

@@ -15,7 +15,6 @@ from fastnet.kernels import codes
 from fastnet.kernels.activations import softmax
 from fastnet.kernels.blocks import BOUNDS_CHECKED
 from fastnet.kernels.losses import (
-    LOSSES,
     OF_ROW,
     binary_crossentropy,
     categorical_crossentropy,
@@ -272,7 +271,7 @@ def loss_chunk(n, m, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("code", LOSSES)
+@pytest.mark.parametrize("code", codes.LOSSES)
 @pytest.mark.parametrize("n", [1, 3, 17])
 def test_a_loss_over_a_chunk_is_that_of_its_rows(n, code, dtype):
     """Or, of classes, of its examples: by parts of them, over several blocks, and nothing beside."""

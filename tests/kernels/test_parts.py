@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +10,19 @@ from bounds import DTYPES
 from conftest import JIT_DISABLED
 from numba import njit, types
 
-from fastnet.kernels.build import parts
+from fastnet.kernels.build import load
+from fastnet.kernels.build.callers import argument_types, caller
 from fastnet.kernels.build.jit import OPTIONS
-from fastnet.kernels.build.parts import PARTS, address_of, argument_types, caller, is_loaded, part
+from fastnet.kernels.build.load import address_of, is_loaded
+from fastnet.kernels.build.parts import NONE, PARTS, function_of
 from fastnet.kernels.link import every_part
 
-KERNELS = Path(parts.__file__).parent.parent
-
-
-def function_of(name, code):
-    """Return the plain function that a part is compiled from."""
-    module, attribute = PARTS[name].made_by.split(":")
-    function = getattr(import_module(f"fastnet.kernels.{module}"), attribute)
-    return function(*code) if attribute.startswith("make_") else function
+KERNELS = Path(load.__file__).parent.parent
 
 
 @pytest.mark.parametrize(("name", "code"), every_part())
 def test_the_table_names_the_arguments_of_each_function_in_their_order(name, code):
-    assert list(inspect.signature(function_of(name, code)).parameters) == PARTS[name].arguments.split()
+    assert list(inspect.signature(function_of(name, *code)).parameters) == PARTS[name].arguments.split()
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -45,7 +39,7 @@ def test_each_argument_has_a_type(name):
 
 
 def test_every_caller_is_of_a_part():
-    source = ast.parse((KERNELS / "build" / "parts.py").read_text())
+    source = ast.parse((KERNELS / "build" / "callers.py").read_text())
     called = {
         argument.value
         for call in ast.walk(source)
@@ -60,16 +54,15 @@ def test_every_caller_is_of_a_part():
 
 @pytest.mark.jit
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_part_is_made_once_and_has_one_signature(dtype, monkeypatch):
-    monkeypatch.setattr(parts, "_made", {})
+def test_a_part_is_loaded_once(dtype, monkeypatch):
+    monkeypatch.setattr(load, "_addresses", {})
     found = np.dtype(dtype)
     assert not is_loaded("signs", found)
-    made = part("signs", found)
+    before = load.counts
+    address = address_of("signs", found)
     assert is_loaded("signs", found)
-    assert part("signs", found) is made
-    assert len(made.signatures) == 1
-    with pytest.raises(TypeError, match="No matching definition"):
-        made(*"abcdef")
+    assert address_of("signs", found) == address
+    assert sum(load.counts) == sum(before) + 1
 
 
 call_signs = caller("signs")
@@ -84,7 +77,7 @@ def test_what_stands_at_an_address_is_called(dtype):
     call = add_signs_by_address if JIT_DISABLED else njit(**OPTIONS)(add_signs_by_address)
     p, dp = np.array([3, -2, 0], dtype), np.zeros(3, dtype)
     address = address_of("signs", np.dtype(dtype))
-    assert address == address_of("signs", np.dtype(dtype)) != parts.NONE
+    assert address == address_of("signs", np.dtype(dtype)) != NONE
     call(address, p, dp)
     np.testing.assert_array_equal(dp, [0.5, -0.5, 0])
 

@@ -6,10 +6,10 @@ import reference
 from bounds import DTYPES, SEVEN_UNITS, Guarded, assert_within
 from compiled import Chunk, from_python, link, part
 
-from fastnet.engine.recipe import by_name
 from fastnet.kernels import codes, passes
 from fastnet.kernels.blocks import BOUNDS_CHECKED
 from fastnet.kernels.build.jit import kernel
+from fastnet.kernels.build.load import by_name
 from fastnet.kernels.plan import JOB
 from fastnet.kernels.updates import RULES
 

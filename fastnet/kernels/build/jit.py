@@ -1,40 +1,29 @@
-"""How kernels are compiled and kept on disk: one set of options, one way to name files.
+"""How kernels are compiled: one set of options, for helpers and for the parts that call them.
 
-numba's cache looks at the file of the cached function alone. It does not notice an edit to a helper in another file,
-to an intrinsic or to a global, nor another setting of its own. So helpers are not cached themselves, and the files of
-a *part* (`parts.py`) carry in their names what numba overlooks: a digest of all kernel sources, and one of the target.
+A helper is compiled into each part that calls it, and stored there, not by itself.
 """
 
 import gc
-import hashlib
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
-from pathlib import Path
-from types import FunctionType
+from contextlib import contextmanager
 from typing import Any
 
-import llvmlite
 import llvmlite.binding as llvm
-import numba
-import numpy as np
 from numba import njit, types
 from numba.core import config
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+
+from fastnet.kernels.build.store import Code
+from fastnet.kernels.build.target import JIT_DISABLED, LEVELS, architecture, host_features
 
 Function = Callable[..., Any]
 
-
-def refuse_32_bits(largest_index: int) -> None:
-    """Raise ImportError where an address has fewer than 64 bits: records hold addresses and offsets of that size."""
-    if largest_index < 2**63 - 1:
-        raise ImportError("fastnet needs a 64-bit Python, but this one has 32 bits. Install a 64-bit build of Python.")
-
-
-refuse_32_bits(sys.maxsize)
-
-JIT_DISABLED = bool(config.DISABLE_JIT)
+if bool(config.DISABLE_JIT) != JIT_DISABLED:
+    raise ImportError(
+        f"numba's JIT is {'off' if config.DISABLE_JIT else 'on'}, but the environment variable NUMBA_DISABLE_JIT says "
+        "otherwise. Set it before Python starts."
+    )
 
 # error_model: the default checks every division for zero, which kept loops scalar.
 # fastmath: deletes NaN checks and reorders sums; the kernels spell out each fma instead.
@@ -72,43 +61,16 @@ def spliced_kernel(function: Function) -> Function:
     return compiled
 
 
-def compiled(function: Function, name: str, argument_types: tuple[types.Type, ...], *, from_python: bool) -> Function:
-    """Compile a function for one signature, or load it from the cache, whose files have that `name` among theirs.
-
-    A call with anything else raises instead of compiling again. A call from Python, if the function was not made for
-    it, would end the process: the wrapper that is left out then is a fortieth of a first fit's compiling.
-    """
-    if JIT_DISABLED:
-        return function
-    # A name for each part, dtype, code and target, so that two processes never write two functions into one index
-    # file, and one of another version never finds this one's data.
-    made = FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-    )
-    prefix = f"{name}_{TARGET_DIGEST}_"
-    made.__qualname__ = prefix + source_digest()
-    made.__module__ = function.__module__
-    options = OPTIONS | {"no_cfunc_wrapper": True, "no_cpython_wrapper": not from_python}
+def object_code(function: Function, argument_types: tuple[types.Type, ...]) -> Code:
+    """Compile a function for one signature, to be called by its address."""
+    options = OPTIONS | {"no_cfunc_wrapper": True, "no_cpython_wrapper": True}
     with garbage_collection_paused():
-        try:
-            dispatcher = njit(cache=True, **options)(made)
-            dispatcher.compile(argument_types)
-        except (RuntimeError, OSError):  # numba found no folder it may write to, or no room in it
-            dispatcher = njit(**options)(made)
-            dispatcher.compile(argument_types)
-    dispatcher.disable_compile()
-    if sum(dispatcher.stats.cache_misses.values()):
-        _sweep(dispatcher.stats.cache_path, prefix)
-    result: Function = dispatcher
-    return result
-
-
-def _sweep(folder: str | None, prefix: str) -> None:
-    """Delete what other versions of the kernels left in the cache under the same name."""
-    with suppress(OSError):
-        for path in Path(folder or "/nowhere").glob(f"*.{prefix}*"):
-            if source_digest() not in path.name:
-                path.unlink(missing_ok=True)
+        dispatcher = njit(**options)(function)
+        dispatcher.compile(argument_types)
+        (made,) = dispatcher.overloads.values()
+        with global_compiler_lock:
+            _, _, (data, _) = made.library.serialize_using_object_code()
+    return Code(data, made.fndesc.llvm_func_name, needed_features())
 
 
 @contextmanager
@@ -123,23 +85,10 @@ def garbage_collection_paused() -> Iterator[None]:
             gc.enable()
 
 
-@cache
-def source_digest() -> str:
-    """Return a digest of the sources of all kernels, and of the versions of what compiles them."""
-    digest = hashlib.sha256()
-    folder = Path(__file__).parent.parent
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    for version in (numba.__version__, llvmlite.__version__, np.__version__):
-        digest.update(version.encode())
-    return digest.hexdigest()[:16]
-
-
-def target_digest() -> str:
-    """Return a digest of the CPU that code is made for, and of every setting of numba's that changes the code."""
-    names = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "LLVM_REFPRUNE_PASS", "DEBUGINFO_DEFAULT")
-    settings = [(name, getattr(config, name, None)) for name in names]
-    return hashlib.sha256(repr((TARGET, VECTOR_BYTES, settings)).encode()).hexdigest()[:8]
+def needed_features() -> tuple[str, ...]:
+    """Return what a CPU must have to execute what is compiled here: of a level its features, else all of this CPU's."""
+    level = LEVELS.get(architecture(), {}).get(TARGET[1])
+    return tuple(sorted(host_features())) if level is None else level
 
 
 def _vector_bytes() -> int:
@@ -162,4 +111,3 @@ def _vector_bytes() -> int:
 
 TARGET = cpu_target.target_context.codegen().magic_tuple()
 VECTOR_BYTES = _vector_bytes()
-TARGET_DIGEST = target_digest()

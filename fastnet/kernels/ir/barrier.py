@@ -17,9 +17,7 @@ from numba.core.errors import TypingError
 
 from fastnet.kernels.build.jit import kernel
 from fastnet.kernels.ir.vectors import BOUNDS_CHECK, INT, with_fallback
-
-ARRIVED, OPENED, STOPPED, TEAM = 0, 16, 32, 48
-"""Entries of `team`, 128 bytes apart, and its length."""
+from fastnet.kernels.plan import ARRIVED, OPENED, STOPPED, TEAM
 
 SPINS, YIELDS = 1_000, 2_000
 """How often a waiting thread looks before it begins to offer its core to others, and before it begins to sleep.

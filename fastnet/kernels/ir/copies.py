@@ -1,4 +1,4 @@
-"""Copies: of rows, of a square transposed, of examples picked and transposed; and prefetching; see `vectors.py`."""
+"""Copies: of rows, of a square transposed, of examples picked and transposed; prefetching; rows at an address."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
+from numba.np.arrayobj import populate_array
 
 from fastnet.kernels.build.jit import VECTOR_BYTES
 from fastnet.kernels.ir.vectors import (
@@ -82,6 +83,29 @@ def prefetch_range(typingctx, X, first, last):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return signature, generate
+
+
+def _rows_at_fallback(address: np.ndarray, m: int, n: int, like: np.ndarray) -> np.ndarray:
+    return address.reshape(m, n)
+
+
+@with_fallback(_rows_at_fallback)
+def rows_at(typingctx, address, m, n, like):  # type: ignore[no-untyped-def]
+    """Return the array (m, n) in C order whose entries, of the dtype of `like`, begin at an address."""
+    kind = types.Array(flat_float(like), 2, "C")
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        address, m, n, _ = arguments
+        itemsize = INT(kind.dtype.bitwidth // 8)
+        array = context.make_array(kind)(context, builder)
+        data = builder.inttoptr(address, context.get_data_type(kind.dtype).as_pointer())
+        populate_array(
+            array, data=data, shape=[m, n], strides=[builder.mul(n, itemsize), itemsize], itemsize=itemsize,
+            meminfo=None,
+        )  # fmt: skip
+        return array._getvalue()
+
+    return kind(types.int64, types.int64, types.int64, like), generate
 
 
 GATHER_COLUMNS = 4

@@ -17,7 +17,8 @@ from numba.core import cgutils, config
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from fastnet.kernels.build.jit import JIT_DISABLED, VECTOR_BYTES
+from fastnet.kernels.build.jit import VECTOR_BYTES
+from fastnet.kernels.build.target import JIT_DISABLED
 
 INT = ir.IntType(64)
 BOUNDS_CHECK = bool(config.BOUNDSCHECK)

@@ -1,0 +1,105 @@
+"""Where a part's machine code comes from: the wheel, this machine's store, or the compiler; and its address.
+
+numba is loaded only where something must be compiled.
+"""
+
+from collections.abc import Callable
+from threading import RLock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnet.kernels.build import store
+from fastnet.kernels.build.parts import WITHOUT_JIT, function_of
+from fastnet.kernels.build.store import Code, Key
+from fastnet.kernels.build.target import JIT_DISABLED, NATIVE, compiler_digest, level, native, source_digest
+
+
+class Counts(NamedTuple):
+    """How many parts this process took from the wheel, from what this machine had compiled, and compiled itself."""
+
+    shipped: int = 0
+    cached: int = 0
+    compiled: int = 0
+
+
+_addresses: dict[tuple[str, np.dtype, tuple[int, ...]], int] = {}
+_lock = RLock()
+counts = Counts()
+
+
+def is_loaded(name: str, dtype: np.dtype, *code: int) -> bool:
+    """Return whether nothing of a part need be compiled, or loaded, any more."""
+    return (name, dtype, code) in _addresses
+
+
+def address_of(name: str, dtype: np.dtype, *code: int) -> int:
+    """Return the address of a part for one dtype and, if its maker takes one, a code: load it, or compile it first."""
+    found = _addresses.get((name, dtype, code))
+    if found is None:
+        with _lock:
+            found = _addresses.get((name, dtype, code)) or _loaded(name, dtype, *code)
+            _addresses[name, dtype, code] = found
+    return found
+
+
+def _loaded(name: str, dtype: np.dtype, *code: int) -> int:
+    if JIT_DISABLED:
+        number = len(WITHOUT_JIT) + 1
+        WITHOUT_JIT[number] = function_of(name, *code)
+        return number
+    from fastnet.kernels.build.machine import load
+
+    return load(_found(name, dtype, *code))
+
+
+def _found(name: str, dtype: np.dtype, *code: int) -> Code:
+    """Return the machine code of a part: the wheel's, or this machine's own, or compiled now and stored."""
+    global counts
+    part, sources, chosen = label(name, dtype, *code), source_digest(), level()
+    if sources is not None and chosen != NATIVE:
+        found = store.read(store.shipped(), Key(part, chosen, sources))
+        if found is not None:
+            counts = counts._replace(shipped=counts.shipped + 1)
+            return found
+    digest = compiler_digest()
+    key = Key(part, native(), digest or "")
+    places = store.folders() if digest else []
+    for folder in places:
+        found = store.read(folder, key)
+        if found is not None:
+            counts = counts._replace(cached=counts.cached + 1)
+            return found
+    from fastnet.kernels.build.callers import compiled
+
+    made = compiled(name, dtype, *code)
+    counts = counts._replace(compiled=counts.compiled + 1)
+    any(store.write(folder, key, made) for folder in places)  # nowhere: it lives as long as this process
+    return made
+
+
+def label(name: str, dtype: np.dtype, *code: int) -> str:
+    """Return how a stored part is called: its name, its code and its dtype."""
+    return "_".join((name, *map(str, code), dtype.name))
+
+
+def call_of(name: str, dtype: np.dtype, *arguments: Any, changing: str = "") -> Callable[..., int]:
+    """Return a call of an entry point, with arguments that may be records, arrays, integers or tuples of those.
+
+    It may be made any number of times, and returns an integer. `changing` says what is passed anew each time, before
+    those arguments: "i" an integer, "a" an array, by the address of its data.
+    """
+    address = address_of(name, dtype)
+    if JIT_DISABLED:
+        function, given = WITHOUT_JIT[address], tuple(map(by_name, arguments))
+        return lambda *changed: int(function(*changed, *given) or 0)
+    from fastnet.kernels.build.machine import bound
+
+    return bound(address, changing, arguments)
+
+
+def by_name(argument: Any) -> Any:
+    """Return records as the kernels take them, `layer.units`, in plain Python too; anything else as it is."""
+    if JIT_DISABLED and isinstance(argument, np.ndarray) and argument.dtype.names:
+        return argument.view(np.recarray)
+    return argument

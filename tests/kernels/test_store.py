@@ -1,0 +1,466 @@
+"""Machine code on disk: what is wrong with a file or a folder costs a compilation, and nothing else."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastnet.kernels.build import load, store, target
+from fastnet.kernels.build.store import MAGIC, Code, Key, packed, read, unpacked, write
+
+KEY = Key("activate_1_float32", "native-0123abcd", "89abcdef01234567")
+CODE = Code(bytes(range(256)) * 3, "_ZN7fastnet", ())
+
+
+def damaged():
+    """Yield names and contents of files that were stored and then damaged."""
+    whole, rng = packed(KEY, CODE), np.random.default_rng(0)
+    yield from {
+        "empty": b"", "zeros": bytes(len(whole)), "text": b"Bad Gateway\n", "half": whole[: len(whole) // 2],
+        "longer": whole + b"\0", "twice": whole * 2, "only the magic word": MAGIC, "pickle": b"\x80\x04N.",
+    }.items()  # fmt: skip
+    for length in rng.integers(0, len(whole), 100):
+        yield f"cut at {length}", whole[:length]
+    for bit in rng.choice(8 * len(whole), 1000, replace=False):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        yield f"bit {bit}", bytes(content)
+    for name, key in {
+        "other part": KEY._replace(part="activate_2_float32"),
+        "other target": KEY._replace(target="x86-64-v4"),
+        "other digest": KEY._replace(digest="0" * 16),
+    }.items():
+        yield name, packed(key, CODE)
+    yield "a feature that no CPU has", packed(KEY, CODE._replace(features=("levitation",)))
+
+
+def signed(header: object) -> bytes:
+    """Return a file with another header, and the checksum that belongs to it."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    body = len(text).to_bytes(4, "little") + text + CODE.data
+    return MAGIC + sha256(body).digest() + body
+
+
+def test_what_is_stored_is_read(tmp_path):
+    assert write(tmp_path / "new" / "folder", KEY, CODE)
+    assert read(tmp_path / "new" / "folder", KEY) == CODE
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == [KEY.file_name]
+
+
+def test_nothing_that_is_damaged_is_read():
+    assert unpacked(packed(KEY, CODE), KEY) == CODE
+    kinds = list(damaged())
+    assert len(kinds) > 1000
+    assert not [name for name, content in kinds if unpacked(content, KEY) is not None]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [], {}, None, 7, b"{", b"\xff", b"[" * 10_000, {**KEY._asdict()}, {**KEY._asdict(), "symbol": "a"},
+        {**KEY._asdict(), "symbol": "a", "features": 3}, {**KEY._asdict(), "symbol": "a", "features": [], "more": 1},
+    ],
+)  # fmt: skip
+def test_nor_is_what_is_signed_but_has_another_header(header):
+    assert unpacked(signed(header), KEY) is None
+    right = {**KEY._asdict(), "symbol": "_ZN7fastnet", "features": []}
+    assert unpacked(signed(right), KEY) == CODE
+
+
+def obstacles(place):
+    """Yield what may stand where a file belongs, each made in turn."""
+    place.mkdir()
+    yield "a folder"
+    place.rmdir()
+    place.symlink_to(place.parent / "nowhere")
+    yield "a link to nowhere"
+    place.unlink()
+    place.symlink_to(place)
+    yield "a link to itself"
+    place.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(place)
+        yield "a pipe"
+
+
+def test_what_is_no_file_is_not_read_and_makes_room(tmp_path):
+    place, seen = tmp_path / KEY.file_name, 0
+    for what in obstacles(place):
+        assert read(tmp_path, KEY) is None, what
+        seen += 1
+    assert seen > 2
+    place.unlink(missing_ok=True)
+    for what in obstacles(place):
+        assert write(tmp_path, KEY, CODE), what
+        assert read(tmp_path, KEY) == CODE, what
+        place.unlink()
+        place.touch()  # for what the generator removes next
+        place.unlink()
+        if what == "a folder":
+            place.mkdir()
+        elif what != "a pipe":
+            place.touch()
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / KEY.file_name / "holiday").mkdir(parents=True)
+    assert not write(tmp_path, KEY, CODE)
+    assert (tmp_path / KEY.file_name / "holiday").is_dir()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
+    write(tmp_path, KEY, CODE)
+    monkeypatch.setattr(store, "MOST_BYTES", 10)
+    assert read(tmp_path, KEY) is None
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), PermissionError(), FileNotFoundError()])
+def test_where_nothing_can_be_written_nothing_is_left(error, tmp_path, monkeypatch):
+    def refuse(self, data):
+        raise error
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    assert not write(tmp_path, KEY, CODE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_digests_of_the_same_part_and_target_go(tmp_path):
+    others = [KEY._replace(target="x86-64-v4", digest="0" * 16), KEY._replace(part="activate_12_float32")]
+    for key in (KEY._replace(digest="0" * 16), *others):
+        write(tmp_path, key, CODE)
+    left, fresh = (tmp_path / f"{KEY.part}.{name}.tmp" for name in ("1-00", "2-00"))
+    left.touch()
+    fresh.touch()
+    os.utime(left, (1e9, 1e9))
+    write(tmp_path, KEY, CODE)
+    assert {path.name for path in tmp_path.iterdir()} == {key.file_name for key in (KEY, *others)} | {fresh.name}
+
+
+def test_folders(monkeypatch, tmp_path):
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kernels = Path(store.__file__).parent.parent
+    assert store.folders() == [kernels / "__pycache__", tmp_path / ".cache" / "fastnet"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    assert store.folders() == [kernels / "__pycache__", tmp_path / "elsewhere" / "fastnet"]
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # ignored, as the specification says
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert store.folders() == [kernels / "__pycache__"]  # no home is known: "~" is no folder
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "chosen"))
+    assert store.folders() == [tmp_path / "chosen" / "fastnet"]
+
+
+# ------------------------------------------------------------------------------------------------------------- targets
+
+V3 = frozenset(target.LEVELS["x86_64"]["x86-64-v3"])
+V4 = frozenset(target.LEVELS["x86_64"]["x86-64-v4"])
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Make this another machine: a function of its architecture and its features."""
+    for name in (*target.SETTINGS, "FASTNET_TARGET"):
+        monkeypatch.delenv(name, raising=False)
+
+    def become(architecture, features):
+        monkeypatch.setattr(target, "architecture", lambda: architecture)
+        monkeypatch.setattr(target, "host_features", lambda: frozenset(features))
+
+    return become
+
+
+@pytest.mark.parametrize(
+    ("architecture", "features", "level"),
+    [
+        ("x86_64", V4 | {"amx-tile"}, "x86-64-v4"), ("x86_64", V4 - {"avx512vl"}, "x86-64-v3"),
+        ("x86_64", V3, "x86-64-v3"), ("x86_64", V3 - {"fma"}, "native"), ("x86_64", (), "native"),
+        ("aarch64", (), "generic"), ("riscv64", V4, "native"),
+    ],
+)  # fmt: skip
+def test_the_best_level_that_the_cpu_has_is_chosen(architecture, features, level, machine):
+    machine(architecture, features)
+    assert target.level() == level
+
+
+def test_the_level_can_be_named(machine, monkeypatch):
+    machine("x86_64", V4)
+    for name in ("native", "x86-64-v3", "x86-64-v4"):
+        monkeypatch.setenv("FASTNET_TARGET", name)
+        assert target.level() == name
+    machine("x86_64", V3)
+    with pytest.raises(ValueError, match=r"FASTNET_TARGET must be one of 'native', 'x86-64-v3' on this CPU, not 'x86-"):
+        target.level()
+
+
+@pytest.mark.parametrize("name", target.SETTINGS)
+def test_a_setting_of_the_compiler_asks_for_code_of_its_own(name, machine, monkeypatch):
+    machine("x86_64", V4)
+    plain = target.native.__wrapped__()
+    assert target.native.__wrapped__() == plain
+    monkeypatch.setenv(name, "1")
+    assert target.level() == "native"
+    assert target.native.__wrapped__() != plain
+
+
+def test_bounds_checks_that_are_off_are_no_setting(machine, monkeypatch):
+    machine("x86_64", V4)
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "0")
+    assert target.level() == "x86-64-v4"
+
+
+def test_a_32_bit_python_is_refused():
+    with pytest.raises(
+        ImportError, match=r"^fastnet needs a 64-bit Python, but this one has 32 bits\. Install a 64-bit"
+    ):
+        target.refuse_32_bits(2**31 - 1)
+    target.refuse_32_bits(sys.maxsize)
+
+
+# ----------------------------------------------------------------------------------------------------- whole processes
+
+ROOT = Path(__file__).parent.parent.parent
+PREDICT = """
+import sys
+from fastnet import Dense, Model
+from fastnet.kernels.build import load
+model = Model([Dense(1, "selu")], loss="mean_squared_error")
+model.build(1)
+model.layers[0].W = [[1.0]]
+value = model.forward([[1.0]])[0, 0]
+print(round(float(value), 4), *load.counts, "numba" in sys.modules)
+"""
+PARTS_OF_IT = 7
+"""The entry point, the forward pass, the activation, and for rows and for blocks: loading, the product."""
+
+COMPILED = ["1.0507", "0", "0", str(PARTS_OF_IT), "True"]
+CACHED = ["1.0507", "0", str(PARTS_OF_IT), "0", "False"]
+SHIPPED = ["1.0507", str(PARTS_OF_IT), "0", "0", "False"]
+
+KILLED = """
+import os
+from pathlib import Path
+replace, left = Path.replace, [{parts}]
+def replace_or_die(self, other):
+    left[0] -= 1
+    if left[0] < 0:
+        os._exit(7)
+    return replace(self, other)
+Path.replace = replace_or_die
+"""
+
+
+def run_python(code, *options, returns=0, without=(), cwd=None, **environment):
+    command = [sys.executable, "-P", *options, "-c", code]  # -P: what is in the current folder does not count
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    for name in without:
+        environment.pop(name, None)
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=cwd)
+    assert process.returncode == returns, process.stderr
+    return process.stdout.split()
+
+
+@pytest.fixture
+def package(tmp_path):
+    """Copy the package, to be edited; return its folder, and the environment that uses it and a cache of its own."""
+    ignored = shutil.ignore_patterns("__pycache__", "store")
+    shutil.copytree(ROOT / "fastnet", tmp_path / "fastnet", ignore=ignored)
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_BOUNDSCHECK": "0", "FASTNET_TARGET": ""}
+    return tmp_path, {"PYTHONPATH": str(tmp_path), **cache}
+
+
+def edit_selu(folder, value="0.5"):
+    """Make the activation another one."""
+    helper = folder / "fastnet" / "kernels" / "activations.py"
+    before = helper.read_text()
+    helper.write_text(before.replace("SELU_SCALE = 1.0507009873554805", f"SELU_SCALE = {value}"))
+    assert helper.read_text() != before
+
+
+def cached_files(folder, ending="code"):
+    return {path.name for path in (folder / "cache" / "fastnet").glob(f"*.{ending}")}
+
+
+@pytest.mark.jit
+def test_the_store_is_used_and_notices_an_edited_helper(package):
+    folder, places = package
+    assert run_python(PREDICT, **places) == COMPILED
+    assert run_python(PREDICT, **places) == CACHED
+    before = cached_files(folder)
+    edit_selu(folder)
+    assert run_python(PREDICT, **places) == ["0.5", *COMPILED[1:]]
+    assert len(cached_files(folder)) == PARTS_OF_IT
+    assert not cached_files(folder) & before
+    # Other settings, other code: it must neither be served from, nor go to, the plain parts.
+    for setting in ({"NUMBA_BOUNDSCHECK": "1"}, {"NUMBA_OPT": "1"}):
+        assert run_python(PREDICT, **places | setting) == ["0.5", *COMPILED[1:]]
+    assert len(cached_files(folder)) == 3 * PARTS_OF_IT
+    assert run_python(PREDICT, **places) == ["0.5", *CACHED[1:]]
+
+
+@pytest.mark.jit
+def test_damaged_files_are_compiled_anew_and_mended(package):
+    folder, places = package
+    run_python(PREDICT, **places)
+    files = sorted((folder / "cache" / "fastnet").glob("*.code"))
+    whole = [file.read_bytes() for file in files]
+    files[0].write_bytes(b"")
+    files[1].write_bytes(whole[1][:-7])
+    files[2].write_bytes(whole[3])
+    files[3].write_bytes(whole[3][:400] + bytes([whole[3][400] ^ 1]) + whole[3][401:])
+    files[4].unlink()
+    files[4].mkdir()
+    files[5].unlink()
+    files[5].symlink_to(folder / "nowhere")
+    assert run_python(PREDICT, **places) == ["1.0507", "0", "1", "6", "True"]
+    assert run_python(PREDICT, **places) == CACHED
+    assert all(file.is_file() for file in files)
+
+
+@pytest.mark.jit
+def test_a_process_that_is_killed_while_it_writes_leaves_whole_files(package):
+    folder, places = package
+    for parts in (0, 2, 1):
+        run_python(KILLED.format(parts=parts) + PREDICT, **places, returns=7)
+    assert len(cached_files(folder)) == 3
+    assert len(cached_files(folder, "tmp")) == 3
+    assert run_python(PREDICT, **places) == ["1.0507", "0", "3", "4", "True"]
+    assert run_python(PREDICT, **places) == CACHED
+
+
+@pytest.mark.jit
+def test_what_a_wheel_brings_is_used_and_nothing_is_written(package):
+    """Whatever compiled it: its files carry the digest of the sources alone."""
+    folder, places = package
+    level = target.level() if not target.settings() else target.NATIVE
+    if level == target.NATIVE:
+        pytest.skip("no wheel has code for this machine, as it is set")
+    run_python(PREDICT, **places)
+    shipped = folder / "fastnet" / "kernels" / "store"
+    shipped.mkdir()
+    digest = run_python("from fastnet.kernels.build.target import *; print(source_digest())", **places)[0]
+    for path in (folder / "cache" / "fastnet").glob("*.code"):
+        part, *rest = path.name.split(".")[:3]
+        code = unpacked(path.read_bytes(), Key(part, *rest))
+        assert code is not None
+        write(shipped, Key(part, level, digest), code)
+    shutil.rmtree(folder / "cache")
+    assert run_python(PREDICT, **places) == SHIPPED
+    assert not (folder / "cache").exists()
+    assert run_python(PREDICT, **places | {"FASTNET_TARGET": "native"}) == COMPILED
+    # One damaged file, and what it holds is compiled; with other sources, everything is.
+    next(shipped.glob("activate*")).write_bytes(b"")
+    shutil.rmtree(folder / "cache")
+    assert run_python(PREDICT, **places) == ["1.0507", "6", "0", "1", "True"]
+    edit_selu(folder)
+    assert run_python(PREDICT, **places) == ["0.5", *COMPILED[1:]]
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("option", ["-O", "-OO", "-I"])
+def test_options_of_python_change_nothing(option, package):
+    folder, places = package
+    path = f"import sys; sys.path.insert(0, {str(folder)!r})\n"  # -I ignores PYTHONPATH
+    assert run_python(path + PREDICT, option, **places) == COMPILED
+    assert run_python(path + PREDICT, **places) == CACHED
+
+
+@pytest.mark.jit
+def test_sources_in_a_zip_are_compiled_once(package):
+    folder, places = package
+    archive = shutil.make_archive(str(folder / "package"), "zip", folder, "fastnet")
+    shutil.rmtree(folder / "fastnet")
+    places = places | {"PYTHONPATH": archive}
+    assert run_python(PREDICT, **places) == COMPILED
+    assert run_python(PREDICT, **places) == CACHED
+
+
+@pytest.mark.jit
+def test_without_a_home_and_with_read_only_sources_nothing_is_stored_and_all_works(package):
+    folder, places = package
+    blocker = folder / "fastnet" / "kernels" / "__pycache__"
+    blocker.touch()  # which no one, root included, can put a file into
+    nobody = f"import os; os.path.expanduser = lambda path: path\nos.chdir({str(folder)!r})\n"
+    del places["NUMBA_CACHE_DIR"]
+    without = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+    for _ in range(2):
+        assert run_python(nobody + PREDICT, "-B", **places, without=without) == COMPILED
+    assert {path.name for path in folder.iterdir()} == {"fastnet"}
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("cache", ["cache", ""])
+def test_in_a_deleted_working_directory(cache, package, tmp_path):
+    """A relative cache folder then cannot be made."""
+    folder, places = package
+    places["NUMBA_CACHE_DIR"] = cache or str(folder / "cache")
+    gone = "import sys; sys.modules['coverage'] = None\n"  # which numba imports, and which cannot be imported there
+    gone += (
+        f"import os; os.mkdir({str(folder / 'gone')!r}); os.chdir({str(folder / 'gone')!r}); os.rmdir(os.getcwd())\n"
+    )
+    assert run_python(gone + PREDICT, **places) == COMPILED
+    if not cache:
+        assert run_python(gone + PREDICT, **places) == CACHED
+
+
+@pytest.mark.jit
+def test_two_processes_at_once(package):
+    _, places = package
+    environment = {**os.environ, **places}
+    command = [sys.executable, "-P", "-c", PREDICT]
+    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [process.communicate()[0].split() for process in started]
+    assert [words[0] for words in printed] == ["1.0507", "1.0507"]
+    assert run_python(PREDICT, **places) == CACHED
+
+
+@pytest.mark.jit
+def test_sources_that_cannot_be_read_are_compiled_and_not_stored(monkeypatch, tmp_path):
+    """As in a program that was frozen: nothing says from which sources the code is."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(load, "source_digest", lambda: None)
+    monkeypatch.setattr(load, "compiler_digest", lambda: None)
+    monkeypatch.setattr(load, "_addresses", {})
+    before = load.counts
+    load.address_of("signs", np.dtype("float32"))
+    assert load.counts.compiled == before.compiled + 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_sources_no_digest(tmp_path, monkeypatch):
+    monkeypatch.setattr(target, "files", lambda package: tmp_path)
+    assert target.source_digest.__wrapped__() is None
+    (tmp_path / "ir").mkdir()
+    (tmp_path / "ir" / "a.py").write_text("x")
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "b.py").write_text("x")
+    first = target.source_digest.__wrapped__()
+    (tmp_path / "ir" / "a.py").rename(tmp_path / "a.py")
+    assert first != target.source_digest.__wrapped__() is not None
+
+
+@pytest.mark.parametrize("numba", [None, "elsewhere/numba/__init__.py"])
+def test_a_numba_of_no_known_version_has_no_digest(numba, monkeypatch):
+    monkeypatch.setattr(target, "find_spec", lambda name: numba and type("Spec", (), {"origin": numba}))
+    assert target.compiler_digest.__wrapped__() is None
+
+
+def test_what_a_call_cannot_do_is_an_index_error():
+    if not target.JIT_DISABLED and not os.environ.get("NUMBA_BOUNDSCHECK"):
+        pytest.skip("bounds are checked with NUMBA_BOUNDSCHECK=1, and with the JIT off")
+    from fastnet import Dense, Model
+
+    model = Model([Dense(2)], seed=0)
+    model.build(3)
+    model.forward(np.zeros((1, 3)))
+    model._predictor.few.plan.layers["A"] = 10**6
+    with pytest.raises(IndexError):
+        model.forward(np.zeros((1, 3)))
