@@ -269,15 +269,19 @@ class Run:
         self._set_rates(1 + chunks // self.chunks_before(1, 0))
         if self.team.threads > 1 and self.helpers is None:
             # Known before they start, so that __exit__ ends them whenever Ctrl-C comes.
-            self.helpers = Helpers(self.team.threads, lambda thread: self.calls[thread](), self._stop)
+            self.helpers = Helpers(self.team.threads, self._call, self._stop)
             try:
                 self.helpers.start()
             except RuntimeError:  # no more threads can be started: one gives the same result
                 self.go_on_alone()
         self.progress["chunks_left"] = chunks
-        self.calls[0]()
+        self._call(0)
         if self.helpers is not None:
             self.helpers.check()
+
+    def _call(self, thread: int) -> None:
+        """Work as that thread of the team: the first until its chunks are done, others until the team is stopped."""
+        self.calls[thread]()
 
     def _set_rates(self, epochs: int) -> None:
         """Set the learning rates of the epochs that a call can come to, the running one and so many more."""

@@ -373,8 +373,8 @@ def test_ctrl_c_in_the_call_that_diverged_leaves_the_last_finite_parameters(monk
     model.layers[0].W = before = [[0.0, 0.0]]
     call = Run._call
 
-    def call_and_interrupt(run, member, chunks):
-        call(run, member, chunks)
+    def call_and_interrupt(run, member):
+        call(run, member)
         if run.status:
             raise KeyboardInterrupt
 

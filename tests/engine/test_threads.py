@@ -51,9 +51,9 @@ def members(monkeypatch):
     """The members of teams that have worked: (number of threads, by chunks, member)."""
     seen, call = set(), Run._call
 
-    def note(run, member, chunks):
+    def note(run, member):
         seen.add((run.team.threads, run.team.by_chunks, member))
-        call(run, member, chunks)
+        call(run, member)
 
     monkeypatch.setattr(Run, "_call", note)
     return seen
@@ -362,10 +362,10 @@ def test_an_exception_in_one_thread_reaches_the_caller_and_ends_all(name, failin
     model = case.model("float32")
     before = model.parameters.copy()
 
-    def fail(run, member, chunks):
+    def fail(run, member):
         if member == failing:
             raise HelperError("a helper's")
-        call(run, member, chunks)
+        call(run, member)
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "_call", fail)

@@ -402,10 +402,8 @@ def test_in_a_deleted_working_directory(cache, package, tmp_path):
     """A relative cache folder then cannot be made."""
     folder, places = package
     places["NUMBA_CACHE_DIR"] = cache or str(folder / "cache")
-    gone = "import sys; sys.modules['coverage'] = None\n"  # which numba imports, and which cannot be imported there
-    gone += (
-        f"import os; os.mkdir({str(folder / 'gone')!r}); os.chdir({str(folder / 'gone')!r}); os.rmdir(os.getcwd())\n"
-    )
+    gone = str(folder / "gone")
+    gone = f"import os; os.mkdir({gone!r}); os.chdir({gone!r}); os.rmdir({gone!r})\n"
     assert run_python(gone + PREDICT, **places) == COMPILED
     if not cache:
         assert run_python(gone + PREDICT, **places) == CACHED

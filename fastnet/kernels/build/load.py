@@ -3,7 +3,9 @@
 numba is loaded only where something must be compiled.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any, NamedTuple
 
@@ -70,12 +72,30 @@ def _found(name: str, dtype: np.dtype, *code: int) -> Code:
         if found is not None:
             counts = counts._replace(cached=counts.cached + 1)
             return found
-    from fastnet.kernels.build.callers import compiled
+    with _in_some_folder():
+        from fastnet.kernels.build.callers import compiled
 
-    made = compiled(name, dtype, *code)
+        made = compiled(name, dtype, *code)
     counts = counts._replace(compiled=counts.compiled + 1)
     any(store.write(folder, key, made) for folder in places)  # nowhere: it lives as long as this process
     return made
+
+
+@contextmanager
+def _in_some_folder() -> Iterator[None]:
+    """Be elsewhere for a while if the working directory has been deleted: numba asks for it."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        here = os.open(".", os.O_RDONLY)
+        try:
+            os.chdir("/")
+            yield
+        finally:
+            os.fchdir(here)
+            os.close(here)
+    else:
+        yield
 
 
 def label(name: str, dtype: np.dtype, *code: int) -> str:
