@@ -23,7 +23,7 @@ FLOORS = {
         "kernels.gather", "kernels.products", "kernels.wide_input",
     ],
     "passes": ["kernels.passes"],
-    "entry points": ["kernels.train", "kernels.predict", "kernels.link"],
+    "entry points": ["kernels.train", "kernels.predict", "kernels.link", "kernels.ahead"],
     "errors and checks": ["errors", "checks"],
     "what a user names": [
         "activations", "initializers", "losses", "schedules", "optimizers", "layers", "metrics", "plot", "history",

@@ -89,3 +89,17 @@ def warmup(dtype: Any = "float32") -> None:
 
     for name, code in every_part():
         address_of(name, found, *code)
+
+
+def origins(dtype: str) -> dict[str, int]:
+    """Return how many of all parts there are for each way that their machine code comes about; nothing is compiled."""
+    from fastnet.kernels.build import load, store, target
+    from fastnet.kernels.link import every_part
+
+    found = [load.stored(name, np.dtype(dtype), *code)[1] for name, code in every_part()]
+    ways = {
+        "shipped": f"brought by the wheel, for {target.level()}, in {store.shipped()}",
+        "cached": f"compiled by this machine before, in {' or '.join(map(str, store.folders()))}",
+        "compiled": "to be compiled when a model needs them",
+    }
+    return {words: found.count(way) for way, words in ways.items() if way in found}

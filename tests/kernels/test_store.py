@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastnet.kernels import ahead
 from fastnet.kernels.build import load, store, target
 from fastnet.kernels.build.store import MAGIC, Code, Key, packed, read, unpacked, write
+from fastnet.kernels.link import every_part
 
 KEY = Key("activate_1_float32", "native-0123abcd", "89abcdef01234567")
 CODE = Code(bytes(range(256)) * 3, "_ZN7fastnet", ())
@@ -225,6 +227,50 @@ def test_a_32_bit_python_is_refused():
     target.refuse_32_bits(sys.maxsize)
 
 
+# ------------------------------------------------------------------------------------------------------------ a wheel
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4, 7, 64])
+def test_every_part_is_compiled_once_for_each_level_and_dtype(cores, machine):
+    machine("x86_64", ())  # whatever CPU builds the wheel
+    found = [
+        (task.level, task.dtype, part) for task in ahead.tasks(cores) for part in every_part()[task.first :: task.step]
+    ]
+    assert len(found) == len(set(found)) == 2 * 2 * len(every_part())
+    assert len(list(ahead.tasks(cores))) >= min(cores, 4)
+
+
+def test_no_levels_no_tasks(machine):
+    machine("riscv64", ())
+    assert not list(ahead.tasks(4))
+
+
+@pytest.mark.jit
+def test_what_is_compiled_for_a_level_gives_the_bits_of_what_is_compiled_for_this_machine(package):
+    """Parts of one level beside parts of another, too."""
+    if not target.levels():
+        pytest.skip("no wheel has code for this architecture")
+    folder, places = package
+    shipped = folder / "fastnet" / "kernels" / "store"
+    here = [level for level, needed in target.levels().items() if set(needed) <= target.host_features()]
+    for level in here:
+        ahead.compile_in_processes(shipped, 2, [ahead.Task(level, "float32", 0, 1)])
+    results = {
+        name: run_python(FIT, **places | {"FASTNET_TARGET": name}, without=target.SETTINGS)
+        for name in (*here, "native")
+    }
+    assert len({bits for bits, *_ in results.values()}) == 1
+    assert [numba for *_, numba in results.values()] == ["False"] * len(here) + ["True"]
+    if len(here) > 1:
+        names = sorted({path.name.split(".")[0] for path in shipped.iterdir()})
+        digest = next(shipped.iterdir()).name.split(".")[2]
+        for part in names[::2]:  # stored as if it were for the other level
+            code = read(shipped, Key(part, here[1], digest))
+            write(shipped, Key(part, here[0], digest), code)
+        mixed = run_python(FIT, **places | {"FASTNET_TARGET": here[0]}, without=target.SETTINGS)
+        assert mixed == results[here[0]]
+
+
 # ----------------------------------------------------------------------------------------------------- whole processes
 
 ROOT = Path(__file__).parent.parent.parent
@@ -240,6 +286,19 @@ print(round(float(value), 4), *load.counts, "numba" in sys.modules)
 """
 PARTS_OF_IT = 7
 """The entry point, the forward pass, the activation, and for rows and for blocks: loading, the product."""
+
+FIT = """
+import sys
+from hashlib import sha256
+import numpy as np
+from fastnet import Adam, Dense, Model
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((300, 33)), rng.integers(0, 3, 300)
+model = Model([Dense(70, "relu"), Dense(17, "gelu"), Dense(3, "softmax")], optimizer=Adam(), seed=0, l2=0.1)
+model.fit(X, y, epochs=3, batch_size=65, threads=1)
+bits = model.parameters.tobytes() + model.forward(X).tobytes() + model.forward(X[:3]).tobytes()
+print(sha256(bits).hexdigest(), "numba" in sys.modules)
+"""
 
 COMPILED = ["1.0507", "0", "0", str(PARTS_OF_IT), "True"]
 CACHED = ["1.0507", "0", str(PARTS_OF_IT), "0", "False"]

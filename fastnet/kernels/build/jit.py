@@ -15,7 +15,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from fastnet.kernels.build.store import Code
-from fastnet.kernels.build.target import JIT_DISABLED, LEVELS, architecture, host_features
+from fastnet.kernels.build.target import JIT_DISABLED, host_features, levels
 
 Function = Callable[..., Any]
 
@@ -87,7 +87,7 @@ def garbage_collection_paused() -> Iterator[None]:
 
 def needed_features() -> tuple[str, ...]:
     """Return what a CPU must have to execute what is compiled here: of a level its features, else all of this CPU's."""
-    level = LEVELS.get(architecture(), {}).get(TARGET[1])
+    level = levels().get(TARGET[1])
     return tuple(sorted(host_features())) if level is None else level
 
 

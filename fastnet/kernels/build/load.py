@@ -18,7 +18,7 @@ from fastnet.kernels.build.target import JIT_DISABLED, NATIVE, compiler_digest, 
 
 
 class Counts(NamedTuple):
-    """How many parts this process took from the wheel, from what this machine had compiled, and compiled itself."""
+    """How many parts came from the wheel, from what this machine had compiled before, and from the compiler."""
 
     shipped: int = 0
     cached: int = 0
@@ -58,27 +58,39 @@ def _loaded(name: str, dtype: np.dtype, *code: int) -> int:
 def _found(name: str, dtype: np.dtype, *code: int) -> Code:
     """Return the machine code of a part: the wheel's, or this machine's own, or compiled now and stored."""
     global counts
-    part, sources, chosen = label(name, dtype, *code), source_digest(), level()
-    if sources is not None and chosen != NATIVE:
-        found = store.read(store.shipped(), Key(part, chosen, sources))
-        if found is not None:
-            counts = counts._replace(shipped=counts.shipped + 1)
-            return found
-    digest = compiler_digest()
-    key = Key(part, native(), digest or "")
-    places = store.folders() if digest else []
-    for folder in places:
-        found = store.read(folder, key)
-        if found is not None:
-            counts = counts._replace(cached=counts.cached + 1)
-            return found
-    with _in_some_folder():
-        from fastnet.kernels.build.callers import compiled
+    found, where = stored(name, dtype, *code)
+    counts = counts._replace(**{where: getattr(counts, where) + 1})
+    if found is None:
+        with _in_some_folder():
+            from fastnet.kernels.build.callers import compiled
 
-        made = compiled(name, dtype, *code)
-    counts = counts._replace(compiled=counts.compiled + 1)
-    any(store.write(folder, key, made) for folder in places)  # nowhere: it lives as long as this process
-    return made
+            found = compiled(name, dtype, *code)
+        key = _own_key(name, dtype, *code)
+        if key is not None:
+            any(store.write(folder, key, found) for folder in store.folders())  # nowhere: it lives with this process
+    return found
+
+
+def stored(name: str, dtype: np.dtype, *code: int) -> tuple[Code | None, str]:
+    """Return the machine code of a part, and which of `Counts` it belongs to; None if it must be compiled."""
+    sources, chosen = source_digest(), level()
+    if sources is not None and chosen != NATIVE:
+        found = store.read(store.shipped(), Key(label(name, dtype, *code), chosen, sources))
+        if found is not None:
+            return found, "shipped"
+    key = _own_key(name, dtype, *code)
+    if key is not None:
+        for folder in store.folders():
+            found = store.read(folder, key)
+            if found is not None:
+                return found, "cached"
+    return None, "compiled"
+
+
+def _own_key(name: str, dtype: np.dtype, *code: int) -> Key | None:
+    """Return what a part is stored under that this machine compiles; None if its sources cannot be told."""
+    digest = compiler_digest()
+    return None if digest is None else Key(label(name, dtype, *code), native(), digest)
 
 
 @contextmanager

@@ -55,6 +55,11 @@ def architecture() -> str:
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
 
 
+def levels() -> dict[str, tuple[str, ...]]:
+    """Return the levels of this machine's architecture, and the features that each needs."""
+    return LEVELS.get(architecture(), {})
+
+
 @cache
 def host_features() -> frozenset[str]:
     """Return the features of this CPU that the system lets programs use, by LLVM's names."""
@@ -75,7 +80,7 @@ def level() -> str:
 
     The best that this CPU has, or what the environment variable FASTNET_TARGET names.
     """
-    there = {name: set(needed) <= host_features() for name, needed in LEVELS.get(architecture(), {}).items()}
+    there = {name: set(needed) <= host_features() for name, needed in levels().items()}
     wanted = os.environ.get("FASTNET_TARGET", "")
     if wanted not in ("", NATIVE) and not there.get(wanted):
         names = ", ".join(repr(name) for name in [NATIVE, *(name for name, has in there.items() if has)])
