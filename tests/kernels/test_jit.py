@@ -87,12 +87,12 @@ def test_a_first_fit_compiles_what_its_network_adds_and_says_how_long(monkeypatc
 
 
 def test_cores_are_given_back_when_preparing_a_run_is_interrupted(monkeypatch):
-    def interrupt(*arguments):
+    def interrupt(*arguments, **settings):
         raise KeyboardInterrupt
 
     model = Model([Dense(1)], seed=0)
     model.build(1)
-    monkeypatch.setattr("fastnet.engine.run.compile_parts", interrupt)
+    monkeypatch.setattr("fastnet.engine.run.link", interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
         model.cost([[1.0]], [1.0])
     assert caught.value is not None  # whose traceback keeps the run alive
