@@ -24,6 +24,10 @@ from fastnet.kernels.link import every_part
 
 DTYPES = "float32", "float64"
 
+TUNING = {"x86-64-v4": "-prefer-256-bit"}
+"""What LLVM is told beside the level: it would write loops for half of a register, as the first CPUs with AVX-512 liked
+it. (`matrix-exp` was 0.83 times as fast as compiled for this machine, `digits-784` 0.94: `benchmarks/peers.py`.)"""
+
 
 class Task(NamedTuple):
     """Every `step`-th part from `first` on, for one level and dtype."""
@@ -47,7 +51,11 @@ def compile_in_processes(folder: Path, cores: int, of: Iterable[Task]) -> None:
 
     def compile_in_process(task: Task) -> None:
         environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-        environment |= {"NUMBA_CPU_NAME": task.level, "NUMBA_CPU_FEATURES": "", "NUMBA_DISABLE_JIT": "0"}
+        environment |= {
+            "NUMBA_CPU_NAME": task.level,
+            "NUMBA_CPU_FEATURES": TUNING.get(task.level, ""),
+            "NUMBA_DISABLE_JIT": "0",
+        }
         command = [sys.executable, "-m", __spec__.name, str(folder), *map(str, task)]
         subprocess.run(command, env=environment, check=True)
 
