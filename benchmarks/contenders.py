@@ -7,6 +7,7 @@ is imported when its class is made, and only if it is installed.
 import io
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -291,38 +292,108 @@ def final_cost(problem: Problem, parameters: Parameters) -> float:
 # --------------------------------------------------------------------------------------------------------- prediction
 
 
-def predictors(problem: Problem, X: np.ndarray, threads: int) -> dict[str, Any]:
+def predictors(problem: Problem, X: np.ndarray, threads: int, without: Sequence[str] = ()) -> dict[str, Any]:
     """Return by label functions without arguments that compute A_L of all rows of X, for every library installed."""
-    w, p = problem.workload, problem.parameters
-    names = list(w.activations)
-    out = np.empty((len(X), w.units[-1]), X.dtype)
-    made: dict[str, Any] = {"fastnet": lambda: problem.model.forward(X, out=out)}
-    made["NumPy"] = lambda: reference.forward(X.T, p, names)[0].T
-    if ScikitLearn.installed():
-        made["scikit-learn"] = sklearn_predictor(problem, X)
-    if PyTorch.installed():
-        import torch
-
-        network = PyTorch(problem, threads).network
-        X_tensor = torch.from_numpy(X)
-
-        def predict_torch() -> Any:
-            with torch.inference_mode():
-                return torch.sigmoid(network(X_tensor)).numpy()
-
-        made["PyTorch"] = predict_torch
-    if find_spec("onnxruntime") and find_spec("onnx"):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(onnx_model(problem), options, providers=["CPUExecutionProvider"])
-        made["ONNX Runtime"] = lambda: session.run(None, {"X": X})[0]
-    return made
+    makers = {
+        "fastnet": (fastnet_predictor, ()),
+        "NumPy": (numpy_predictor, ()),
+        "scikit-learn": (sklearn_predictor, ("sklearn",)),
+        "PyTorch": (torch_predictor, ("torch",)),
+        "AOTInductor": (aot_inductor_predictor, ("torch",)),
+        "ONNX Runtime": (onnx_runtime_predictor, ("onnx", "onnxruntime")),
+        "OpenVINO": (openvino_predictor, ("onnx", "openvino")),
+    }
+    if problem.workload.units[-1] > 1:
+        del makers["scikit-learn"]  # several outputs are classes to it
+    wanted = {label: maker for label, maker in makers.items() if label not in without}
+    return {label: make(problem, X, threads) for label, (make, needs) in wanted.items() if all(map(find_spec, needs))}
 
 
-def sklearn_predictor(problem: Problem, X: np.ndarray) -> Any:
+def fastnet_predictor(problem: Problem, X: np.ndarray, threads: int) -> Any:
+    """Return a function that predicts with fastnet, into memory that is there."""
+    out = np.empty((len(X), problem.workload.units[-1]), X.dtype)
+    return lambda: problem.model.forward(X, out=out)
+
+
+def numpy_predictor(problem: Problem, X: np.ndarray, threads: int) -> Any:
+    """Return a function that predicts with the tests' reference."""
+    return lambda: reference.forward(X.T, problem.parameters, list(problem.workload.activations))[0].T
+
+
+def torch_predictor(problem: Problem, X: np.ndarray, threads: int) -> Any:
+    """Return a function that predicts with PyTorch as it comes."""
+    import torch
+
+    network, X_tensor = PyTorch(problem, threads).network, torch.from_numpy(X)
+
+    def predict() -> Any:
+        with torch.inference_mode():
+            return torch.sigmoid(network(X_tensor)).numpy()
+
+    return predict
+
+
+def aot_inductor_predictor(problem: Problem, X: np.ndarray, threads: int) -> Any:
+    """Return a function that predicts with what PyTorch compiles ahead of time, for rows of that number."""
+    import torch
+
+    network, X_tensor = PyTorch(problem, threads).network, torch.from_numpy(X)
+    exported = torch.export.export(torch.nn.Sequential(network, torch.nn.Sigmoid()).eval(), (X_tensor,))
+    settings = {"freezing": True, "max_autotune": True}
+    compiled = torch._inductor.aoti_load_package(
+        torch._inductor.aoti_compile_and_package(exported, inductor_configs=settings)
+    )
+
+    def predict() -> Any:
+        with torch.inference_mode():
+            return compiled(X_tensor).numpy()
+
+    predict()
+    return predict
+
+
+def onnx_runtime_predictor(problem: Problem, X: np.ndarray, threads: int) -> Any:
+    """Return a function that predicts with ONNX Runtime, from and into memory that it is bound to."""
+    import onnxruntime
+
+    out = np.empty((len(X), problem.workload.units[-1]), X.dtype)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(onnx_model(problem), options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    for bind, name, array in (
+        (binding.bind_input, session.get_inputs()[0].name, X),
+        (binding.bind_output, session.get_outputs()[0].name, out),
+    ):
+        bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+
+    def predict() -> Any:
+        session.run_with_iobinding(binding)
+        return out
+
+    return predict
+
+
+def openvino_predictor(problem: Problem, X: np.ndarray, threads: int) -> Any:
+    """Return a function that predicts with OpenVINO, for rows of that number, in float32."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(onnx_model(problem))
+    model.reshape(list(X.shape))
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    request.set_input_tensor(openvino.Tensor(X, shared_memory=True))
+
+    def predict() -> Any:
+        request.infer()
+        return request.get_output_tensor().data
+
+    return predict
+
+
+def sklearn_predictor(problem: Problem, X: np.ndarray, threads: int) -> Any:
     """Return a function that predicts with scikit-learn's classifier."""
     model = ScikitLearn(problem, 1).model
     return lambda: model.predict_proba(X)[:, 1:]

@@ -105,10 +105,10 @@ def training_row(name: str, threads: int, without: list[str]) -> Row:
     return Row(name, {label: value / workload.steps for label, value in seconds.items()}, share)
 
 
-PREDICTIONS = {
-    "1 row, 30-64-32-1": ((30, 64, 32, 1), 1),
-    "100,000 rows, 30-64-32-1": ((30, 64, 32, 1), 100_000),
-    "20,000 rows, 784-256-128-1": ((784, 256, 128, 1), 20_000),
+PREDICTIONS = {"1 row, 30-64-32-1": ((30, 64, 32, 1), 1), "100,000 rows, 30-64-32-1": ((30, 64, 32, 1), 100_000)} | {
+    f"{rows:,} rows, {'-'.join(map(str, units))}": (units, rows)
+    for units in ((30, 64, 32, 1), (54, 512, 512, 7), (300, 300, 300, 1), (784, 256, 128, 1))
+    for rows in (2_000, 20_000)
 }
 
 
@@ -125,7 +125,7 @@ def prediction_row(name: str, threads: int, without: list[str]) -> Row:
     WORKLOADS[name] = workload = Workload(units, ("relu", "relu", "sigmoid"), 64, None, SGD(0.01))
     problem = Problem(name)
     X = np.random.default_rng(0).standard_normal((rows, units[0])).astype(np.float32)
-    made = {label: f for label, f in predictors(problem, X, threads).items() if label not in without}
+    made = predictors(problem, X, threads, without)
     ours = problem.model.forward(X)
     for label, function in made.items():
         np.testing.assert_allclose(function(), ours, rtol=1e-3, atol=1e-5, err_msg=label)
