@@ -43,9 +43,13 @@ NARROW_UP_TO, WIDE_FROM = 4, 2048
 so many features before so few units is wide: a step does little but read it. Both are parts of the numerical contract.
 """
 
-BLOCK_K_FROM = 1024
-"""From so many inputs of a layer on, its products are summed TERMS_AT_ONCE terms at a time; and a network that has such
-a layer propagates all of a thread's examples through one layer before the next."""
+BLOCK_ROWS_FROM = 512
+"""From so many inputs of a layer on, its W is read some rows at a time, ROWS_AT_ONCE or a multiple, by all blocks. (So
+2,000 rows through 784-256-128-1 are predicted 1.01 times as fast: `benchmarks/peers.py`.)"""
+
+LAYER_BY_LAYER_FROM = 1024
+"""From so many inputs of a layer on, a network propagates all of a thread's examples through one layer before the next.
+(With all networks of 2**18 parameters or more, 100-512-512-512-1 in batches of 512 was 0.98 times as fast.)"""
 
 TERMS_AT_ONCE, ROWS_AT_ONCE = 1024, 32
 """Terms of a sum at a time: a strip of B, 32 columns of 1024 float32, then stays in a second-level cache. And the rows
@@ -254,7 +258,7 @@ def make_plan(
     layers["units"], layers["inputs"][1:] = units, units[:-1]
     layers["AT"] = -1
     layers["group"] = max(LANES, GROUP_ACTIVATIONS // sum(units) // LANES * LANES)
-    if max(units[:-1]) >= BLOCK_K_FROM:
+    if max(units[:-1]) >= LAYER_BY_LAYER_FROM:
         layers["group"] = MOST_EXAMPLES
     for l, layer in enumerate(layers):
         by_rows = few_rows or (l == 0 and ways[0] is WIDE)

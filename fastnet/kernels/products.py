@@ -27,7 +27,7 @@ from fastnet.kernels.ir.tiles import (
     make_units_tile,
 )
 from fastnet.kernels.ir.vectors import lanes_in_register
-from fastnet.kernels.plan import BLOCK_K_FROM, GRAIN, LANES, PANEL, ROWS_AT_ONCE, TERMS_AT_ONCE
+from fastnet.kernels.plan import BLOCK_ROWS_FROM, GRAIN, LANES, PANEL, ROWS_AT_ONCE, TEMPORARY, TERMS_AT_ONCE
 
 # Two registers wide, so that a load of B serves many rows, and a vector of a narrow layer wastes little. The last 24 or
 # 40 columns, as of 209 or 100 examples, are one strip with AVX-512 in float32, for which A is read once instead of
@@ -103,13 +103,13 @@ def matmul_plus_bias(layers: Any, l: int, first: int, stop: int, m: int, paramet
     """Z = W A_prev + b for the examples first to stop of a chunk; `first` a multiple of PADDING, `stop` of GRAIN.
 
     W (n, n_prev) and b (n,) in `parameters`; A_prev (n_prev, ld) and Z (n, ld), at A of its layer, in blocks in S, not
-    overlapping. Of many inputs, so many terms, and so many rows, at a time as stay in the second-level cache with a
-    strip of A_prev.
+    overlapping. Of many inputs, so many rows and terms of W at a time as stay in the second-level cache with a strip of
+    A_prev.
     """
     layer, previous = layers[l], layers[l - 1]
     n, n_prev, ld, block, block_prev = layer.units, layer.inputs, layer.ld, layer.block, previous.block
-    many = n_prev >= BLOCK_K_FROM
-    terms, rows_most = (TERMS_AT_ONCE, ROWS_AT_ONCE) if many else (n_prev, n)
+    many, terms = n_prev >= BLOCK_ROWS_FROM, min(n_prev, TERMS_AT_ONCE)
+    rows_most = TEMPORARY // terms // ROWS_AT_ONCE * ROWS_AT_ONCE if many else n
     first_block, last_block = first // LANES, (stop - 1) // LANES
     for k in range(0, n_prev, terms):
         K = min(terms, n_prev - k)

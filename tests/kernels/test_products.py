@@ -60,7 +60,7 @@ def test_matmul_plus_bias_of_part_of_a_chunk_is_one_chain(n, n_prev, m, first, s
     if JIT_DISABLED and m > 70:
         pytest.skip("slow in plain Python")
     if JIT_DISABLED:  # passes of fewer inputs: compiled kernels have the sizes within them
-        for name, value in (("BLOCK_K_FROM", 32), ("TERMS_AT_ONCE", 32), ("ROWS_AT_ONCE", 8)):
+        for name, value in (("BLOCK_ROWS_FROM", 32), ("TERMS_AT_ONCE", 32), ("ROWS_AT_ONCE", 8), ("TEMPORARY", 300)):
             monkeypatch.setattr(products, name, value)
     parameters, W, b, A_prev = random_layer(n, n_prev, padded(m), dtype)
     for with_bias in (True, False):
