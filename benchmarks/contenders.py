@@ -189,6 +189,10 @@ class PyTorch(Contender):
 
 
 class PyTorchCompiled(PyTorch):
+    """Forward and backward pass compiled. The whole step as one function took 1.15 times as long on `cancer`, with
+    compiled autograd 4 times.
+    """
+
     label = "torch.compile"
     compiles = True
 
