@@ -1,6 +1,7 @@
-"""What a user waits for before the first epoch: import, cold and cached compilation, a whole short process."""
+"""What a user waits for before the first epoch: import, compilation, loading machine code, a whole short process."""
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,23 @@ def run_process(code: str, cache: str | None = None) -> tuple[float, str]:
     return time.perf_counter() - start, done.stdout
 
 
+def cpu_seconds(code: str, cache: str) -> float:
+    """Return the CPU time of a whole Python process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run_process(code, cache)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def warm_cpu_seconds(rounds: int = 15) -> tuple[float, float]:
+    """Return medians over alternating processes: that fit, with all machine code there, and that import NumPy."""
+    with tempfile.TemporaryDirectory() as cache:
+        run_process(FIT, cache)
+        times = [[cpu_seconds(code, cache) for code in (FIT, IMPORT_NUMPY)] for _ in range(rounds)]
+    ours, numpys = np.median(times, axis=0)
+    return float(ours), float(numpys)
+
+
 def import_seconds(rounds: int = 15) -> float:
     """Return what `import fastnet` adds to `import numpy`: the difference of medians of alternating processes."""
     times = [[run_process(IMPORT_FASTNET)[0], run_process(IMPORT_NUMPY)[0]] for _ in range(rounds)]
@@ -47,13 +65,13 @@ def import_seconds(rounds: int = 15) -> float:
 
 
 def cold_compile_seconds() -> float:
-    """Return the seconds of compilation of a first fit, with an empty cache."""
+    """Return the seconds of compilation of a first fit where nothing is compiled yet."""
     with tempfile.TemporaryDirectory() as cache:
         return float(run_process(FIT, cache)[1])
 
 
 def warm_process_seconds(rounds: int = 5) -> tuple[float, float]:
-    """Return medians for a process that loads the kernels from the cache: to its very end, and of loading them."""
+    """Return medians for a process that loads machine code: to its very end, and of the loading."""
     with tempfile.TemporaryDirectory() as cache:
         run_process(FIT, cache)
         runs = [run_process(FIT, cache) for _ in range(rounds)]
@@ -83,3 +101,10 @@ class Start:
         return warm_process_seconds()[0]
 
     track_warm_process.unit = "seconds"
+
+    def track_warm_cpu(self):
+        """The CPU time of such a process, over that of one that imports NumPy."""
+        ours, numpys = warm_cpu_seconds()
+        return ours / numpys
+
+    track_warm_cpu.unit = "CPU time of a process / of one that imports NumPy"
