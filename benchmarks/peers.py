@@ -153,7 +153,7 @@ def start_times() -> str:
     return (
         f"A whole process that fits breast cancer for 20 epochs takes {process:.2f} s of CPU time, "
         f"{process / numpy:.1f} times what one that imports NumPy takes; where nothing is compiled yet, "
-        f"{cold_compile_seconds():.1f} s more. `import fastnet`: {import_seconds() * 1000:.0f} ms beyond `import numpy`."
+        f"{cold_compile_seconds():.1f} s more. `import fastnet`: {import_seconds() * 1000:.0f} ms beyond NumPy's."
     )
 
 
