@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastnet import __version__
 from fastnet.checks import FLOAT_DTYPES
-from fastnet.engine.recipe import origins, warmup
+from fastnet.engine.recipe import TO_BE_COMPILED, origins, warmup
 from fastnet.engine.threads import get_num_threads
 
 
@@ -20,11 +20,14 @@ def main() -> None:
     command = commands.add_parser("warmup", help="compile the kernels now, and store them on disk")
     command.add_argument("--dtype", nargs="+", choices=FLOAT_DTYPES, default=["float32"], help="default: float32")
     arguments = parser.parse_args()
-    if arguments.command == "info":
-        show_info()
-    else:
-        for dtype in arguments.dtype:
-            warm_up(dtype)
+    try:
+        if arguments.command == "info":
+            show_info()
+        else:
+            for dtype in arguments.dtype:
+                warm_up(dtype)
+    except ValueError as error:  # of an environment variable
+        raise SystemExit(str(error)) from None
 
 
 def show_info() -> None:
@@ -46,13 +49,13 @@ def _version_of(package: str) -> str:
 
 def warm_up(dtype: str) -> None:
     """Compile what is missing for a dtype, and say how long that took, or that nothing was."""
-    missing = {way: parts for way, parts in origins(dtype).items() if way.startswith("to be compiled")}
+    missing = origins(dtype).get(TO_BE_COMPILED, 0)
     start = time.perf_counter()
     warmup(dtype)
-    what = (
-        f"{sum(missing.values())} parts compiled in {time.perf_counter() - start:.1f} s" if missing else "nothing to do"
-    )
+    what = f"{missing} parts compiled in {time.perf_counter() - start:.1f} s" if missing else "nothing to do"
     print(f"{dtype}: {what}, for the fastnet in {Path(__file__).parent}")
+    if TO_BE_COMPILED in origins(dtype):
+        raise SystemExit("Nothing was stored: no folder can be written to. Set NUMBA_CACHE_DIR to one that can.")
 
 
 if __name__ == "__main__":

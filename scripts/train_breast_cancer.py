@@ -33,7 +33,7 @@ def main() -> None:
     )
     model.build(X_train.shape[1])
     print(model.summary())
-    print("\nTraining; the first time on a machine, some ten seconds of compiling go before.\n", flush=True)
+    print("\nTraining\n", flush=True)
     seconds = compile_seconds = 0.0
     for epoch in range(0, EPOCHS, EVERY):
         history = model.fit(X_train, y_train, epochs=EVERY, batch_size=32, verbose=False)

@@ -1,6 +1,5 @@
-"""Sets up numba's cache before anything imports numba, and says in which of the three modes the suite runs."""
+"""Says where machine code is stored meanwhile, and in which of the three modes the suite runs."""
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,14 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-MODES = ("NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
-
-if "NUMBA_CACHE_DIR" not in os.environ:
-    # One folder for each state of the kernels and each mode: what one of them compiled must not serve another.
-    digest = hashlib.sha256(repr([os.environ.get(mode) for mode in MODES]).encode())
-    for path in sorted((Path(__file__).parent.parent / "fastnet" / "kernels").rglob("*.py")):
-        digest.update(path.read_bytes())
-    os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"fastnet-tests-{digest.hexdigest()[:16]}")
+# Not beside the sources: a run of the tests leaves nothing there. The store itself tells modes and versions apart.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / "fastnet-tests"))
 
 os.environ.setdefault("NUMBA_NRT_STATS", "1")  # lets a test count allocations
 
@@ -32,7 +25,7 @@ settings.load_profile("tests")
 
 def pytest_report_header() -> str:
     mode = "no JIT" if JIT_DISABLED else "bounds-checked" if os.environ.get("NUMBA_BOUNDSCHECK") else "JIT"
-    return f"fastnet: {mode}, numba cache {os.environ['NUMBA_CACHE_DIR']}"
+    return f"fastnet: {mode}, machine code in {os.environ['NUMBA_CACHE_DIR']}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,7 +39,7 @@ class Progress:
         """Say why nothing moves yet, on a terminal, and take it back."""
         shown = self.wanted and self.rewrites
         if shown:
-            self.rewrite("preparing the kernels; the first time on a machine, that takes some seconds ...")
+            self.rewrite("compiling kernels, once on this machine: some seconds ...")
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +16,36 @@ if TYPE_CHECKING:
     from fastnet.kernels.plan import Plan
 
 
-def is_compiled(recipe: Recipe) -> bool:
-    """Return whether nothing that a run needs must be compiled, or loaded, any more."""
-    from fastnet.kernels import link
-    from fastnet.kernels.build.load import is_loaded
+TO_BE_COMPILED = "to be compiled when a model needs them"
 
-    uses = link.wanted(recipe) + link.in_passing(recipe)
-    return is_loaded("train", recipe.dtype) and all(is_loaded(use.part, recipe.dtype, *use.code) for use in uses)
+
+def is_loaded(recipe: Recipe) -> bool:
+    """Return whether nothing that a run needs must be compiled, or loaded, any more."""
+    from fastnet.kernels.build import load
+
+    return all(load.is_loaded(name, recipe.dtype, *code) for name, code in _parts_of(recipe))
+
+
+def load_stored(recipe: Recipe) -> bool:
+    """Load what a run needs, up to the first part that is not stored; return whether that was everything."""
+    from fastnet.kernels.build import load
+
+    return all(load.load_stored(name, recipe.dtype, *code) for name, code in _parts_of(recipe))
 
 
 def compile_parts(recipe: Recipe) -> None:
-    """Compile, or load, all that a run needs."""
-    from fastnet.kernels import link
+    """Load or compile all that a run needs."""
     from fastnet.kernels.build.load import address_of
 
-    address_of("train", recipe.dtype)
-    for use in link.wanted(recipe) + link.in_passing(recipe):
-        address_of(use.part, recipe.dtype, *use.code)
+    for name, code in _parts_of(recipe):
+        address_of(name, recipe.dtype, *code)
+
+
+def _parts_of(recipe: Recipe) -> list[tuple[str, tuple[int, ...]]]:
+    """Return name and code of the parts of a run."""
+    from fastnet.kernels import link
+
+    return [("train", ()), *((use.part, use.code) for use in link.wanted(recipe) + link.in_passing(recipe))]
 
 
 def link(plan: Plan, recipe: Recipe, *, alone: bool) -> None:
@@ -92,14 +106,19 @@ def warmup(dtype: Any = "float32") -> None:
 
 
 def origins(dtype: str) -> dict[str, int]:
-    """Return how many of all parts there are for each way that their machine code comes about; nothing is compiled."""
-    from fastnet.kernels.build import load, store, target
+    """Return in words how the machine code of all parts comes about, and of how many; nothing is compiled."""
+    from fastnet.kernels.build import load, target
     from fastnet.kernels.link import every_part
 
-    found = [load.stored(name, np.dtype(dtype), *code)[1] for name, code in every_part()]
-    ways = {
-        "shipped": f"brought by the wheel, for {target.level()}, in {store.shipped()}",
-        "cached": f"compiled by this machine before, in {' or '.join(map(str, store.folders()))}",
-        "compiled": "to be compiled when a model needs them",
-    }
-    return {words: found.count(way) for way, words in ways.items() if way in found}
+    def words(name: str, code: tuple[int, ...]) -> str:
+        if target.JIT_DISABLED:
+            return "run as plain Python, since NUMBA_DISABLE_JIT is set"
+        found = load.stored(name, np.dtype(dtype), *code)
+        if found is None:
+            return TO_BE_COMPILED
+        how = (
+            f"brought by a wheel, for {target.level()}" if found.origin == load.SHIPPED else "compiled by this machine"
+        )
+        return f"{how}, in {found.folder}"
+
+    return dict(Counter(words(*part) for part in every_part()))

@@ -16,7 +16,7 @@ from fastnet.engine.course import ONCE, Course, OptimizerState
 from fastnet.engine.examples import Data, read_only
 from fastnet.engine.memory import aligned_zeros, give_back, take
 from fastnet.engine.network import Network, Team, team_for
-from fastnet.engine.recipe import call_of_train, compile_parts, is_compiled, link
+from fastnet.engine.recipe import call_of_train, compile_parts, is_loaded, link, load_stored
 from fastnet.engine.sparse import DenseWindow, SparseRows
 from fastnet.engine.threads import Helpers, reserved_cores
 from fastnet.kernels import codes
@@ -62,7 +62,7 @@ class Run:
     with_outputs : bool, default False
         Store A_L of every example, as it was when the example was last propagated, for `results`.
     compiling : callable
-        Returns a context manager that is entered while something is compiled, or loaded, for the first time.
+        Returns a context manager that is entered while something is compiled.
 
     Attributes
     ----------
@@ -92,10 +92,11 @@ class Run:
         self.chunk = network.chunk
         self.recipe = self.network.recipe(mode, data, self.batch_size, with_outputs)
         self.compile_seconds = 0.0
-        if not is_compiled(self.recipe):
+        if not is_loaded(self.recipe):
             start = time.perf_counter()
-            with compiling():
-                compile_parts(self.recipe)
+            if not load_stored(self.recipe):
+                with compiling():
+                    compile_parts(self.recipe)
             self.compile_seconds = time.perf_counter() - start
         # Lines of the cache of their own: one thread writes while all read what lies beside.
         self.job, self.progress = aligned_zeros(1, JOB), aligned_zeros(1, PROGRESS)

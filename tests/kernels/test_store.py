@@ -13,6 +13,7 @@ import pytest
 
 from fastnet.kernels import ahead
 from fastnet.kernels.build import load, store, target
+from fastnet.kernels.build import machine as machine_code
 from fastnet.kernels.build.store import MAGIC, Code, Key, packed, read, unpacked, write
 from fastnet.kernels.link import every_part
 
@@ -66,7 +67,8 @@ def test_nothing_that_is_damaged_is_read():
     "header",
     [
         [], {}, None, 7, b"{", b"\xff", b"[" * 10_000, {**KEY._asdict()}, {**KEY._asdict(), "symbol": "a"},
-        {**KEY._asdict(), "symbol": "a", "features": 3}, {**KEY._asdict(), "symbol": "a", "features": [], "more": 1},
+        {**KEY._asdict(), "symbol": "a", "features": 3}, {**KEY._asdict(), "symbol": "a", "features": [[]]},
+        {**KEY._asdict(), "symbol": 5, "features": []}, {**KEY._asdict(), "symbol": "a", "features": [], "more": 1},
     ],
 )  # fmt: skip
 def test_nor_is_what_is_signed_but_has_another_header(header):
@@ -125,10 +127,13 @@ def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), PermissionError(), FileNotFoundError()])
 def test_where_nothing_can_be_written_nothing_is_left(error, tmp_path, monkeypatch):
-    def refuse(self, data):
+    write_bytes = Path.write_bytes
+
+    def write_half(self, data):
+        write_bytes(self, data[: len(data) // 2])
         raise error
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(Path, "write_bytes", write_half)
     assert not write(tmp_path, KEY, CODE)
     assert not list(tmp_path.iterdir())
 
@@ -137,7 +142,7 @@ def test_other_digests_of_the_same_part_and_target_go(tmp_path):
     others = [KEY._replace(target="x86-64-v4", digest="0" * 16), KEY._replace(part="activate_12_float32")]
     for key in (KEY._replace(digest="0" * 16), *others):
         write(tmp_path, key, CODE)
-    left, fresh = (tmp_path / f"{KEY.part}.{name}.tmp" for name in ("1-00", "2-00"))
+    left, fresh = tmp_path / "another_float32.1-00.tmp", tmp_path / f"{KEY.part}.2-00.tmp"
     left.touch()
     fresh.touch()
     os.utime(left, (1e9, 1e9))
@@ -151,14 +156,15 @@ def test_folders(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("HOME", str(tmp_path))
     kernels = Path(store.__file__).parent.parent
-    assert store.folders() == [kernels / "__pycache__", tmp_path / ".cache" / "fastnet"]
+    own = f"fastnet-{sha256(str(kernels).encode()).hexdigest()[:8]}"
+    assert store.folders() == [kernels / "__pycache__", tmp_path / ".cache" / own]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
-    assert store.folders() == [kernels / "__pycache__", tmp_path / "elsewhere" / "fastnet"]
+    assert store.folders() == [kernels / "__pycache__", tmp_path / "elsewhere" / own]
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # ignored, as the specification says
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     assert store.folders() == [kernels / "__pycache__"]  # no home is known: "~" is no folder
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "chosen"))
-    assert store.folders() == [tmp_path / "chosen" / "fastnet"]
+    assert store.folders() == [tmp_path / "chosen" / own]
 
 
 # ------------------------------------------------------------------------------------------------------------- targets
@@ -172,6 +178,7 @@ def machine(monkeypatch):
     """Make this another machine: a function of its architecture and its features."""
     for name in (*target.SETTINGS, "FASTNET_TARGET"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(target, "settings", target.settings.__wrapped__)
 
     def become(architecture, features):
         monkeypatch.setattr(target, "architecture", lambda: architecture)
@@ -282,7 +289,7 @@ model = Model([Dense(1, "selu")], loss="mean_squared_error")
 model.build(1)
 model.layers[0].W = [[1.0]]
 value = model.forward([[1.0]])[0, 0]
-print(round(float(value), 4), *load.counts, "numba" in sys.modules)
+print(round(float(value), 4), *(load.counts[way] for way in ("shipped", "cached", "compiled")), "numba" in sys.modules)
 """
 PARTS_OF_IT = 7
 """The entry point, the forward pass, the activation, and for rows and for blocks: loading, the product."""
@@ -345,7 +352,7 @@ def edit_selu(folder, value="0.5"):
 
 
 def cached_files(folder, ending="code"):
-    return {path.name for path in (folder / "cache" / "fastnet").glob(f"*.{ending}")}
+    return {path.name for path in (folder / "cache").glob(f"fastnet-*/*.{ending}")}
 
 
 @pytest.mark.jit
@@ -369,7 +376,7 @@ def test_the_store_is_used_and_notices_an_edited_helper(package):
 def test_damaged_files_are_compiled_anew_and_mended(package):
     folder, places = package
     run_python(PREDICT, **places)
-    files = sorted((folder / "cache" / "fastnet").glob("*.code"))
+    files = sorted((folder / "cache").glob("fastnet-*/*.code"))
     whole = [file.read_bytes() for file in files]
     files[0].write_bytes(b"")
     files[1].write_bytes(whole[1][:-7])
@@ -406,7 +413,7 @@ def test_what_a_wheel_brings_is_used_and_nothing_is_written(package):
     shipped = folder / "fastnet" / "kernels" / "store"
     shipped.mkdir()
     digest = run_python("from fastnet.kernels.build.target import *; print(source_digest())", **places)[0]
-    for path in (folder / "cache" / "fastnet").glob("*.code"):
+    for path in (folder / "cache").glob("fastnet-*/*.code"):
         part, *rest = path.name.split(".")[:3]
         code = unpacked(path.read_bytes(), Key(part, *rest))
         assert code is not None
@@ -415,6 +422,10 @@ def test_what_a_wheel_brings_is_used_and_nothing_is_written(package):
     assert run_python(PREDICT, **places) == SHIPPED
     assert not (folder / "cache").exists()
     assert run_python(PREDICT, **places | {"FASTNET_TARGET": "native"}) == COMPILED
+    # Python that is started in a clone, whose sources are the same, finds the code of the wheel beside it on the path.
+    clone = folder / "clone"
+    shutil.copytree(folder / "fastnet", clone / "fastnet", ignore=shutil.ignore_patterns("__pycache__", "store"))
+    assert run_python(PREDICT, **places | {"PYTHONPATH": os.pathsep.join(map(str, (clone, folder)))}) == SHIPPED
     # One damaged file, and what it holds is compiled; with other sources, everything is.
     next(shipped.glob("activate*")).write_bytes(b"")
     shutil.rmtree(folder / "cache")
@@ -479,16 +490,85 @@ def test_two_processes_at_once(package):
     assert run_python(PREDICT, **places) == CACHED
 
 
+THREADS = """
+import sys, threading
+import numpy as np
+from fastnet import Dense, Model
+sys.setswitchinterval(1e-5)
+model = Model([Dense(7, "relu"), Dense(1, "sigmoid")], seed=0)
+model.build(3)
+X, found, start = np.ones((2, 3), np.float32), [], threading.Barrier(8)
+def predict():
+    start.wait()
+    for _ in range(300):
+        found.append(model.forward(X).tobytes())
+threads = [threading.Thread(target=predict) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(found), len(set(found)))
+"""
+
+
+@pytest.mark.jit
+def test_threads_that_make_the_first_predictions_at_once(package):
+    _, places = package
+    for _ in range(4):
+        assert run_python(THREADS, **places) == ["2400", "1"]
+
+
+EDITED_MEANWHILE = """
+import pathlib, sys
+from fastnet import Dense, Model
+from fastnet.kernels.build.target import source_digest
+source_digest()
+helper = pathlib.Path(sys.argv[1])
+helper.write_text(helper.read_text().replace("SELU_SCALE = 1.0507009873554805", "SELU_SCALE = 0.5"))
+"""
+
+
+@pytest.mark.jit
+def test_what_was_edited_while_a_process_ran_is_not_stored_as_what_it_was(package):
+    folder, places = package
+    helper = folder / "fastnet" / "kernels" / "activations.py"
+    before = helper.read_text()
+    code = f"import sys; sys.argv = ['', {str(helper)!r}]\n{EDITED_MEANWHILE}{PREDICT}"
+    assert run_python(code, "-B", **places)[0] == "0.5"
+    helper.write_text(before)
+    assert run_python(PREDICT, "-B", **places) == COMPILED
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from numba.core import config; config.BOUNDSCHECK = 1\n",
+        "from fastnet.kernels.build import target; target.settings()\n"
+        "import os; os.environ['NUMBA_BOUNDSCHECK'] = '1'\n",
+    ],
+)
+def test_what_is_compiled_with_settings_that_its_name_does_not_tell_is_not_stored(code, package):
+    folder, places = package
+    assert run_python(code + PREDICT, **places, without=["NUMBA_BOUNDSCHECK"])[0] == "1.0507"
+    assert not cached_files(folder)
+
+
+@pytest.mark.jit
+def test_an_object_without_the_function_it_names_is_refused():
+    load.address_of("signs", np.dtype("float32"))
+    found = load.stored("signs", np.dtype("float32"))
+    with pytest.raises(ImportError, match="The machine code of '_nothing' does not hold that function"):
+        machine_code.load(found.code._replace(symbol="_nothing"))
+
+
 @pytest.mark.jit
 def test_sources_that_cannot_be_read_are_compiled_and_not_stored(monkeypatch, tmp_path):
     """As in a program that was frozen: nothing says from which sources the code is."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(load, "source_digest", lambda: None)
-    monkeypatch.setattr(load, "compiler_digest", lambda: None)
     monkeypatch.setattr(load, "_addresses", {})
-    before = load.counts
+    before = load.counts[load.COMPILED]
     load.address_of("signs", np.dtype("float32"))
-    assert load.counts.compiled == before.compiled + 1
+    assert load.counts[load.COMPILED] == before + 1
     assert not list(tmp_path.iterdir())
 
 
@@ -499,15 +579,23 @@ def test_no_sources_no_digest(tmp_path, monkeypatch):
     (tmp_path / "ir" / "a.py").write_text("x")
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "b.py").write_text("x")
+    (tmp_path / "ir" / ".#a.py").symlink_to("an editor's lock")
     first = target.source_digest.__wrapped__()
     (tmp_path / "ir" / "a.py").rename(tmp_path / "a.py")
     assert first != target.source_digest.__wrapped__() is not None
 
 
 @pytest.mark.parametrize("numba", [None, "elsewhere/numba/__init__.py"])
-def test_a_numba_of_no_known_version_has_no_digest(numba, monkeypatch):
+def test_what_a_numba_of_no_known_version_compiles_is_not_stored(numba, monkeypatch):
     monkeypatch.setattr(target, "find_spec", lambda name: numba and type("Spec", (), {"origin": numba}))
-    assert target.compiler_digest.__wrapped__() is None
+    assert target.native.__wrapped__() is None
+
+
+def test_another_version_of_numba_stores_beside_that_of_the_first(monkeypatch, tmp_path):
+    (tmp_path / "_version.py").write_text("0.67.0")
+    first = target.native.__wrapped__()
+    monkeypatch.setattr(target, "find_spec", lambda name: type("Spec", (), {"origin": str(tmp_path / "__init__.py")}))
+    assert first != target.native.__wrapped__() is not None
 
 
 def test_what_a_call_cannot_do_is_an_index_error():

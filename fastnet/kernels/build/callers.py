@@ -3,9 +3,11 @@
 from inspect import Parameter, Signature
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite.ir import Constant, Undefined
 from numba import from_dtype, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
 from fastnet.kernels.build.jit import OPTIONS, Function, object_code
@@ -19,7 +21,20 @@ RETURNS = {"nothing": types.void, "boolean": types.boolean, "float64": types.flo
 
 def compiled(name: str, dtype: np.dtype, *code: int) -> Code:
     """Compile a part for one dtype, for this machine, as numba is set."""
-    return object_code(function_of(name, *code), argument_types(PARTS[name].arguments, from_dtype(dtype)))
+    kinds = argument_types(PARTS[name].arguments, from_dtype(dtype))
+    passed = cpu_target.target_context.call_conv.get_function_type(RETURNS[PARTS[name].returns], kinds).args
+    if len(passed) != 2 + sum(map(words, kinds)):
+        raise ImportError(
+            f"fastnet does not know how numba {numba.__version__} passes arrays. Install another version."
+        )
+    return object_code(function_of(name, *code), kinds)
+
+
+def words(kind: types.Type) -> int:
+    """Return how many words `machine.words_of` yields for an argument of that type."""
+    if isinstance(kind, types.BaseTuple):
+        return sum(map(words, kind))
+    return 5 + 2 * kind.ndim if isinstance(kind, types.Array) else 1
 
 
 def argument_types(arguments: str, T: types.Float) -> tuple[types.Type, ...]:

@@ -15,7 +15,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from fastnet.kernels.build.store import Code
-from fastnet.kernels.build.target import JIT_DISABLED, host_features, levels
+from fastnet.kernels.build.target import JIT_DISABLED, host_features, levels, settings
 
 Function = Callable[..., Any]
 
@@ -25,6 +25,23 @@ if bool(config.DISABLE_JIT) != JIT_DISABLED:
         "otherwise. Set it before Python starts."
     )
 
+USUAL = {
+    "BOUNDSCHECK": None, "OPT": 3, "LOOP_VECTORIZE": 1, "SLP_VECTORIZE": 0, "LLVM_REFPRUNE_PASS": 1,
+    "DEBUGINFO_DEFAULT": 0, "CPU_NAME": None, "CPU_FEATURES": None, "EXTEND_VARIABLE_LIFETIMES": 0,
+}  # fmt: skip
+"""The settings of numba's that change machine code, as they are where nobody sets them."""
+
+
+def is_set_by_environment() -> bool:
+    """Return whether numba is set as the environment says, by which stored code is named.
+
+    A file `.numba_config.yaml`, or the program itself, may set it otherwise.
+    """
+    named = {name.removeprefix("NUMBA_").replace("DEBUGINFO", "DEBUGINFO_DEFAULT") for name, _ in settings()}
+    found = {name: getattr(config, name, usual) for name, usual in USUAL.items() if name not in named}
+    return all(value == USUAL[name] or not (value or USUAL[name]) for name, value in found.items())
+
+
 # error_model: the default checks every division for zero, which kept loops scalar.
 # fastmath: deletes NaN checks and reorders sums; the kernels spell out each fma instead.
 # _nrt: what allocates nothing has no references to count.
@@ -32,7 +49,7 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": Fa
 
 
 def kernel(function: Function, **more: Any) -> Function:
-    """Compile a helper that parts call; its machine code lives in their cache files, not in its own.
+    """Compile a helper that parts call; its machine code is stored with theirs.
 
     It is compiled once for a dtype: numba would do so again for every constant among the arguments of a call.
     """

@@ -4,6 +4,7 @@ numba is loaded only where something must be compiled.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -14,20 +15,24 @@ import numpy as np
 from fastnet.kernels.build import store
 from fastnet.kernels.build.parts import WITHOUT_JIT, function_of
 from fastnet.kernels.build.store import Code, Key
-from fastnet.kernels.build.target import JIT_DISABLED, NATIVE, compiler_digest, level, native, source_digest
+from fastnet.kernels.build.target import JIT_DISABLED, NATIVE, digest_of_sources, level, native, source_digest
 
+SHIPPED, CACHED, COMPILED = "shipped", "cached", "compiled"
+"""Where a part's machine code came from: a wheel, what this machine had compiled before, or the compiler."""
 
-class Counts(NamedTuple):
-    """How many parts came from the wheel, from what this machine had compiled before, and from the compiler."""
-
-    shipped: int = 0
-    cached: int = 0
-    compiled: int = 0
-
+counts = Counter[str]()
+"""How many parts of this process came from where."""
 
 _addresses: dict[tuple[str, np.dtype, tuple[int, ...]], int] = {}
 _lock = RLock()
-counts = Counts()
+
+
+class Found(NamedTuple):
+    """Machine code, SHIPPED or CACHED, and the folder that it was found in."""
+
+    code: Code
+    origin: str
+    folder: Any
 
 
 def is_loaded(name: str, dtype: np.dtype, *code: int) -> bool:
@@ -37,60 +42,84 @@ def is_loaded(name: str, dtype: np.dtype, *code: int) -> bool:
 
 def address_of(name: str, dtype: np.dtype, *code: int) -> int:
     """Return the address of a part for one dtype and, if its maker takes one, a code: load it, or compile it first."""
-    found = _addresses.get((name, dtype, code))
-    if found is None:
+    address = _addresses.get((name, dtype, code))
+    if address is None:
         with _lock:
-            found = _addresses.get((name, dtype, code)) or _loaded(name, dtype, *code)
-            _addresses[name, dtype, code] = found
-    return found
+            if not load_stored(name, dtype, *code):
+                _compile(name, dtype, *code)
+            address = _addresses[name, dtype, code]
+    return address
 
 
-def _loaded(name: str, dtype: np.dtype, *code: int) -> int:
-    if JIT_DISABLED:
-        number = len(WITHOUT_JIT) + 1
-        WITHOUT_JIT[number] = function_of(name, *code)
-        return number
+def load_stored(name: str, dtype: np.dtype, *code: int) -> bool:
+    """Load a part, unless it must be compiled first; return whether it is loaded now."""
+    with _lock:
+        if is_loaded(name, dtype, *code):
+            return True
+        if JIT_DISABLED:
+            _addresses[name, dtype, code] = number = len(WITHOUT_JIT) + 1
+            WITHOUT_JIT[number] = function_of(name, *code)
+            return True
+        found = stored(name, dtype, *code)
+        if found is not None:
+            _load(found.code, found.origin, name, dtype, *code)
+        return found is not None
+
+
+def stored(name: str, dtype: np.dtype, *code: int) -> Found | None:
+    """Return the machine code of a part; None if it must be compiled."""
+    for origin, folder, key in _places(label(name, dtype, *code)):
+        found = store.read(folder, key)
+        if found is not None:
+            return Found(found, origin, folder)
+    return None
+
+
+def _places(part: str) -> Iterator[tuple[str, Any, Key]]:
+    """Yield origin, folder and key of each place where a part may be stored, in order."""
+    sources = source_digest()
+    if sources is None:  # nothing says from what the code was made
+        return
+    if level() != NATIVE:
+        yield from ((SHIPPED, folder, Key(part, level(), sources)) for folder in store.shipped())
+    own = native()
+    if own is not None:
+        yield from ((CACHED, folder, Key(part, own, sources)) for folder in store.folders())
+
+
+def _compile(name: str, dtype: np.dtype, *code: int) -> None:
+    """Compile a part, store it in the first folder that can be written to, if there is one, and load it.
+
+    It is not stored if its name would not tell what it was made from: sources that were edited meanwhile, or settings
+    of numba's that stand elsewhere than in the environment.
+    """
+    with _in_some_folder():
+        from fastnet.kernels.build import jit
+        from fastnet.kernels.build.callers import compiled
+
+        made = compiled(name, dtype, *code)
+    if digest_of_sources() == source_digest() and jit.is_set_by_environment():
+        for origin, folder, key in _places(label(name, dtype, *code)):
+            if origin == CACHED and store.write(folder, key, made):
+                break
+    _load(made, COMPILED, name, dtype, *code)
+
+
+def _load(found: Code, origin: str, name: str, dtype: np.dtype, *code: int) -> None:
     from fastnet.kernels.build.machine import load
 
-    return load(_found(name, dtype, *code))
+    _addresses[name, dtype, code] = load(found)
+    counts[origin] += 1
 
 
-def _found(name: str, dtype: np.dtype, *code: int) -> Code:
-    """Return the machine code of a part: the wheel's, or this machine's own, or compiled now and stored."""
-    global counts
-    found, where = stored(name, dtype, *code)
-    counts = counts._replace(**{where: getattr(counts, where) + 1})
-    if found is None:
-        with _in_some_folder():
-            from fastnet.kernels.build.callers import compiled
-
-            found = compiled(name, dtype, *code)
-        key = _own_key(name, dtype, *code)
-        if key is not None:
-            any(store.write(folder, key, found) for folder in store.folders())  # nowhere: it lives with this process
-    return found
+def _unlock() -> None:
+    """Make a new lock: in a forked process, where the thread that held the old one is gone."""
+    global _lock
+    _lock = RLock()
 
 
-def stored(name: str, dtype: np.dtype, *code: int) -> tuple[Code | None, str]:
-    """Return the machine code of a part, and which of `Counts` it belongs to; None if it must be compiled."""
-    sources, chosen = source_digest(), level()
-    if sources is not None and chosen != NATIVE:
-        found = store.read(store.shipped(), Key(label(name, dtype, *code), chosen, sources))
-        if found is not None:
-            return found, "shipped"
-    key = _own_key(name, dtype, *code)
-    if key is not None:
-        for folder in store.folders():
-            found = store.read(folder, key)
-            if found is not None:
-                return found, "cached"
-    return None, "compiled"
-
-
-def _own_key(name: str, dtype: np.dtype, *code: int) -> Key | None:
-    """Return what a part is stored under that this machine compiles; None if its sources cannot be told."""
-    digest = compiler_digest()
-    return None if digest is None else Key(label(name, dtype, *code), native(), digest)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 @contextmanager

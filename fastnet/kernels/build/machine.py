@@ -8,6 +8,7 @@ builtin function of Python's whose `self` is that vector, and which passes them 
 import ctypes
 from collections.abc import Callable, Iterator
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -31,6 +32,8 @@ def load(code: Code) -> int:
     engine.add_object_file(llvm.ObjectFileRef.from_data(code.data))
     engine.finalize_object()
     address: int = engine.get_function_address(code.symbol)
+    if address == 0:
+        raise ImportError(f"The machine code of {code.symbol!r} does not hold that function. Please report this.")
     return address
 
 
@@ -38,8 +41,9 @@ def _engine(module: Any) -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(opt=0, jit=True)
-    _engines.append(llvm.create_mcjit_compiler(module, machine))
-    return _engines[-1]
+    engine = llvm.create_mcjit_compiler(module, machine)
+    _engines.append(engine)
+    return engine
 
 
 def words_of(argument: Any) -> Iterator[int]:
@@ -82,8 +86,14 @@ def bound(address: int, changing: str, arguments: tuple[Any, ...]) -> Callable[.
     """
     words = np.array([address, *[0] * len(changing), *words_of(arguments)], np.int64).view(Words)
     words.arguments = arguments
-    made: Callable[..., int] = _new_builtin(ctypes.byref(_passing(len(words), changing)), words, None)
+    with _lock:
+        definition = _passing(len(words), changing)
+    made: Callable[..., int] = _new_builtin(ctypes.byref(definition), words, None)
     return made
+
+
+_lock = Lock()
+"""So that no two threads define the same builtin function."""
 
 
 _new_builtin = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
@@ -143,7 +153,9 @@ def _passing(words: int, changing: str) -> _MethodDefinition:
     """)
     engine = _engine(module)
     engine.finalize_object()
-    return _MethodDefinition(b"call", engine.get_function_address("pass"), FASTCALL, None)
+    definition = _MethodDefinition(b"call", engine.get_function_address("pass"), FASTCALL, None)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(definition))  # builtin functions may outlive this module
+    return definition
 
 
 @cache

@@ -14,6 +14,7 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 from fastnet.kernels.build.target import host_features
 
@@ -67,9 +68,10 @@ def unpacked(content: bytes, key: Key) -> Code | None:
     try:
         header = json.loads(body[4:length])
         code = Code(body[length:], header.pop("symbol"), tuple(header.pop("features")))
+        fits = header == key._asdict() and isinstance(code.symbol, str) and host_features().issuperset(code.features)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return code if header == key._asdict() and set(code.features) <= host_features() else None
+    return code if fits else None
 
 
 def read(folder: Any, key: Key) -> Code | None:
@@ -79,7 +81,7 @@ def read(folder: Any, key: Key) -> Code | None:
         if not path.is_file() or (isinstance(path, Path) and path.stat().st_size > MOST_BYTES):
             return None
         return unpacked(path.read_bytes(), key)
-    except (OSError, ValueError, KeyError):  # of a zip, too
+    except (OSError, ValueError, KeyError, BadZipFile):
         return None
 
 
@@ -105,29 +107,36 @@ def write(folder: Path, key: Key, code: Code) -> bool:
 def _sweep(folder: Path, key: Key) -> None:
     """Delete what other versions left under the same part and target, and what processes that were killed left."""
     with suppress(OSError):
-        for path in folder.glob(f"{key.part}.*"):
-            is_old = path.name.startswith(f"{key.part}.{key.target}.") and path.name != key.file_name
-            with suppress(OSError):
-                if is_old or (path.suffix == ".tmp" and time.time() - path.stat().st_mtime > LEFT_OVER_AFTER):
-                    path.unlink(missing_ok=True)
+        for path in folder.glob(f"{key.part}.{key.target}.*{ENDING}"):
+            if path.name != key.file_name:
+                path.unlink(missing_ok=True)
+        for path in folder.glob("*.tmp"):
+            if time.time() - path.stat().st_mtime > LEFT_OVER_AFTER:
+                path.unlink(missing_ok=True)
 
 
-def shipped() -> Any:
-    """Return the folder of what the wheel brought."""
-    return files("fastnet.kernels") / "store"
+def shipped() -> list[Any]:
+    """Return where wheels may have brought code: beside the sources, which may be in a zip, or elsewhere on the path.
+
+    So Python that is started in a clone, and imports its sources, finds the code of the wheel that was made of them.
+    """
+    own = files("fastnet.kernels") / "store"
+    others = (Path(folder) / "fastnet" / "kernels" / "store" for folder in sys.path if folder)
+    return [own, *(folder for folder in others if folder != own and folder.is_dir())]
 
 
 def folders() -> list[Path]:
     """Return where this machine keeps what it compiled, in order: beside the sources, then below the home.
 
-    Or in NUMBA_CACHE_DIR alone, if that is set. They need not exist, nor be writable.
+    Or in NUMBA_CACHE_DIR alone, if that is set. They need not exist, nor be writable. Where several installations may
+    share a folder, each has one of its own in it, since it deletes what is of other sources.
     """
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    sources, chosen, home = files("fastnet.kernels"), os.environ.get("NUMBA_CACHE_DIR"), _cache_home()
+    own = "fastnet-" + hashlib.sha256(str(sources).encode()).hexdigest()[:8]
     if chosen:
-        return [Path(chosen) / "fastnet"]
-    sources, home = files("fastnet.kernels"), _cache_home()
+        return [Path(chosen) / own]
     found = [sources / "__pycache__"] if isinstance(sources, Path) else []  # not in a zip
-    return found + ([home / "fastnet"] if home else [])
+    return found + ([home / own] if home else [])
 
 
 def _cache_home() -> Path | None:

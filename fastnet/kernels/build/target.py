@@ -23,7 +23,10 @@ JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 NATIVE = "native"
 
-_V3 = ("avx", "avx2", "bmi", "bmi2", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sse3", "sse4.1", "sse4.2")
+_V3 = (
+    "avx", "avx2", "bmi", "bmi2", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sse3", "ssse3", "sse4.1",
+    "sse4.2",
+)  # fmt: skip
 LEVELS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {
         "x86-64-v4": (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
@@ -35,7 +38,8 @@ LEVELS: dict[str, dict[str, tuple[str, ...]]] = {
 
 SETTINGS = (
     "NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE", "NUMBA_SLP_VECTORIZE", "NUMBA_LLVM_REFPRUNE_PASS",
-    "NUMBA_DEBUGINFO", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX",
+    "NUMBA_DEBUGINFO", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX", "NUMBA_ENABLE_PROFILING",
+    "NUMBA_EXTEND_VARIABLE_LIFETIMES",
 )  # fmt: skip
 """The environment variables by which numba makes other code. A wheel's code is for none of them."""
 
@@ -69,8 +73,9 @@ def host_features() -> frozenset[str]:
         return frozenset()
 
 
+@cache
 def settings() -> list[tuple[str, str]]:
-    """Return the variables in SETTINGS that ask for code of another kind than usual."""
+    """Return the variables in SETTINGS that asked for code of another kind than usual when this was first called."""
     found = [(name, os.environ[name]) for name in SETTINGS if name in os.environ]
     return [pair for pair in found if pair not in (("NUMBA_BOUNDSCHECK", "0"), ("NUMBA_BOUNDSCHECK", ""))]
 
@@ -91,23 +96,32 @@ def level() -> str:
 
 
 @cache
-def native() -> str:
-    """Return NATIVE with a digest of this CPU and of the settings of numba's that change the code made for it."""
-    machine = llvm.get_process_triple(), llvm.get_host_cpu_name(), sorted(host_features()), settings()
+def native() -> str | None:
+    """Return NATIVE with a digest of what compiles here, for which CPU and with which settings; None if unknown.
+
+    numba's version is read from its file: to import it takes three times as long as to import NumPy.
+    """
+    numba = find_spec("numba")
+    if numba is None or numba.origin is None:
+        return None
+    try:
+        versions = llvmlite.__version__, (Path(numba.origin).parent / "_version.py").read_bytes()
+    except OSError:
+        return None
+    machine = llvm.get_process_triple(), llvm.get_host_cpu_name(), sorted(host_features()), settings(), versions
     return f"{NATIVE}-{hashlib.sha256(repr(machine).encode()).hexdigest()[:8]}"
 
 
 def _sources(folder: Any, prefix: str = "") -> Iterator[tuple[str, bytes]]:
     """Yield the name and content of each source in a folder of a package, which may be inside a zip."""
     for entry in sorted(folder.iterdir(), key=lambda entry: str(entry.name)):
-        if entry.name.endswith(".py"):
+        if entry.name.endswith(".py") and entry.is_file():
             yield prefix + entry.name, entry.read_bytes()
         elif entry.name != "__pycache__" and entry.is_dir():
             yield from _sources(entry, f"{prefix}{entry.name}/")
 
 
-@cache
-def source_digest() -> str | None:
+def digest_of_sources() -> str | None:
     """Return a digest of the sources of all kernels; None where there are none, as in a program that was frozen."""
     digest = hashlib.sha256()
     found = list(_sources(files("fastnet.kernels")))
@@ -117,16 +131,6 @@ def source_digest() -> str | None:
 
 
 @cache
-def compiler_digest() -> str | None:
-    """Return a digest of the sources, and of the versions of what compiles them; None where either is not known.
-
-    numba's version is read from its file: to import it takes three times as long as to import NumPy.
-    """
-    numba, sources = find_spec("numba"), source_digest()
-    if numba is None or numba.origin is None or sources is None:
-        return None
-    try:
-        version = (Path(numba.origin).parent / "_version.py").read_bytes()
-    except OSError:
-        return None
-    return hashlib.sha256(b" ".join((sources.encode(), llvmlite.__version__.encode(), version))).hexdigest()[:16]
+def source_digest() -> str | None:
+    """Return the digest of the sources as they were when this was first called."""
+    return digest_of_sources()
