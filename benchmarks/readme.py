@@ -41,6 +41,7 @@ def versions() -> str:
         "PyTorch": "torch",
         "JAX": "jax",
         "ONNX Runtime": "onnxruntime",
+        "OpenVINO": "openvino",
     }
     found = [f"Python {platform.python_version()}"]
     for label, package in names.items():
