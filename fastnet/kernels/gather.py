@@ -17,18 +17,9 @@ from fastnet.kernels.plan import PADDING, PANEL
 
 
 def gather(
-    X: Any,
-    order: Any,
-    chunk_start: int,
-    first: int,
-    stop: int,
-    S: Any,
-    a: int,
-    block: int,
-    ld: int,
-    at: int,
+    X: Any, order: Any, chunk_start: int, first: int, stop: int, S: Any, a: int, block: int, ld: int, at: int,
     panel: int,
-) -> None:
+) -> None:  # fmt: skip
     """A = X^T, for some examples, and AT = X.
 
     X (m, n), order (m,). A (n, ld) in blocks at a in S; AT (examples, PANEL) in panels at `at`, or -1: none.
@@ -53,18 +44,9 @@ def gather(
 
 
 def load_rows(
-    X: Any,
-    order: Any,
-    chunk_start: int,
-    first: int,
-    stop: int,
-    S: Any,
-    a: int,
-    block: int,
-    ld: int,
-    at: int,
+    X: Any, order: Any, chunk_start: int, first: int, stop: int, S: Any, a: int, block: int, ld: int, at: int,
     panel: int,
-) -> None:
+) -> None:  # fmt: skip
     """A = X, for some examples: row i of A (examples, block) lies at a + i block in S."""
     n = X.shape[1]
     if BOUNDS_CHECKED and stop > first:
@@ -75,18 +57,9 @@ def load_rows(
 
 
 def load_classes(
-    X: Any,
-    order: Any,
-    chunk_start: int,
-    first: int,
-    stop: int,
-    S: Any,
-    a: int,
-    block: int,
-    ld: int,
-    at: int,
+    X: Any, order: Any, chunk_start: int, first: int, stop: int, S: Any, a: int, block: int, ld: int, at: int,
     panel: int,
-) -> None:
+) -> None:  # fmt: skip
     """Y[k, e] = 1 where k = X[e, 0], the number of a class, or else 0: Y (rows, ld) in blocks at a in S."""
     T = S.dtype.type
     if BOUNDS_CHECKED and stop > first:
