@@ -15,7 +15,7 @@ from fastnet.callbacks import AnyCallback, checked_callbacks
 from fastnet.engine import diagnostics, gradient_check
 from fastnet.engine.course import Course, OptimizerState
 from fastnet.engine.examples import Data, Gate, read_only
-from fastnet.engine.fit import train
+from fastnet.engine.fit import train_epochs
 from fastnet.engine.network import Network
 from fastnet.engine.predict import Predictor
 from fastnet.engine.progress import Progress
@@ -408,7 +408,7 @@ class Model(checks.FixedSettings):
             if metrics or validation or callbacks:
                 watch = Watch(self, run, history, metrics, validation, callbacks)
             try:
-                train(run, progress, history, watch)
+                train_epochs(run, progress, history, watch)
             finally:
                 self._epochs_finished += run.finished_epochs
 

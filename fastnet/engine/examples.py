@@ -31,7 +31,7 @@ class Data(NamedTuple):
         return Data(read_only(changed(self.X)), read_only(changed(self.y)), weights)
 
 
-class Examples(NamedTuple):
+class FitData(NamedTuple):
     """The examples of a fit: those to train with, weighted by class too, and those to validate with, or None.
 
     With a `share`, `held_out` are all the examples, without weights by class: `divided` divides them.
@@ -80,7 +80,7 @@ class Gate(NamedTuple):
 
     def prepared(
         self, X: Any, y: Any, sample_weight: Any, class_weight: Any, validation_data: Any, validation_split: Any
-    ) -> Examples:
+    ) -> FitData:
         """Check all that `Model.fit` takes of examples, and return them as the kernels take them."""
         data = self.data(X, y, sample_weight)
         held_out = None if validation_data is None else self._held_out(validation_data, data.X.shape[1])
@@ -94,7 +94,7 @@ class Gate(NamedTuple):
                 "validation_split needs at least 2 examples with a weight greater than 0, one to train with and one to "
                 f"validate with, but there is {counted}. Pass validation_data, or leave it out."
             )
-        return Examples(weighted, data if share else held_out, share)
+        return FitData(weighted, data if share else held_out, share)
 
     def _held_out(self, validation_data: Any, n_features: int) -> Data:
         """Return the examples to validate with, which have as many features as those to train with."""

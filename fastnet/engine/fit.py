@@ -12,7 +12,7 @@ from fastnet.kernels.codes import PARAMETERS_NOT_FINITE
 SNAPSHOT_SECONDS = 0.5
 
 
-def train(run: Run, progress: Progress, history: History, watch: Watch | None = None) -> None:
+def train_epochs(run: Run, progress: Progress, history: History, watch: Watch | None = None) -> None:
     """Run all epochs; update `run.parameters` in place, and fill `history` however it ends.
 
     Raises

@@ -108,15 +108,15 @@ OPERATIONS_PER_TEAM = 1e8
 """Operations of a whole run that make it worth starting threads: a millisecond, against 0.1 ms a thread."""
 
 
-class Team(NamedTuple):
+class Division(NamedTuple):
     """How threads divide the work: their number, and whether each takes chunks of its own."""
 
     threads: int
     by_chunks: bool = False
 
 
-def team_for(network: Network, examples: int, batch_size: int, epochs: int, threads: int | None) -> Team:
-    """Return the team for a run: `threads` if that is given, or else as many as the work is worth.
+def division_for(network: Network, examples: int, batch_size: int, epochs: int, threads: int | None) -> Division:
+    """Return how a run is divided: `threads` if that is given, or else as many as the work is worth.
 
     In a long batch of a small network, each takes chunks of its own: then two barriers in a chunk would be many.
     """
@@ -128,4 +128,4 @@ def team_for(network: Network, examples: int, batch_size: int, epochs: int, thre
         if network.operations * examples * epochs < OPERATIONS_PER_TEAM:
             operations = 0
         most = max(1, min(most, int(operations / OPERATIONS_PER_THREAD)))
-    return Team(most, by_chunks and most > 1)
+    return Division(most, by_chunks and most > 1)

@@ -21,8 +21,8 @@ FEW = 7
 """Up to so many rows go one by one, or four by four, with units in the lanes; more make a block worth its while."""
 
 
-class Way:
-    """How up to `most_rows` rows at a time are predicted: a plan, and calls of the kernel that are free."""
+class LinkedPlan:
+    """A plan for predictions of up to `most_rows` rows at a time, linked, and calls of the kernel that are free."""
 
     def __init__(self, network: Network, parameters: np.ndarray, *, most_rows: int, few_rows: bool) -> None:
         self.dtype, self.parameters = network.dtype, parameters
@@ -55,8 +55,8 @@ class Predictor:
     def __init__(self, network: Network, parameters: np.ndarray) -> None:
         self.network, self.dtype = network, network.dtype
         self.n_features, self.n_outputs = network.units[0], network.units[-1]
-        self.few = Way(network, parameters, most_rows=FEW, few_rows=True)
-        self.many = Way(network, parameters, most_rows=LANES, few_rows=False)
+        self.few = LinkedPlan(network, parameters, most_rows=FEW, few_rows=True)
+        self.many = LinkedPlan(network, parameters, most_rows=LANES, few_rows=False)
         # As many rows as a call should take, before the speed is known.
         self.first_rows = LANES * (1 + int(CALL_SECONDS * FIRST_GUESS / (LANES * network.operations)))
 

@@ -48,12 +48,12 @@ def _parts_of(recipe: Recipe) -> list[tuple[str, tuple[int, ...]]]:
     return [("train", ()), *((use.part, use.code) for use in link.wanted(recipe) + link.in_passing(recipe))]
 
 
-def link(plan: Plan, recipe: Recipe, *, alone: bool) -> None:
+def link_for_training(plan: Plan, recipe: Recipe, *, alone: bool) -> None:
     """Write the addresses of the parts of a run to its plan; `alone`: for a thread that shares no chunk."""
-    from fastnet.kernels import link as linking
+    from fastnet.kernels import link
 
-    linking.link(plan, linking.wanted(recipe) + (linking.in_passing(recipe) if alone else []), recipe.dtype)
-    plan.network["term_rows"] = linking.term_rows(recipe)
+    link.link(plan, link.wanted(recipe) + (link.in_passing(recipe) if alone else []), recipe.dtype)
+    plan.network["term_rows"] = link.term_rows(recipe)
 
 
 def call_of_train(recipe: Recipe, plan: Plan, *arguments: Any) -> Callable[[], int]:
@@ -65,10 +65,10 @@ def call_of_train(recipe: Recipe, plan: Plan, *arguments: Any) -> Callable[[], i
 
 def link_for_prediction(network: Network, plan: Plan, *, few_rows: bool) -> None:
     """Compile, or load, what a prediction needs; write the addresses of its parts to its plan."""
-    from fastnet.kernels import link as linking
+    from fastnet.kernels import link
     from fastnet.kernels.build.load import address_of
 
-    linking.link(plan, linking.wanted_to_predict(network.units, network.activations, few_rows=few_rows), network.dtype)
+    link.link(plan, link.wanted_to_predict(network.units, network.activations, few_rows=few_rows), network.dtype)
     address_of("predict", network.dtype)
 
 

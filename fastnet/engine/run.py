@@ -15,13 +15,23 @@ import numpy as np
 from fastnet.engine.course import ONCE, Course, OptimizerState
 from fastnet.engine.examples import Data, read_only
 from fastnet.engine.memory import aligned_zeros, give_back, take
-from fastnet.engine.network import Network, Team, team_for
-from fastnet.engine.recipe import call_of_train, compile_parts, is_loaded, link, load_stored
+from fastnet.engine.network import Division, Network, division_for
+from fastnet.engine.recipe import call_of_train, compile_parts, is_loaded, link_for_training, load_stored
 from fastnet.engine.sparse import DenseWindow, SparseRows
 from fastnet.engine.threads import Helpers, reserved_cores
 from fastnet.kernels import codes
-from fastnet.kernels.plan import GRAIN, JOB, OPTIMIZER_SETTINGS, PROGRESS, STOPPED, TEAM, Epochs, Examples, Vectors
-from fastnet.kernels.plan import Team as TeamMemory
+from fastnet.kernels.plan import (
+    GRAIN,
+    JOB,
+    OPTIMIZER_SETTINGS,
+    PROGRESS,
+    STOPPED,
+    TEAM,
+    Epochs,
+    Examples,
+    Team,
+    Vectors,
+)
 from fastnet.optimizers import Optimizer
 
 CALL_SECONDS = 0.02
@@ -121,39 +131,39 @@ class Run:
         self.gradient[:] = 0
         self.examples_per_second = FIRST_GUESS / network.operations
         self.helpers: Helpers | None = None
-        wanted = team_for(network, self.m, self.batch_size, course.epochs, threads)
+        wanted = division_for(network, self.m, self.batch_size, course.epochs, threads)
         with ExitStack() as resources:  # given back if anything goes wrong, such as Ctrl-C while compiling
             granted = cores and min(cores, wanted.threads)
             granted = granted or resources.enter_context(reserved_cores(wanted.threads))
-            self._make_team(Team(granted, wanted.by_chunks and granted > 1))
+            self._make_team(Division(granted, wanted.by_chunks and granted > 1))
             self.resources = resources.pop_all()
 
     def beside(self, data: Data, compiling: Callable[[], AbstractContextManager[None]]) -> Run:
         """Return a run for the cost of other examples at the same parameters, on the cores of this one."""
         return Run(
-            self.network, self.parameters, data, mode=codes.COST, cores=self.team.threads,
+            self.network, self.parameters, data, mode=codes.COST, cores=self.division.threads,
             with_outputs=self.examples.outputs.size > 0, compiling=compiling,
         )  # fmt: skip
 
-    def _make_team(self, team: Team) -> None:
-        """Make the memory that a team of that size works in."""
-        self.team, dtype = team, self.network.dtype
-        scratches, sharing = (team.threads, 1) if team.by_chunks else (1, team.threads)
+    def _make_team(self, division: Division) -> None:
+        """Make the memory that a team works in which divides the work like this."""
+        self.division, dtype = division, self.network.dtype
+        scratches, sharing = (division.threads, 1) if division.by_chunks else (1, division.threads)
         self.plan = self.network.plan(self.batch_size, backward=True, threads=sharing)
-        link(self.plan, self.recipe, alone=sharing == 1)
-        self.job["threads"], self.job["by_chunks"] = team.threads, team.by_chunks
+        link_for_training(self.plan, self.recipe, alone=sharing == 1)
+        self.job["threads"], self.job["by_chunks"] = division.threads, division.by_chunks
         self.job["examples_at_once"] = GRAIN if self.plan.network["wide_gradient"][0] else self.chunk
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
         self.scratch = take(scratches * n_scratch, dtype).reshape(scratches, n_scratch)
-        self.partials = take(team.by_chunks * scratches * n_partial, dtype).reshape(-1, n_partial)
-        self.meeting = TeamMemory(np.zeros(TEAM, dtype=np.int64), np.zeros(team.threads))
+        self.partials = take(division.by_chunks * scratches * n_partial, dtype).reshape(-1, n_partial)
+        self.team = Team(np.zeros(TEAM, dtype=np.int64), np.zeros(division.threads))
         vectors = Vectors(self.parameters, self.gradient, self.partials, *self.state)
         self.calls = [
             call_of_train(
                 self.recipe, self.plan, self.job, self.progress, self.examples, vectors, self.scratch,
-                Epochs(self.rates, self.costs), thread, self.meeting,
+                Epochs(self.rates, self.costs), thread, self.team,
             )
-            for thread in range(team.threads)
+            for thread in range(division.threads)
         ]  # fmt: skip
 
     def use(self, optimizer: Optimizer) -> None:
@@ -189,11 +199,11 @@ class Run:
         if self.helpers is not None:
             self.helpers.close()
             self.helpers = None
-        self._make_team(Team(1))
+        self._make_team(Division(1))
 
     def _stop(self) -> None:
         """Make every thread of the team return from the kernel."""
-        self.meeting.barrier[STOPPED] = 1
+        self.team.barrier[STOPPED] = 1
 
     @property
     def first_epoch(self) -> int:
@@ -268,9 +278,9 @@ class Run:
             chunks = min(chunks, self.window.most_chunks, self.chunks_left_in_epoch)
             self.window.fill(self.examples.order, self.finished_examples, chunks)
         self._set_rates(1 + chunks // self.chunks_before(1, 0))
-        if self.team.threads > 1 and self.helpers is None:
+        if self.division.threads > 1 and self.helpers is None:
             # Known before they start, so that __exit__ ends them whenever Ctrl-C comes.
-            self.helpers = Helpers(self.team.threads, self._call, self._stop)
+            self.helpers = Helpers(self.division.threads, self._call, self._stop)
             try:
                 self.helpers.start()
             except RuntimeError:  # no more threads can be started: one gives the same result

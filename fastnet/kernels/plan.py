@@ -241,7 +241,7 @@ def make_plan(
     whether its slopes have a place of their own; empty, of none. Settings and addresses of parts are left empty.
     """
     network, layers = np.zeros(1, NETWORK), np.zeros(len(units), LAYER)
-    ways = strategies(units, few_rows=few_rows)
+    chosen = strategies(units, few_rows=few_rows)
     offsets, n_parameters = parameter_offsets(units, use_bias)
     chunk = chunk_size(units)
     examples = min(examples, chunk)
@@ -261,10 +261,10 @@ def make_plan(
     if max(units[:-1]) >= LAYER_BY_LAYER_FROM:
         layers["group"] = MOST_EXAMPLES
     for l, layer in enumerate(layers):
-        by_rows = few_rows or (l == 0 and ways[0] is WIDE)
+        by_rows = few_rows or (l == 0 and chosen[0] is WIDE)
         layer["lanes"], layer["ld"] = (1, 1) if by_rows else in_blocks
         layer["block"] = padded(units[l]) * int(layer["ld"])
-        if l == 0 and ways[0] is WIDE:
+        if l == 0 and chosen[0] is WIDE:
             layer["block"] += PADDING  # rows a multiple of 4096 bytes apart would share few sets of the cache
         size = int(layer["block"]) * (padded(examples) if by_rows else blocks)
         layer["A"] = layer["slopes"] = room(size)
@@ -274,12 +274,12 @@ def make_plan(
             continue
         if l > 0 and stores_slopes and stores_slopes[l - 1]:
             layer["slopes"] = room(size)
-        if l < len(ways) and ways[l].transposes:
+        if l < len(chosen) and chosen[l].transposes:
             layer["panel"] = blocks * in_blocks[1] * PANEL
             layer["AT"] = room(int(layer["panel"]) * -(-units[l] // PANEL))
         if l > 0:
             layer["dZ"] = room(size)
-        if l == 1 and ways[0] is WIDE:
+        if l == 1 and chosen[0] is WIDE:
             layer["dW"] = room(units[1] * int(layers[0]["block"]))
     if backward:
         network["Y"], network["terms"], network["weights"] = room(size), room(size), room(blocks * in_blocks[1])

@@ -58,15 +58,15 @@ def train(
             begin(job, progress, examples, epochs)
         if not meet(team.barrier, threads):
             return
-        start = now.example
-        batch_start = start - start % this.batch_size
+        chunk_start = now.example
+        batch_start = chunk_start - chunk_start % this.batch_size
         batch_stop = min(m, batch_start + this.batch_size)
-        n_chunks = min((batch_stop - start + chunk - 1) // chunk, most_chunks, now.chunks_left)
-        stop = min(batch_stop, start + n_chunks * chunk)
+        n_chunks = min((batch_stop - chunk_start + chunk - 1) // chunk, most_chunks, now.chunks_left)
+        stop = min(batch_stop, chunk_start + n_chunks * chunk)
         ends_batch = stop == batch_stop
 
         # The thread's examples, forward and back.
-        first_of_chunk = start + thread * chunk if by_chunks else start
+        first_of_chunk = chunk_start + thread * chunk if by_chunks else chunk_start
         m_chunk = min(batch_stop, first_of_chunk + chunk) - first_of_chunk
         works = not by_chunks or thread < n_chunks
         if works:
@@ -81,12 +81,12 @@ def train(
             return
 
         # The cost: every thread finds the same.
-        total = now.batch_cost if start > batch_start else 0.0
+        total = now.batch_cost if chunk_start > batch_start else 0.0
         for c in range(n_chunks):
             cost = team.costs[c] if by_chunks else sum_of_costs(network, layers, m_chunk, S)
             if this.mode >= SGD and not np.isfinite(cost):
                 if thread == 0:
-                    now.example, now.slot, now.status = start + c * chunk, c, COST_NOT_FINITE
+                    now.example, now.slot, now.status = chunk_start + c * chunk, c, COST_NOT_FINITE
                 return
             total += cost
         if ends_batch:
@@ -98,7 +98,7 @@ def train(
 
         # The thread's share of the gradients, and of the update.
         if this.mode != COST:
-            adds = start > batch_start
+            adds = chunk_start > batch_start
             finishes = ends_batch and now.batch_weight > 0.0
             at_once = finishes and network[0].steps != NONE  # linked only where every batch is one chunk
             if works and not at_once:

@@ -13,7 +13,7 @@ import numpy as np
 from fastnet.callbacks import AnyCallback, Callback
 from fastnet.engine.course import Course
 from fastnet.engine.examples import Data
-from fastnet.engine.network import team_for
+from fastnet.engine.network import division_for
 from fastnet.engine.run import Run
 from fastnet.kernels import codes
 from fastnet.losses import Huber
@@ -66,7 +66,7 @@ class Validation:
     def __init__(self, examples: Data, training: Run, loss: str | Huber | None, score: Score | None) -> None:
         network = training.network.without_dropout.replaced(l2=(0.0,) * len(training.network.l2))
         self.run = Run(
-            network, training.parameters, examples, mode=codes.COST, with_outputs=True, cores=training.team.threads
+            network, training.parameters, examples, mode=codes.COST, with_outputs=True, cores=training.division.threads
         )  # fmt: skip
         self.scale, self.score = LossScale.of(loss, examples.y, examples.weights), score
 
@@ -98,14 +98,14 @@ class Epochs:
         self.validation: Validation | None = None
         self.check_callbacks(("cost",) if held_out is None else ("cost", "val_cost", "val_score"))
         epochs = min(estimator.max_iter, MOST_EPOCHS_OF_WORK)
-        team = team_for(network, self.m, batch_size, epochs, estimator.n_threads)
+        division = division_for(network, self.m, batch_size, epochs, estimator.n_threads)
         self.scale = LossScale.of(estimator._loss(), examples.y, examples.weights)
         with ExitStack() as ends:
             self.run = ends.enter_context(
                 Run(
                     network, model.parameters, examples, mode=estimator._optimizer, state=estimator._moments,
                     course=Course(1, batch_size, False, estimator._dropout_key, estimator._epochs_finished),
-                    threads=team.threads,
+                    threads=division.threads,
                 )
             )  # fmt: skip
             estimator._moments = self.run.state

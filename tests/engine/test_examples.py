@@ -6,7 +6,7 @@ import reference
 from compiled import make_model, random_classes, random_data, reference_parameters
 
 from fastnet import SGD, Adam, Dense, Model, checks
-from fastnet.engine.examples import Examples, with_class_weights
+from fastnet.engine.examples import FitData, with_class_weights
 from fastnet.kernels.plan import NARROW_UP_TO, WIDE_FROM
 
 DTYPES = ["float32", "float64"]
@@ -188,7 +188,7 @@ def test_a_split_holds_out_a_share_of_every_class(share):
     X, _ = random_data(100, 2)
     y = np.repeat([0, 1, 2], [70, 20, 10])
     data = make_model((2, 3), ("softmax",))._data(X, y, np.arange(1, 101))
-    examples = Examples(data, data, share)
+    examples = FitData(data, data, share)
     kept, held_out = examples.divided("softmax", key=3)
     assert len(held_out.X) == round(share * 100)
     assert sorted([*kept.weights, *held_out.weights]) == list(range(1, 101))
@@ -207,7 +207,7 @@ def test_a_split_of_values_is_random_and_one_of_a_single_example_refused():
     X, y = random_data(65, 2)
     model = make_model((2, 1), ("linear",))
     data = model._data(X, y + 0.5)
-    kept, held_out = Examples(data, data, 0.3).divided("linear", key=0)
+    kept, held_out = FitData(data, data, 0.3).divided("linear", key=0)
     assert (len(kept.X), len(held_out.X)) == (45, 20)
     for settings in ({}, {"sample_weight": [0, 3]}):
         model = Model([Dense(1)], seed=0)

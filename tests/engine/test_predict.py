@@ -236,14 +236,14 @@ def test_no_thread_gets_so_long_a_slice_that_the_others_wait_for_it(team_of_four
     monkeypatch.setattr(predict, "CALL_SECONDS", 1e9)  # a slice could be all rows
     model = net(7, ("relu",), "sigmoid", "float32")
     X = rows_of(130 if JIT_DISABLED else 5011, 7, "float32")
-    real, slices = predict.Way.predict, []
+    real, slices = predict.LinkedPlan.predict, []
 
     def recorded(self, rows, out):
         start = (rows.ctypes.data - X.ctypes.data) // X.strides[0]
         slices.append((start, start + len(rows)))
         return real(self, rows, out)
 
-    monkeypatch.setattr(predict.Way, "predict", recorded)
+    monkeypatch.setattr(predict.LinkedPlan, "predict", recorded)
     model.forward(X)
     slices.sort()
     assert [start for start, _ in slices] == [0, *(stop for _, stop in slices[:-1])]
@@ -256,7 +256,7 @@ def test_an_exception_in_one_of_the_threads_reaches_the_caller(team_of_four, mon
     model = net(17, ("relu",), "sigmoid", "float32")
     X = rows_of(500, 17, "float32")
     expected = model.forward(X)
-    real, main = predict.Way.predict, threading.current_thread()
+    real, main = predict.LinkedPlan.predict, threading.current_thread()
     others_began = threading.Event()
 
     def fail_elsewhere(self, *arguments):
@@ -267,11 +267,11 @@ def test_an_exception_in_one_of_the_threads_reaches_the_caller(team_of_four, mon
             raise MemoryError("no room")
         return real(self, *arguments)
 
-    monkeypatch.setattr(predict.Way, "predict", fail_elsewhere)
+    monkeypatch.setattr(predict.LinkedPlan, "predict", fail_elsewhere)
     with pytest.raises(MemoryError, match="no room"):
         model.forward(X)
     assert not threads._reserved
-    monkeypatch.setattr(predict.Way, "predict", real)
+    monkeypatch.setattr(predict.LinkedPlan, "predict", real)
     np.testing.assert_array_equal(model.forward(X), expected)
 
 

@@ -18,7 +18,7 @@ from conftest import JIT_DISABLED
 import fastnet
 from fastnet import SGD, Adagrad, Adam, RMSprop, TrainingDivergedError
 from fastnet.engine import threads
-from fastnet.engine.network import Team, team_for
+from fastnet.engine.network import Division, division_for
 from fastnet.engine.run import Run
 from fastnet.kernels import codes, plan
 from fastnet.optimizers import Optimizer
@@ -52,7 +52,7 @@ def members(monkeypatch):
     seen, call = set(), Run._call
 
     def note(run, member):
-        seen.add((run.team.threads, run.team.by_chunks, member))
+        seen.add((run.division.threads, run.division.by_chunks, member))
         call(run, member)
 
     monkeypatch.setattr(Run, "_call", note)
@@ -248,22 +248,22 @@ def test_bad_numbers_are_refused_and_change_nothing(n, kind, reason):
 
 def test_a_team_is_as_large_as_the_work_is_worth(monkeypatch):
     def team(units, m, batch_size, epochs=100, n=None):
-        return team_for(make_model(units, ["tanh"] * len(units[1:]), loss="mean_squared_error")._built(), m, batch_size,
-                        epochs, n)  # fmt: skip
+        model = make_model(units, ["tanh"] * len(units[1:]), loss="mean_squared_error")
+        return division_for(model._built(), m, batch_size, epochs, n)
 
     monkeypatch.setattr(threads, "available_cores", lambda: 4)
     large, small = (784, 500, 10), (4, 3, 1)
-    assert team(large, 60_000, 256) == Team(4)
-    assert team(small, 60_000, 32) == Team(1)
-    assert team(small, 60_000, 60_000) == Team(4, by_chunks=True)
-    assert team(small, 60_000, 60_000, n=2) == Team(2, by_chunks=True)
-    assert team(small, 60_000, 15 * chunk_of(small)) == Team(1)
-    assert team(small, 60_000, 32, n=3) == Team(3)
-    assert team(large, 32, 32, epochs=1) == Team(1), "not worth starting"
-    assert team((784, 500, 500, 10), 60_000, 60_000) == Team(4), "too large for a gradient each"
+    assert team(large, 60_000, 256) == Division(4)
+    assert team(small, 60_000, 32) == Division(1)
+    assert team(small, 60_000, 60_000) == Division(4, by_chunks=True)
+    assert team(small, 60_000, 60_000, n=2) == Division(2, by_chunks=True)
+    assert team(small, 60_000, 15 * chunk_of(small)) == Division(1)
+    assert team(small, 60_000, 32, n=3) == Division(3)
+    assert team(large, 32, 32, epochs=1) == Division(1), "not worth starting"
+    assert team((784, 500, 500, 10), 60_000, 60_000) == Division(4), "too large for a gradient each"
     fastnet.set_num_threads(3)
-    assert team(large, 60_000, 256) == Team(3)
-    assert team(large, 60_000, 256, n=4) == Team(4)
+    assert team(large, 60_000, 256) == Division(3)
+    assert team(large, 60_000, 256, n=4) == Division(4)
 
 
 def chunk_of(units):
@@ -276,18 +276,18 @@ def test_runs_at_the_same_time_share_the_cores():
     X, y = case.data()
     reference = trained(case, "float32", 1)
     with raw_run(case.model("float32"), X, y, threads=CORES - 1) as first:
-        assert first.team.threads == CORES - 1
+        assert first.division.threads == CORES - 1
         with raw_run(case.model("float32"), X, y, threads=CORES) as second:
-            assert second.team.threads == 1
+            assert second.division.threads == 1
             third = raw_run(case.model("float32"), X, y, threads=2)
-            assert third.team.threads == 1
+            assert third.division.threads == 1
             assert trained(case, "float32", 2) == reference
         with third:
             pass
         with raw_run(case.model("float32"), X, y, threads=CORES) as fourth:
-            assert fourth.team.threads == 1
+            assert fourth.division.threads == 1
     with raw_run(case.model("float32"), X, y, threads=CORES + 1) as fifth:
-        assert fifth.team.threads == CORES
+        assert fifth.division.threads == CORES
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -144,7 +144,7 @@ def test_the_same_bits_on_any_number_of_threads(units, m, batch_size, threads):
         model = with_dropout(units)
         course = {"batch_size": batch_size, "epochs": 2, "key": model._key, "shuffle": batch_size == 50}
         with raw_run(model, X, y, **course, threads=n, cores=n) as run:
-            assert run.team.threads == n
+            assert run.division.threads == n
             while not run.done:
                 run.advance()
         results.append((model.parameters, run.costs))
