@@ -8,12 +8,12 @@ from fastnet.activations import LeakyReLU
 from fastnet.callbacks import EarlyStopping, ReduceOnPlateau
 from fastnet.engine.recipe import warmup
 from fastnet.engine.threads import get_num_threads, set_num_threads
-from fastnet.errors import NotFittedError, TrainingDivergedError
+from fastnet.errors import FileFormatError, NotFittedError, TrainingDivergedError
 from fastnet.history import History
 from fastnet.initializers import Normal
 from fastnet.layers import Dense, Dropout
 from fastnet.losses import Huber
-from fastnet.model import Model
+from fastnet.model import Model, load
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastnet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay
 
@@ -28,6 +28,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ExponentialDecay",
+    "FileFormatError",
     "History",
     "Huber",
     "LeakyReLU",
@@ -41,6 +42,7 @@ __all__ = [
     "TrainingDivergedError",
     "__version__",
     "get_num_threads",
+    "load",
     "set_num_threads",
     "warmup",
 ]

@@ -26,6 +26,7 @@ class AnyModel(Protocol):
     loss: str | Huber
     output_layer: Dense
     optimizer: Optimizer
+    epochs_finished: int
 
     @property
     def parameters(self) -> np.ndarray:

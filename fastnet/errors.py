@@ -7,6 +7,10 @@ class NotFittedError(ValueError, AttributeError):
     """The model has no parameters yet: neither `build` nor `fit` was called."""
 
 
+class FileFormatError(ValueError):
+    """A file is not what it should be: damaged, changed, of another format, or made to do harm."""
+
+
 class TrainingDivergedError(ArithmeticError):
     """The cost or a parameter became infinite or NaN; the model keeps the last finite parameters.
 

@@ -22,7 +22,8 @@ from fastnet.engine.progress import Progress
 from fastnet.engine.run import EPOCHS_AT_ONCE, Run
 from fastnet.engine.threads import OneAtATime
 from fastnet.engine.watch import Watch, check_callbacks
-from fastnet.errors import NotFittedError
+from fastnet.errors import FileFormatError, NotFittedError
+from fastnet.files import network, settings, tensors
 from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.layers import Dense, Dropout, checked_layers, table_of
@@ -93,7 +94,9 @@ class Model(checks.FixedSettings):
         self._parameters: Parameters | None = None
         self._predictor: Predictor | None = None
         self._optimizer_state: OptimizerState | None = None
-        self._key = self._epochs_finished = 0
+        self._key = 0
+        self.epochs_finished = 0
+        """Epochs of training, in all calls of `fit` and `step`, since the parameters were drawn."""
 
     @property
     def optimizer(self) -> Optimizer:
@@ -148,7 +151,7 @@ class Model(checks.FixedSettings):
         generator = np.random.default_rng(self.seed)
         self._parameters = Parameters.drawn(network, layers, generator)
         self._key = int(generator.integers(2**62))
-        self._epochs_finished = 0
+        self.epochs_finished = 0
         self._optimizer_state = self._predictor = None
 
     @property
@@ -177,6 +180,66 @@ class Model(checks.FixedSettings):
         self.__dict__.update(state)
         if self._parameters is not None:
             self._parameters.bind(self._dense)
+
+    def save(self, path: Any) -> None:
+        """Write the model to one file, from which `fastnet.load` makes an equal one; see there.
+
+        Settings, parameters, the optimizer's memory and how far training has come, so that a `fit` of the one that is
+        loaded goes on to the bit; not the history, nor a function as learning rate, which `load` then asks for. The
+        format is safetensors: other programs read W1, b1, W2, ... from it. The same model makes the same bytes.
+
+        The file is on the disk when this returns, and whole or not there at all: a crash leaves the one before.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, such as "model.fastnet"; one that is there is replaced.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; a file of that name is as it was then.
+        TypeError
+            If a setting is of a class that is not fastnet's.
+        """
+        tensors.write(path, *self._saved(network.MODEL))
+
+    def _saved(self, kind: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Return arrays and texts of a file of that kind."""
+        built, state = self._parameters, self._optimizer_state
+        memory = None
+        if built is not None and state is not None:
+            memory = network.Memory(state.moments.reshape(-1, len(built)), state.powers)
+        pairs = [] if built is None else built.by_layer()
+        arrays, texts = network.written(network.described(self), pairs, memory, self._key, self.epochs_finished)
+        return arrays, {network.FORMAT: f"{kind} {network.VERSION}", **texts}
+
+    @classmethod
+    def _restored(cls, saved: network.SavedNetwork) -> Self:
+        """Return the model that was saved; FileFormatError if a setting is refused."""
+        model: Self = settings.made(cls, saved.arguments, network.TEXT)
+        if saved.parameters is not None and saved.n_features is not None:
+            found = network_of(
+                model.layers, model.loss, saved.n_features, model.dtype, l2=model.l2, l1=model.l1
+            )  # fmt: skip
+            model._parameters = Parameters(found, saved.parameters)
+            model._parameters.bind(model._dense)
+            model._key, model.epochs_finished = saved.key, saved.epochs_finished
+            model._remember(saved.memory)
+        return model
+
+    def _remember(self, memory: network.Memory | None) -> None:
+        """Take an optimizer's memory over from a file; FileFormatError unless the optimizer has such."""
+        if memory is None:
+            self._optimizer_state = None
+            return
+        if len(memory.moments) != self.optimizer.n_moments:
+            raise FileFormatError(
+                f"its optimizer has {self.optimizer.n_moments} moments, but the file {len(memory.moments)}"
+            )
+        self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
+        self._optimizer_state.moments[:] = memory.moments.reshape(-1)
+        self._optimizer_state.powers[:] = memory.powers
 
     def _gate(self) -> Gate:
         n_features = None if self._parameters is None else self._built().units[0]
@@ -369,8 +432,8 @@ class Model(checks.FixedSettings):
         with self._training("fit"):
             examples = self._gate().prepared(X, y, sample_weight, class_weight, validation_data, validation_split)
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
-            self.optimizer.learning_rates(self._epochs_finished, min(epochs, EPOCHS_AT_ONCE))
-            if self._epochs_finished == 0:
+            self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE))
+            if self.epochs_finished == 0:
                 diagnostics.warn_of_scales(examples.training.X)
             # From here on, things change.
             self._prepare_parameters(examples.training)
@@ -397,7 +460,7 @@ class Model(checks.FixedSettings):
         if self._optimizer_state is None:
             self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
         settings |= {"mode": self.optimizer, "state": self._optimizer_state, "key": self._key}
-        settings |= {"first_epoch": self._epochs_finished, "with_outputs": bool(metrics)}
+        settings |= {"first_epoch": self.epochs_finished, "with_outputs": bool(metrics)}
         with ExitStack() as ends:
             run = ends.enter_context(self._run(data, compiling=progress.compiling, **settings))
             history.compile_seconds = run.compile_seconds
@@ -410,7 +473,7 @@ class Model(checks.FixedSettings):
             try:
                 train_epochs(run, progress, history, watch)
             finally:
-                self._epochs_finished += run.finished_epochs
+                self.epochs_finished = run.first_epoch + run.finished_epochs
 
     def evaluate(
         self, X: Any, y: Any, metrics: Sequence[str] | str = DEFAULT_METRICS, *, sample_weight: Any = None
@@ -440,3 +503,46 @@ class Model(checks.FixedSettings):
         targets = np.zeros((len(X), self.output_layer.units), self.dtype)
         with self._run(Data(X, read_only(targets), None), mode=codes.COST, threads=1) as run:
             return diagnostics.diagnose(run, tuple(layer.activation for layer in self._dense), dW)
+
+
+def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> Model:
+    """Return the model that `Model.save` wrote to a file, or that a checkpoint holds.
+
+    It predicts, and goes on with training, as the one that was saved does, to the bit. Nothing in a file is ever run or
+    imported: it holds numbers, texts and names, which must be among fastnet's. A file of which a byte was changed is
+    refused. (Its digest says nothing of who wrote it.)
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    learning_rate : function or float, optional
+        What the optimizer is to have in the place of a function of the epoch, which no file holds; of use for nothing
+        else. Schedules such as `CosineDecay` are in the file.
+    check_finite : bool, default True
+        Refuse parameters, and an optimizer's memory, that are infinite or NaN.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not such a file, whatever is wrong with it.
+    OSError
+        If it cannot be read.
+    ValueError
+        If the learning rate was a function and is not given.
+
+    Examples
+    --------
+    >>> model.save("model.fastnet")
+    >>> model = fastnet.load("model.fastnet")
+    """
+    contents = tensors.read(path)
+    functions = {} if learning_rate is None else {"learning_rate": learning_rate}
+    try:
+        kind = network.check_kind(contents, network.MODEL, network.CHECKPOINT)
+        saved = network.read(contents, functions, check_finite=check_finite)
+        if kind == network.MODEL:
+            network.refuse_others(contents)
+        return Model._restored(saved)
+    except FileFormatError as error:
+        raise FileFormatError(f"{str(path)!r} cannot be read: {error}.") from None

@@ -126,6 +126,17 @@ class SGD(Optimizer):
 
 
 @dataclass(frozen=True, repr=False)
+class UndampedSGD(SGD):
+    """SGD whose momentum may be 1, too, as scikit-learn allows: then velocity is never lost."""
+
+    def __post_init__(self) -> None:
+        momentum = float(self.momentum)
+        object.__setattr__(self, "momentum", min(momentum, 0.5))
+        super().__post_init__()
+        object.__setattr__(self, "momentum", momentum)
+
+
+@dataclass(frozen=True, repr=False)
 class RMSprop(Optimizer):
     """Steps scaled by a running mean of the squared gradient.
 

@@ -6,7 +6,7 @@ They compute with +, -, * and / alone, so that a rate is the same number on ever
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastnet import checks
 
@@ -168,9 +168,22 @@ class OneCycle(Schedule):
         return between(self.learning_rate, last, min(1.0, (epoch - top) / (end - top)))
 
 
+def function(value: Any, name: str) -> Callable[..., Any]:
+    """Return a value that can be called; TypeError otherwise."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, not {value!r}.")
+    return value  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True)
-class SlowedDown:
+class SlowedDown(checks.CheckedSettings):
     """A schedule times a factor, but no less than `least`, nor raised to it: what `ReduceOnPlateau` makes of it."""
+
+    checked: ClassVar = {
+        "schedule": function,
+        "factor": checks.positive_number,
+        "least": checks.non_negative_number,
+    }
 
     schedule: Callable[[int], float]
     factor: float

@@ -218,7 +218,7 @@ def test_ctrl_c_during_validation_keeps_the_epoch(monkeypatch):
     monkeypatch.setattr(Run, "cost", interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y, epochs=9, validation_data=(X_VAL, Y_VAL), metrics="accuracy")
-    assert (model.history.epochs, len(model.history.val_cost), model._epochs_finished) == (2, 1, 2)
+    assert (model.history.epochs, len(model.history.val_cost), model.epochs_finished) == (2, 1, 2)
 
 
 def test_a_callback_may_stop_the_fit_look_at_the_model_and_change_it():

@@ -29,6 +29,7 @@ FLOORS = {
         "activations", "initializers", "losses", "schedules", "optimizers", "layers", "metrics", "plot", "history",
         "callbacks",
     ],
+    "files": ["files.*"],
     "engine": ["engine.*"],
     "model": ["parameters", "model"],
     "scikit-learn": ["sklearn.*"],

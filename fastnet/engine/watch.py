@@ -54,6 +54,7 @@ class Watch:
     def after_epoch(self) -> str:
         """Record the epoch just finished, and call the callbacks; return why the fit should end, or ""."""
         run, epoch = self.run, self.run.finished_epochs - 1
+        self.model.epochs_finished = run.first_epoch + run.finished_epochs  # for who copies or saves it in a callback
         logs = {"cost": run.costs_of(epoch, epoch + 1)[0], **compute(self.metrics, *run.results, self.activation)}
         self.history.record(logs)
         if self.validation:

@@ -24,7 +24,7 @@ from fastnet.callbacks import AnyCallback, checked_callbacks
 from fastnet.checks import float_dtype
 from fastnet.engine.examples import Data
 from fastnet.model import Model
-from fastnet.optimizers import EpsilonHatAdam, Optimizer
+from fastnet.optimizers import EpsilonHatAdam, Optimizer, UndampedSGD
 from fastnet.sklearn import conversion, rules
 from fastnet.sklearn.epochs import Epochs, Hooks, Score
 from fastnet.sklearn.lbfgs import minimise_loss
@@ -250,7 +250,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         rate = float(self.learning_rate_init)
         if self.solver == "sgd":
             nesterov = bool(self.nesterovs_momentum and self.momentum > 0)
-            return rules.UndampedSGD(rate, float(self.momentum), nesterov, clip_norm=clip_norm)
+            return UndampedSGD(rate, float(self.momentum), nesterov, clip_norm=clip_norm)
         return EpsilonHatAdam(rate, float(self.beta_1), float(self.beta_2), float(self.epsilon), clip_norm=clip_norm)
 
     def _score_function(self, held_out: Data, scored: Any) -> Score | None:

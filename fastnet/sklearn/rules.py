@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Context, Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,6 @@ from fastnet.engine.sparse import DENSE_BYTES, SparseRows
 from fastnet.layers import Dense, Dropout
 from fastnet.losses import Huber
 from fastnet.model import Model
-from fastnet.optimizers import SGD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -122,17 +120,6 @@ def set_parameters(model: Model, coefs: Iterable[Any], intercepts: Iterable[Any]
                 )
         layer.W = np.asarray(coef).T
         layer.b = np.reshape(intercept, (-1, 1))
-
-
-@dataclass(frozen=True, repr=False)
-class UndampedSGD(SGD):
-    """SGD whose momentum may be 1, too, as scikit-learn allows: then velocity is never lost."""
-
-    def __post_init__(self) -> None:
-        momentum = float(self.momentum)
-        object.__setattr__(self, "momentum", min(momentum, 0.5))
-        super().__post_init__()
-        object.__setattr__(self, "momentum", momentum)
 
 
 def inverse_scaling(learning_rate: float, t: int, power: float) -> float:

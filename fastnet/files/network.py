@@ -1,0 +1,178 @@
+"""A network in a file: its settings as a text, its parameters and its optimizer's memory as arrays.
+
+The text "network" is an object of JSON: the arguments of `Model`, and where training stands. The arrays are W1, b1, W2,
+b2, ..., as the layers have them, and, of a network that was trained, "moments" (n_moments, n_parameters) and "powers".
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnet.errors import FileFormatError
+from fastnet.files import settings, tensors
+from fastnet.layers import Dense
+
+TEXT = "network"
+FORMAT, VERSION = "format", "1"
+KINDS = MODEL, CHECKPOINT, ESTIMATOR = "fastnet model", "fastnet checkpoint", "fastnet estimator"
+"""The kinds of files, of which the text FORMAT has one, and the version after it: "fastnet model 1"."""
+
+ARGUMENTS = ("layers", "loss", "optimizer", "l2", "dtype", "seed", "l1")
+"""Of `Model`."""
+
+Pairs = Sequence[tuple[np.ndarray, np.ndarray | None]]
+
+
+def check_kind(contents: tensors.Contents, *kinds: str) -> str:
+    """Return which of some kinds a file is; FileFormatError if it is none of them, or has no digest."""
+    name, _, version = contents.texts.get(FORMAT, "").rpartition(" ")
+    if name not in KINDS:
+        raise FileFormatError("fastnet did not write it: among its texts there is no format of fastnet's")
+    if version != VERSION:
+        raise FileFormatError(f"it is a {name!r} of version {version}; this fastnet reads {VERSION}. Upgrade fastnet")
+    if name not in kinds:
+        reader = "fastnet.sklearn.load" if name == ESTIMATOR else "fastnet.load"
+        raise FileFormatError(f"it is a {name!r}, not a {' or a '.join(map(repr, kinds))}. Read it by {reader}")
+    if contents.digest is None:
+        raise FileFormatError("it has no sha256: something else has written it anew")
+    return name
+
+
+class Memory(NamedTuple):
+    """What an optimizer remembers: `moments` (n_moments, n_parameters), and `powers` (2,), of beta1 and beta2."""
+
+    moments: np.ndarray
+    powers: np.ndarray
+
+
+class SavedNetwork(NamedTuple):
+    """The arguments of `Model`, and what it has beside them once it is built; `parameters` is None until then."""
+
+    arguments: dict[str, Any]
+    n_features: int | None
+    parameters: np.ndarray | None
+    memory: Memory | None
+    key: int = 0
+    epochs_finished: int = 0
+
+
+def described(model: Any) -> dict[str, Any]:
+    """Return the arguments that make a model like this one, as JSON has them."""
+    found = {name: settings.described(getattr(model, name), name) for name in ARGUMENTS if name != "dtype"}
+    return found | {"dtype": model.dtype.name}
+
+
+def written(
+    description: Mapping[str, Any], pairs: Pairs, memory: Memory | None, key: int, epochs_finished: int
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the arrays and the texts of a file, for W and b of each layer, or no pair of a network not built."""
+    arrays = {}
+    for number, (W, b) in enumerate(pairs, start=1):
+        arrays[f"W{number}"] = W
+        if b is not None:
+            arrays[f"b{number}"] = b
+    if memory is not None:
+        arrays |= memory._asdict()
+    text = {**description, "n_features": pairs[0][0].shape[1] if pairs else None}
+    text |= {"key": key, "epochs_finished": epochs_finished}
+    return arrays, {TEXT: json.dumps(text, separators=(",", ":"), ensure_ascii=False, allow_nan=False)}
+
+
+def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_finite: bool) -> SavedNetwork:
+    """Return the network that the contents of a file describe; it takes its arrays out of them.
+
+    Raises
+    ------
+    FileFormatError
+        If they describe none, or arrays and settings do not fit; if `check_finite`, also if a number is not finite.
+    ValueError
+        If a function is missing, which no file holds.
+    """
+    text = object_of(contents, TEXT)
+    description = {name: taken(text, name) for name in ARGUMENTS}
+    n_features, key, epochs = taken(text, "n_features"), taken(text, "key"), taken(text, "epochs_finished")
+    if text:
+        raise FileFormatError(f"its {TEXT} has {', '.join(map(repr, text))}, which this version does not know")
+    arguments = {name: settings.restored(value, functions, name) for name, value in description.items()}
+    if not all(tensors.are_sizes([n]) for n in (key, epochs, n_features or 0)):
+        raise FileFormatError("its key, epochs_finished and n_features must be integers of at least 0")
+    if n_features is None:
+        return SavedNetwork(arguments, None, None, None)
+    if not isinstance(arguments["layers"], list) or arguments["dtype"] not in ("float32", "float64"):
+        raise FileFormatError("its layers must be a list, and its dtype float32 or float64")
+    dtype = np.dtype(arguments["dtype"])
+    shapes = shapes_of([layer for layer in arguments["layers"] if isinstance(layer, Dense)], n_features)
+    if not shapes:
+        raise FileFormatError("its layers have no parameters")
+    parts = [array_of(contents, name, shape, dtype).reshape(-1) for name, shape in shapes.items()]
+    n_parameters = sum(map(len, parts))
+    memory = None
+    if "powers" in contents.arrays:
+        kept = contents.arrays.get("moments", np.empty(()))
+        n_moments = kept.shape[0] if kept.ndim == 2 else 0
+        memory = Memory(
+            array_of(contents, "moments", (n_moments, n_parameters), dtype),
+            array_of(contents, "powers", (2,), np.dtype(np.float64)),
+        )
+    if check_finite:
+        found = dict(zip(shapes, parts, strict=True))
+        refuse_not_finite(found | (memory._asdict() if memory else {}), shapes)
+    return SavedNetwork(arguments, n_features, np.concatenate(parts), memory, key, epochs)
+
+
+def shapes_of(layers: Sequence[Dense], n_features: int) -> dict[str, tuple[int, int]]:
+    """Return the shapes of W and b of each layer, by their names in a file."""
+    shapes, n_prev = {}, n_features
+    for number, layer in enumerate(layers, start=1):
+        shapes[f"W{number}"] = (layer.units, n_prev)
+        if layer.use_bias:
+            shapes[f"b{number}"] = (layer.units, 1)
+        n_prev = layer.units
+    return shapes
+
+
+def object_of(contents: tensors.Contents, name: str) -> dict[str, Any]:
+    """Return the object of JSON that is the text of that name; FileFormatError if there is none."""
+    try:
+        text = contents.texts[name]
+    except KeyError:
+        raise FileFormatError(
+            f"it has no {name!r} among its texts: fastnet did not write it, or not for this"
+        ) from None
+    return tensors.parsed(text.encode(errors="surrogatepass"))
+
+
+def taken(text: dict[str, Any], name: str) -> Any:
+    """Remove an entry from an object and return it; FileFormatError if it is not there."""
+    if name not in text:
+        raise FileFormatError(f"it has no {name}")
+    return text.pop(name)
+
+
+def array_of(contents: tensors.Contents, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Remove an array from the contents and return it; FileFormatError unless it has that shape and dtype."""
+    array = contents.arrays.pop(name, None)
+    if array is None or array.shape != shape or array.dtype != dtype:
+        came = "missing" if array is None else f"{array.dtype} of shape {array.shape}"
+        raise FileFormatError(f"array {name!r} must be {dtype} of shape {shape}, but is {came}")
+    return array
+
+
+def refuse_others(contents: tensors.Contents) -> None:
+    """Raise FileFormatError if there are arrays or texts that nobody has taken."""
+    others = [*contents.arrays, *(name for name in contents.texts if name not in (FORMAT, TEXT))]
+    if others:
+        raise FileFormatError(f"it has {', '.join(map(repr, others))}, which no model has")
+
+
+def refuse_not_finite(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise FileFormatError if a number is not finite."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            where = np.unravel_index(int(np.argmin(np.isfinite(array))), shapes.get(name, array.shape))
+            raise FileFormatError(
+                f"array {name!r} has a number that is not finite, at {tuple(map(int, where))}. Pass check_finite=False "
+                "to load it all the same"
+            )

@@ -1,0 +1,159 @@
+"""A file is written whole or not at all, whatever happens meanwhile; and nothing else stays."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from fastnet.files import durable
+from fastnet.files.durable import ENDING, write_whole
+
+OLD, NEW = b"old" * 1000, [b"new", memoryview(b"er" * 5000), b""]
+
+
+def temporaries(folder):
+    return [path for path in folder.iterdir() if path.name.endswith(ENDING)]
+
+
+@pytest.fixture
+def target(tmp_path):
+    path = tmp_path / "ä file"
+    path.write_bytes(OLD)
+    return path
+
+
+def test_the_pieces_take_the_place_of_what_was_there(target):
+    write_whole(target, NEW)
+    assert target.read_bytes() == b"new" + b"er" * 5000
+    assert os.listdir(target.parent) == [target.name]
+    write_whole(str(target.with_name("x" * 255)), NEW)  # the longest name that there can be
+
+
+def test_permissions_follow_the_umask(target):
+    old = os.umask(0o027)
+    try:
+        write_whole(target, NEW)
+    finally:
+        os.umask(old)
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_link_stays(target):
+    link = target.with_name("link")
+    link.symlink_to(target)
+    write_whole(link, NEW)
+    assert link.is_symlink()
+    assert target.read_bytes().startswith(b"newer")
+
+
+def test_what_is_no_file_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="is a device or a pipe"):
+        write_whole(tmp_path / "pipe", NEW)
+    with pytest.raises(IsADirectoryError):
+        write_whole(tmp_path, NEW)
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "no folder" / "file", NEW)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_old_file_alone(target, monkeypatch, call, error):
+    real, calls = getattr(os, call), []
+
+    def fail(*args):
+        calls.append(args)
+        if call == "write" and len(calls) == 1:
+            return real(args[0], args[1][:2])  # a part of it
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(durable.os, call, fail)
+        with pytest.raises(type(error)):
+            write_whole(target, NEW)
+    assert calls
+    assert target.read_bytes() == OLD
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_a_full_disk_leaves_the_old_file_alone(target):
+    """The process may write no more than so many bytes to a file."""
+    script = f"""
+import resource, signal, sys
+sys.path[:0] = {sys.path!r}
+from fastnet.files.durable import write_whole
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    write_whole({str(target)!r}, [bytes(3000), bytes(3000)])
+except OSError as error:
+    print(error.errno)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"{errno.EFBIG}\n", done.stderr
+    assert target.read_bytes() == OLD
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays(target):
+    left = target.with_name(f".0123{ENDING}")
+    left.write_bytes(b"part")
+    with (target.parent / f".4567{ENDING}").open("w") as held:
+        durable.lock(held.fileno())
+        write_whole(target, NEW)
+        assert temporaries(target.parent) == [target.parent / f".4567{ENDING}"]
+    (target.parent / f".89ab{ENDING}").symlink_to(target)
+    write_whole(target, NEW)
+    assert temporaries(target.parent) == [target.parent / f".89ab{ENDING}"], "a link is not followed"
+    assert target.exists()
+
+
+def test_a_writer_whose_file_is_swept_before_it_is_locked_takes_another(target, monkeypatch):
+    real, swept = durable.lock, []
+
+    def lock(descriptor):
+        if not swept:
+            swept.extend(temporaries(target.parent))
+            swept[0].unlink()
+        real(descriptor)
+
+    monkeypatch.setattr(durable, "lock", lock)
+    write_whole(target, NEW)
+    assert len(swept) == 1
+    assert target.read_bytes().startswith(b"newer")
+
+
+def test_writers_killed_at_any_moment_leave_the_old_file_or_the_new(target):
+    """Each of 40 processes writes again and again, all zeros or all ones, until it is killed."""
+    script = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from fastnet.files.durable import write_whole
+print(flush=True)
+while True:
+    for byte in (b"0", b"1"):
+        write_whole({str(target)!r}, [byte * 5_000] * 40)
+"""
+    target.write_bytes(b"0" * 200_000)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        writers = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(2)]
+        try:
+            for writer in writers:
+                writer.stdout.readline()
+            time.sleep(rng.random() / 50)
+        finally:
+            for writer in writers:
+                writer.send_signal(signal.SIGKILL)
+                writer.communicate()
+        content = target.read_bytes()
+        assert len(content) == 200_000
+        assert len(set(content)) == 1
+    write_whole(target, NEW)
+    assert os.listdir(target.parent) == [target.name]
