@@ -1,9 +1,11 @@
-"""What can be done after each epoch: stop early, and lower the learning rate; or any function of one's own."""
+"""What can be done after each epoch: stop early, lower the learning rate, write a checkpoint; or any function."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -51,6 +53,66 @@ class Callback:
 
     def finish(self, model: Any) -> None:
         """Do something after the last epoch, unless the fit ended by an error or Ctrl-C."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what it must know to go on after a kill, for a `Checkpoint`: arrays, and what JSON has, by name."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take that over from a checkpoint, after `start`; ValueError, TypeError or KeyError if it is not right."""
+
+
+class Checkpoint(Callback):
+    """Write where a fit stands to files in a folder, from which `fit(resume=folder)` goes on, to the bit.
+
+    Parameters, the optimizer's memory, schedules, the order of the epoch, callbacks and history. Killed at any moment,
+    and resumed in another process, on any number of threads, a fit ends with the parameters that it would have had. A
+    file is on the disk, whole, before training goes on. One is written when the fit ends, too.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The folder, which is made: it holds checkpoint-00000001.fastnet and so on, which `fastnet.load` reads too.
+    every : int, default 1
+        Epochs from one to the next.
+    keep : int, default 3
+        So many of the newest are kept, and older ones deleted.
+    batches : int or None
+        Write one after so many batches within an epoch as well, and after each epoch: for epochs that take long.
+    most_time : float, default 0.03
+        The part of the time of a fit that writing may take, waiting for the disk included: where one that is due would
+        make it more, it is left to a later one. (Ten epochs of a small network take a millisecond, and so may the
+        disk.) 1.0: write every one that is due.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+
+    Notes
+    -----
+    Of callbacks that are functions nothing is saved; of a `Callback` of your own, what its `state` returns.
+    """
+
+    def __init__(
+        self, path: Any, every: int = 1, keep: int = 3, *, batches: int | None = None, most_time: float = 0.03
+    ) -> None:
+        self.folder = Path(os.fspath(path))
+        self.every = checks.positive_integer(every, "every")
+        self.keep = checks.positive_integer(keep, "keep")
+        self.batches = None if batches is None else checks.positive_integer(batches, "batches")
+        self.most_time = checks.real_number(
+            most_time, "most_time", "a number above 0, and at most 1", low=math.ulp(0.0)
+        )
+        if self.most_time > 1:
+            raise ValueError(f"most_time must be a number above 0, and at most 1, not {most_time!r}.")
+
+    def __call__(self, model: Any, epoch: int, logs: Logs) -> None:
+        """Do nothing: `Model.fit` writes the file, when all callbacks were called."""
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("every", "keep", "batches", "most_time"))
+        return f"Checkpoint({str(self.folder)!r}, {settings})"
 
 
 class Monitor(Callback):
@@ -111,6 +173,18 @@ class Monitor(Callback):
         self.waited += self.best is not None
         return False
 
+    def state(self) -> dict[str, Any]:
+        """Return the best value so far, and how long it has not improved."""
+        found = {"best_epoch": self.best_epoch, "waited": self.waited}
+        return found if self.best is None else found | {"best": np.array(self.best)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take them over from a checkpoint."""
+        epoch, best = state["best_epoch"], state.get("best")
+        self.best_epoch = None if epoch is None else checks.non_negative_integer(epoch, "best_epoch")
+        self.best = None if best is None else float(best)
+        self.waited = checks.non_negative_integer(state["waited"], "waited")
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.shown)})"
 
@@ -158,6 +232,17 @@ class EarlyStopping(Monitor):
         if self._before is not None:
             self._before = model.parameters.copy()
         return not improved and self.waited >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """Return the parameters to bring back as well."""
+        kept = {"best_parameters": self._best_parameters, "before": self._before}
+        return super().state() | {name: array for name, array in kept.items() if array is not None}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take them over from a checkpoint."""
+        super().restore(state)
+        kept = state.get("best_parameters"), state.get("before")
+        self._best_parameters, self._before = (None if array is None else np.array(array) for array in kept)
 
     def finish(self, model: AnyModel) -> None:
         """Bring the best parameters back."""
@@ -216,6 +301,15 @@ class ReduceOnPlateau(Monitor):
             least = max(self.min_learning_rate, float(np.finfo(model.dtype).tiny))
             model.optimizer = model.optimizer.slowed_down(self.factor, least)
             self.waited, self._resting = 0, self.cooldown
+
+    def state(self) -> dict[str, Any]:
+        """Return how long it still rests as well."""
+        return super().state() | {"resting": self._resting}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take that over from a checkpoint."""
+        super().restore(state)
+        self._resting = checks.non_negative_integer(state["resting"], "resting")
 
 
 def checked_callbacks(callbacks: Any) -> tuple[AnyCallback, ...]:

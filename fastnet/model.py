@@ -3,6 +3,8 @@
 from __future__ import annotations  # NumPy loads np.random when it is first named: 20 ms of an import
 
 import copy
+import functools
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Self
@@ -11,8 +13,9 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.activations import activation_for
-from fastnet.callbacks import AnyCallback, checked_callbacks
-from fastnet.engine import diagnostics, gradient_check
+from fastnet.callbacks import AnyCallback, Checkpoint, checked_callbacks
+from fastnet.engine import checkpoints, diagnostics, gradient_check
+from fastnet.engine.checkpoints import Resumed, Saver
 from fastnet.engine.course import Course, OptimizerState
 from fastnet.engine.examples import Data, Gate, read_only
 from fastnet.engine.fit import train_epochs
@@ -31,6 +34,7 @@ from fastnet.losses import Huber, loss_for, name_of
 from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
 from fastnet.optimizers import SGD, Optimizer
 from fastnet.parameters import Parameters, network_of
+from fastnet.schedules import SlowedDown
 
 DEFAULT_METRICS = ("accuracy",)
 
@@ -202,16 +206,16 @@ class Model(checks.FixedSettings):
         TypeError
             If a setting is of a class that is not fastnet's.
         """
-        tensors.write(path, *self._saved(network.MODEL))
+        tensors.write(path, *self._saved(network.MODEL, self.epochs_finished))
 
-    def _saved(self, kind: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Return arrays and texts of a file of that kind."""
+    def _saved(self, kind: str, epochs_finished: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Return arrays and texts of a file of that kind, of the model after so many epochs."""
         built, state = self._parameters, self._optimizer_state
         memory = None
         if built is not None and state is not None:
             memory = network.Memory(state.moments.reshape(-1, len(built)), state.powers)
         pairs = [] if built is None else built.by_layer()
-        arrays, texts = network.written(network.described(self), pairs, memory, self._key, self.epochs_finished)
+        arrays, texts = network.written(network.described(self), pairs, memory, self._key, epochs_finished)
         return arrays, {network.FORMAT: f"{kind} {network.VERSION}", **texts}
 
     @classmethod
@@ -374,6 +378,7 @@ class Model(checks.FixedSettings):
         callbacks: Sequence[AnyCallback] | AnyCallback = (),
         verbose: Any = "auto",
         threads: int | None = None,
+        resume: Any = None,
     ) -> History:
         """Train on X (m, n_x) and y, (m,) or (m, n_L). Calling again goes on from where it stopped.
 
@@ -409,6 +414,11 @@ class Model(checks.FixedSettings):
         threads : int or None
             None: as many as the work is worth, up to `get_num_threads()`. Never more than cores that are free. The
             result does not depend on it.
+        resume : str or os.PathLike, optional
+            Go on where an earlier call, of the same model in the same way, stood when it was killed: the folder of its
+            `Checkpoint`, whose newest whole file counts, or one file. The result is to the bit that of a fit that was
+            never killed, `History` included. Where that folder is empty yet, and a `Checkpoint` of this fit writes to
+            it, the fit begins. `epochs` may have grown; a model that has parameters already loses them.
 
         Returns
         -------
@@ -418,7 +428,10 @@ class Model(checks.FixedSettings):
         Raises
         ------
         ValueError, TypeError
-            If the data or a setting is not as described; nothing has changed then.
+            If the data or a setting is not as described, or is another than that of the fit to resume; nothing has
+            changed then.
+        FileFormatError, OSError
+            If no checkpoint can be read, or none can be written.
         TrainingDivergedError
             If the cost or a parameter becomes infinite or NaN; the model keeps the last finite parameters.
         """
@@ -429,21 +442,73 @@ class Model(checks.FixedSettings):
         activation = self.output_layer.activation
         names = metrics_for(metrics, activation)
         callbacks = checked_callbacks(callbacks)
+        wanted = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+        callbacks = tuple(callback for callback in callbacks if not isinstance(callback, Checkpoint))
         with self._training("fit"):
             examples = self._gate().prepared(X, y, sample_weight, class_weight, validation_data, validation_split)
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
-            self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE))
+            shuffle = bool(shuffle) and batch_size is not None
+            savers, resumed = [], None
+            if wanted or resume is not None:
+                m = len(examples.training.X)
+                given = checkpoints.FitSettings(
+                    min(batch_size or m, m), shuffle, names, checkpoints.names_of(callbacks),
+                    checkpoints.fingerprint(examples),
+                )  # fmt: skip
+                resumed = self._resumed(resume, wanted, given)
+                savers = [Saver(each, given, functools.partial(self._saved, network.CHECKPOINT)) for each in wanted]
+            if resumed is None:
+                self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE))
             if self.epochs_finished == 0:
                 diagnostics.warn_of_scales(examples.training.X)
             # From here on, things change.
+            if resumed is not None:
+                self._go_back_to(resumed)
             self._prepare_parameters(examples.training)
             data, held_out = examples.divided(activation, self._key)
             self.history = history = History()
             self._train(
-                data, progress, history, names, held_out, callbacks, epochs=epochs, batch_size=batch_size,
-                threads=threads, shuffle=bool(shuffle) and batch_size is not None,
+                data, progress, history, names, held_out, callbacks, savers, resumed, epochs=epochs,
+                batch_size=batch_size, threads=threads, shuffle=shuffle,
             )  # fmt: skip
         return history
+
+    def _resumed(self, resume: Any, wanted: Sequence[Checkpoint], given: checkpoints.FitSettings) -> Resumed | None:
+        """Return where a fit goes on; None if it begins, and is the first to write to the folder of a checkpoint."""
+        if resume is None:
+            return None
+        rate = self.optimizer.learning_rate
+        rate = rate.schedule if isinstance(rate, SlowedDown) else rate
+        try:
+            resumed = checkpoints.read(resume, {"learning_rate": rate} if callable(rate) else {})
+        except FileNotFoundError:
+            if not any(os.path.realpath(resume) == os.path.realpath(each.folder) for each in wanted):
+                raise
+            return None
+        self._check_same(resumed)
+        given.check(resumed.fit)
+        return resumed
+
+    def _check_same(self, resumed: Resumed) -> None:
+        """Raise ValueError unless a checkpoint is of a model like this one."""
+        other = self._restored(resumed.saved)
+        before, here = network.described(other), network.described(self)
+        for name in ("layers", "loss", "l2", "l1", "dtype"):
+            if before[name] != here[name]:
+                raise ValueError(
+                    f"resume: the checkpoint is of a model with {name}={before[name]!r}, but this has {here[name]!r}."
+                )
+        if other.optimizer.kind != self.optimizer.kind:
+            raise ValueError(f"resume: the checkpoint has the optimizer {other.optimizer!r}, not {self.optimizer!r}.")
+
+    def _go_back_to(self, resumed: Resumed) -> None:
+        """Take parameters, optimizer and how far training had come over from a checkpoint of a model like this one."""
+        other = self._restored(resumed.saved)
+        if self._parameters is None:
+            self._build(other._built().units[0])
+        self.parameters[:] = other.parameters
+        self._optimizer, self._optimizer_state = other._optimizer, other._optimizer_state
+        self._key, self.epochs_finished = other._key, other.epochs_finished
 
     def _prepare_parameters(self, data: Data) -> None:
         """Build the model, unless it is built; ValueError if a parameter is not finite."""
@@ -455,12 +520,14 @@ class Model(checks.FixedSettings):
 
     def _train(
         self, data: Data, progress: Progress, history: History, metrics: tuple[str, ...] = (),
-        held_out: Data | None = None, callbacks: tuple[AnyCallback, ...] = (), **settings: Any,
+        held_out: Data | None = None, callbacks: tuple[AnyCallback, ...] = (), savers: Sequence[Saver] = (),
+        resumed: Resumed | None = None, **settings: Any,
     ) -> None:  # fmt: skip
         if self._optimizer_state is None:
             self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
         settings |= {"mode": self.optimizer, "state": self._optimizer_state, "key": self._key}
-        settings |= {"first_epoch": self.epochs_finished, "with_outputs": bool(metrics)}
+        first_epoch = self.epochs_finished if resumed is None else resumed.fit["first_epoch"]
+        settings |= {"first_epoch": first_epoch, "with_outputs": bool(metrics)}
         with ExitStack() as ends:
             run = ends.enter_context(self._run(data, compiling=progress.compiling, **settings))
             history.compile_seconds = run.compile_seconds
@@ -470,8 +537,9 @@ class Model(checks.FixedSettings):
                 history.compile_seconds += validation.compile_seconds
             if metrics or validation or callbacks:
                 watch = Watch(self, run, history, metrics, validation, callbacks)
+            reason = "" if resumed is None else resumed.restore(run, history, watch)
             try:
-                train_epochs(run, progress, history, watch)
+                train_epochs(run, progress, history, watch, savers, reason)
             finally:
                 self.epochs_finished = run.first_epoch + run.finished_epochs
 

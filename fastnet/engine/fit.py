@@ -1,10 +1,12 @@
 """The loop of `fit`: call the compiled epochs, look at what came out, and report."""
 
 import time
+from collections.abc import Sequence
 
+from fastnet.engine.checkpoints import Saver
 from fastnet.engine.divergence import bring_back, diverged, take_snapshot
 from fastnet.engine.progress import Progress
-from fastnet.engine.run import Run
+from fastnet.engine.run import MOST_CHUNKS, Run
 from fastnet.engine.watch import Watch
 from fastnet.history import History
 from fastnet.kernels.codes import PARAMETERS_NOT_FINITE
@@ -12,8 +14,13 @@ from fastnet.kernels.codes import PARAMETERS_NOT_FINITE
 SNAPSHOT_SECONDS = 0.5
 
 
-def train_epochs(run: Run, progress: Progress, history: History, watch: Watch | None = None) -> None:
+def train_epochs(
+    run: Run, progress: Progress, history: History, watch: Watch | None = None, savers: Sequence[Saver] = (),
+    reason: str = "",
+) -> None:  # fmt: skip
     """Run all epochs; update `run.parameters` in place, and fill `history` however it ends.
+
+    A run that goes on where an earlier one stood may have a `reason` to end at once.
 
     Raises
     ------
@@ -22,12 +29,13 @@ def train_epochs(run: Run, progress: Progress, history: History, watch: Watch | 
     """
     start = time.perf_counter()
     snapshot = take_snapshot(run, start)
+    start -= history.seconds
     history.stopped_reason = "interrupted"
-    reason = ""
     try:
         while not run.done and not reason:
             finished = run.finished_epochs
-            run.advance(to_end_of_epoch=watch is not None)
+            limits = [saver.chunks_until_due(run) for saver in savers]
+            run.advance(min([*limits, run.chunks_left_in_epoch if watch else MOST_CHUNKS]))
             now = time.perf_counter()
             if watch is None:
                 history.cost += run.costs_of(finished, run.finished_epochs)
@@ -41,6 +49,10 @@ def train_epochs(run: Run, progress: Progress, history: History, watch: Watch | 
             if outdated:
                 older, snapshot = snapshot, take_snapshot(run, now)  # so that Ctrl-C never leads to dropping one twice
                 older.drop()
+            history.seconds = now - start
+            for saver in savers:
+                if saver.is_due(run, reason):
+                    saver.save(run, history, watch, reason)
             progress.update(history, run.finished_examples, run.m, now - start)
         if watch is not None:
             watch.finish()

@@ -255,14 +255,12 @@ class Run:
         """How many chunks of the running epoch are not done."""
         return self.chunks_before(1, 0) - self.chunks_before(0, self.finished_examples)
 
-    def advance(self, *, to_end_of_epoch: bool = False) -> None:
-        """Work for about CALL_SECONDS, and perhaps not beyond the end of the epoch.
+    def advance(self, most_chunks: int = MOST_CHUNKS) -> None:
+        """Work for about CALL_SECONDS, and through no more chunks than that.
 
         For less while the speed is being found out, and when chunks are cut short.
         """
-        chunks = self.chunks_in_a_call
-        if to_end_of_epoch:
-            chunks = min(chunks, self.chunks_left_in_epoch)
+        chunks = min(self.chunks_in_a_call, most_chunks)
         before = self.finished_epochs * self.m + self.finished_examples
         start = time.perf_counter()
         self.work(chunks)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastnet.callbacks import AnyCallback, AnyModel, Callback, EarlyStopping, ReduceOnPlateau
+from fastnet.callbacks import AnyCallback, AnyModel, Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
 from fastnet.engine.run import Run
 from fastnet.history import History
 from fastnet.metrics import compute
 
-CHANGE_NOTHING = (EarlyStopping, ReduceOnPlateau)
+CHANGE_NOTHING = (Checkpoint, EarlyStopping, ReduceOnPlateau)
 """The callbacks that change no parameter between epochs; a subclass of one may."""
 
 

@@ -106,15 +106,15 @@ def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_fini
     shapes = shapes_of([layer for layer in arguments["layers"] if isinstance(layer, Dense)], n_features)
     if not shapes:
         raise FileFormatError("its layers have no parameters")
-    parts = [array_of(contents, name, shape, dtype).reshape(-1) for name, shape in shapes.items()]
+    parts = [array_of(contents.arrays, name, shape, dtype).reshape(-1) for name, shape in shapes.items()]
     n_parameters = sum(map(len, parts))
     memory = None
     if "powers" in contents.arrays:
         kept = contents.arrays.get("moments", np.empty(()))
         n_moments = kept.shape[0] if kept.ndim == 2 else 0
         memory = Memory(
-            array_of(contents, "moments", (n_moments, n_parameters), dtype),
-            array_of(contents, "powers", (2,), np.dtype(np.float64)),
+            array_of(contents.arrays, "moments", (n_moments, n_parameters), dtype),
+            array_of(contents.arrays, "powers", (2,), np.dtype(np.float64)),
         )
     if check_finite:
         found = dict(zip(shapes, parts, strict=True))
@@ -151,9 +151,9 @@ def taken(text: dict[str, Any], name: str) -> Any:
     return text.pop(name)
 
 
-def array_of(contents: tensors.Contents, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Remove an array from the contents and return it; FileFormatError unless it has that shape and dtype."""
-    array = contents.arrays.pop(name, None)
+def array_of(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Remove an array from others and return it; FileFormatError unless it has that shape and dtype."""
+    array = arrays.pop(name, None)
     if array is None or array.shape != shape or array.dtype != dtype:
         came = "missing" if array is None else f"{array.dtype} of shape {array.shape}"
         raise FileFormatError(f"array {name!r} must be {dtype} of shape {shape}, but is {came}")

@@ -81,7 +81,7 @@ def restored(description: Any, functions: Mapping[str, Any], name: str, level: i
         if name not in functions:
             raise ValueError(
                 f"The file was saved with a function as {name}, {settings.get('name')!r}, which no file holds. Pass it "
-                f"to load as {name}=..., or any other {name}."
+                f"as {name}=..., or any other {name}."
             )
         return functions[name]
     if kind == GENERATOR:

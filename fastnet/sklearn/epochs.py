@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnet.callbacks import AnyCallback, Callback
+from fastnet.callbacks import AnyCallback, Callback, Checkpoint
 from fastnet.engine.course import Course
 from fastnet.engine.examples import Data
 from fastnet.engine.network import division_for
@@ -126,6 +126,8 @@ class Epochs:
     def check_callbacks(self, names: tuple[str, ...]) -> None:
         """Raise ValueError if a callback needs more in its logs than those names."""
         for callback in self.callbacks:
+            if isinstance(callback, Checkpoint):
+                raise ValueError("A Checkpoint is for Model.fit. Save the estimator in a callback, by its save(path).")
             if isinstance(callback, Callback):
                 try:
                     callback.check(names)

@@ -284,7 +284,7 @@ def test_parameters_before_a_bad_update_come_back(m, batch_size, batches, snapsh
 
     monkeypatch.setattr(fit, "SNAPSHOT_SECONDS", -1.0)
     monkeypatch.setattr(fit, "take_snapshot", take_chosen_snapshot)
-    monkeypatch.setattr(Run, "advance", lambda run, to_end_of_epoch: run.work(1))
+    monkeypatch.setattr(Run, "advance", lambda run, most_chunks: run.work(1))
     with pytest.raises(TrainingDivergedError, match=rf"epoch 1 of 5, batch {batches}: layer 1 .* in its W or b"):
         model.fit(X, y, epochs=5, batch_size=batch_size, shuffle=False)
     assert np.isfinite(model.parameters).all()

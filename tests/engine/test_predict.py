@@ -116,8 +116,10 @@ def test_a_bad_out_is_refused(out, kind, message):
 @pytest.mark.parametrize("m", [1, FEW, 64])
 def test_with_out_a_prediction_allocates_nothing(m):
     """On numba's heap nothing, on Python's only what a call itself needs; none of it stays, and none grows with m."""
+    from numba.core.registry import cpu_target
     from numba.core.runtime import rtsys
 
+    rtsys.initialize(cpu_target.target_context)  # which counts; where all code came from the store, nothing else does
     model = net(33, ("relu",), "softmax", "float32")
     X, out = rows_of(m, 33, "float32"), np.empty((m, 33), np.float32)
     for _ in range(3):

@@ -2,12 +2,10 @@
 
 import errno
 import os
-import signal
 import subprocess
 import sys
-import time
 
-import numpy as np
+import killed
 import pytest
 
 from fastnet.files import durable
@@ -129,31 +127,6 @@ def test_a_writer_whose_file_is_swept_before_it_is_locked_takes_another(target, 
     assert target.read_bytes().startswith(b"newer")
 
 
-def test_writers_killed_at_any_moment_leave_the_old_file_or_the_new(target):
-    """Each of 40 processes writes again and again, all zeros or all ones, until it is killed."""
-    script = f"""
-import sys
-sys.path[:0] = {sys.path!r}
-from fastnet.files.durable import write_whole
-print(flush=True)
-while True:
-    for byte in (b"0", b"1"):
-        write_whole({str(target)!r}, [byte * 5_000] * 40)
-"""
-    target.write_bytes(b"0" * 200_000)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        writers = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(2)]
-        try:
-            for writer in writers:
-                writer.stdout.readline()
-            time.sleep(rng.random() / 50)
-        finally:
-            for writer in writers:
-                writer.send_signal(signal.SIGKILL)
-                writer.communicate()
-        content = target.read_bytes()
-        assert len(content) == 200_000
-        assert len(set(content)) == 1
-    write_whole(target, NEW)
-    assert os.listdir(target.parent) == [target.name]
+@pytest.mark.jit
+def test_saves_killed_at_any_moment_leave_the_old_file_or_the_new(tmp_path):
+    killed.attack_saves(tmp_path, 10, seed=0)
