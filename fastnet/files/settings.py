@@ -96,16 +96,18 @@ def restored(description: Any, functions: Mapping[str, Any], name: str, level: i
 
 
 def made(kind: Callable[..., Any], settings: Mapping[str, Any], name: str) -> Any:
-    """Return an object with those settings; FileFormatError, with the reason, if its class refuses them."""
+    """Return what a class, or a function, makes of settings; FileFormatError, with the reason, if it refuses them."""
     try:
         return kind(**settings)
-    except (TypeError, ValueError, ArithmeticError) as error:
+    except FileFormatError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise FileFormatError(f"its {name} is refused: {error}") from None
 
 
 # ------------------------------------------------------------------------------------------------------- generators
 
-POSITIONS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1}
+POSITIONS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "has_gauss": 1}
 """The integers of a state that say where in its numbers a generator is, and the most that each may be."""
 
 
@@ -118,28 +120,40 @@ def bit_generators() -> dict[str, Any]:
 
 
 def generator_described(generator: np.random.Generator, name: str) -> dict[str, Any]:
-    """Return name and state of a generator's bit generator."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(entry) for key, entry in value.items()}
-        return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-    state = plain(generator.bit_generator.state)
+    """Return the state of a generator's bit generator."""
+    state = state_described(generator.bit_generator.state)
     if state["bit_generator"] not in bit_generators():
         raise TypeError(f"{name} has a {state['bit_generator']}, which no file can hold. Pass a seed, an integer.")
     return {"state": state}
 
 
+def state_described(state: Any) -> Any:
+    """Return the state of a generator as JSON has it."""
+    if isinstance(state, dict):
+        return {key: state_described(entry) for key, entry in state.items()}
+    return state.tolist() if isinstance(state, (np.ndarray, np.generic)) else state
+
+
 def generator_restored(settings: Mapping[str, Any], name: str) -> np.random.Generator:
     """Return a generator in the state that it was saved in; FileFormatError if that is no state of one."""
-    try:
-        kind = bit_generators()[settings["state"]["bit_generator"]]
-        bit_generator = kind(0)
+
+    def make() -> np.random.Generator:
+        bit_generator = bit_generators()[settings["state"]["bit_generator"]](0)
         bit_generator.state = like(bit_generator.state, settings["state"])
         return np.random.Generator(bit_generator)
-    except (TypeError, ValueError, KeyError, ArithmeticError) as error:
-        raise FileFormatError(f"its {name} is no state of a generator: {error}") from None
+
+    return made(make, {}, name)  # type: ignore[no-any-return]
+
+
+def random_state_restored(settings: Mapping[str, Any], name: str) -> np.random.RandomState:
+    """Return a RandomState, with its Mersenne twister, in the state that it was saved in; errors as above."""
+
+    def make() -> np.random.RandomState:
+        random_state = np.random.RandomState(0)
+        random_state.set_state(like(random_state.get_state(legacy=False), settings["state"]))
+        return random_state
+
+    return made(make, {}, name)  # type: ignore[no-any-return]
 
 
 def like(model: Any, value: Any, most: int = 2**128 - 1) -> Any:
@@ -160,6 +174,8 @@ def like(model: Any, value: Any, most: int = 2**128 - 1) -> Any:
         if value != model:
             raise ValueError(f"{model} is called otherwise")
         return value
+    if isinstance(model, float):
+        return float(value)
     if type(value) is not int or not 0 <= value <= most:
         raise ValueError(f"{value!r} is no integer from 0 to {most}")
     return value

@@ -12,6 +12,6 @@ except ImportError as error:
         'fastnet.sklearn needs scikit-learn 1.6 or later: pip install "scikit-learn>=1.6" (the extra fastnet[sklearn]).'
     ) from error
 
-from fastnet.sklearn.estimators import MLPClassifier, MLPRegressor, from_sklearn
+from fastnet.sklearn.estimators import MLPClassifier, MLPRegressor, from_sklearn, load
 
-__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn", "load"]

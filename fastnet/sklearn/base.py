@@ -23,9 +23,10 @@ from fastnet.activations import LeakyReLU
 from fastnet.callbacks import AnyCallback, checked_callbacks
 from fastnet.checks import float_dtype
 from fastnet.engine.examples import Data
+from fastnet.files import tensors
 from fastnet.model import Model
 from fastnet.optimizers import EpsilonHatAdam, Optimizer, UndampedSGD
-from fastnet.sklearn import conversion, rules
+from fastnet.sklearn import conversion, files, rules
 from fastnet.sklearn.epochs import Epochs, Hooks, Score
 from fastnet.sklearn.lbfgs import minimise_loss
 from fastnet.sklearn.parameters import NetworkEstimator
@@ -94,6 +95,24 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
     def _with_class_weight(self, examples: Data, y: Any) -> Data:
         """Return the examples, their weights multiplied by those of their classes."""
         return examples
+
+    def save(self, path: Any) -> None:
+        """Write the estimator, fitted or not, to one file, from which `fastnet.sklearn.load` makes an equal one.
+
+        Arguments, network, classes, names of features, the record of training, and what `partial_fit` and a warm start
+        go on from, to the bit; of functions (`callbacks`, `scoring`, a learning rate) the name, and `load` asks for
+        them. The file is whole or not there at all, as that of `fastnet.Model.save`.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; a file of that name is as it was then.
+        TypeError
+            If an argument or a label is neither number nor text, or the class is not fastnet's.
+        """
+        if type(self).__module__ != "fastnet.sklearn.estimators":
+            raise TypeError(f"save is for fastnet's own classes, not for {type(self).__qualname__}. Use joblib.dump.")
+        tensors.write(path, *files.written(self))
 
     @property
     def model_(self) -> Model:

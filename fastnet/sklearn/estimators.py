@@ -15,8 +15,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from fastnet.engine.examples import Data
+from fastnet.files import settings
 from fastnet.losses import Huber
-from fastnet.sklearn import rules
+from fastnet.sklearn import files, rules
 from fastnet.sklearn.base import BaseMLP, typed
 from fastnet.sklearn.parameters import weighted
 
@@ -284,3 +285,36 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
         if isinstance(estimator, kind._counterpart):
             return kind.from_sklearn(estimator)
     raise TypeError(f"estimator must be scikit-learn's MLPClassifier or MLPRegressor, not {estimator!r}.")
+
+
+def load(path: Any, *, check_finite: bool = True, **instead: Any) -> MLPClassifier | MLPRegressor:
+    """Return the estimator that `save` wrote to a file: it predicts, and goes on with training, to the bit as that one.
+
+    Nothing in the file is run, unpickled or imported; a file of which a byte was changed is refused.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    check_finite : bool, default True
+        Refuse parameters that are infinite or NaN.
+    **instead
+        `learning_rate`, `scoring`, `callbacks`: what is to stand for those that were functions, which no file holds;
+        None for the last two will do where none is needed.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not such a file, whatever is wrong with it.
+    OSError
+        If it cannot be read.
+    ValueError
+        If something was a function and is not given.
+    """
+    if others := set(instead) - set(settings.MAY_BE_FUNCTIONS):
+        raise TypeError(f"load takes {', '.join(settings.MAY_BE_FUNCTIONS)} in place of functions, not {others}.")
+    kinds: dict[str, type[MLPClassifier | MLPRegressor]] = {
+        "MLPClassifier": MLPClassifier,
+        "MLPRegressor": MLPRegressor,
+    }
+    return files.read(path, kinds, instead, check_finite)

@@ -257,9 +257,9 @@ def test_numbers_that_are_not_finite_are_refused_unless_asked_for(tmp_path):
         ({"loss": "poison"}, "its network is refused: loss must be one of"),
         (
             {"seed": {"type": "Generator", "state": {"bit_generator": "PCG64", "state": {}}}},
-            "its seed is no state of a generator",
+            "its seed is refused",
         ),
-        ({"seed": {"type": "Generator", "state": 3}}, "its seed is no state of a generator"),
+        ({"seed": {"type": "Generator", "state": 3}}, "its seed is refused"),
         ({"seed": [[[[[[[[[[1]]]]]]]]]]}, "its seed has more than 8 levels"),
         ({"more": 1}, "its network has 'more', which this version does not know"),
     ],
