@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,8 +70,8 @@ class Problem:
         for index, layer in enumerate(self.model.layers, start=1):
             self.parameters[f"W{index}"], self.parameters[f"b{index}"] = layer.W.copy(), layer.b.copy()
 
-    def train(self, epochs: int, threads: int | None = None, shuffle: bool = True) -> float:
-        """Train; return the last cost."""
+    def train(self, epochs: int, threads: int | None = None, shuffle: bool = True, **settings: Any) -> float:
+        """Train, with further settings of `fit`; return the last cost."""
         history = self.model.fit(
             self.X,
             self.y,
@@ -80,6 +80,7 @@ class Problem:
             shuffle=shuffle,
             verbose=False,
             threads=threads,
+            **settings,
         )
         return history.cost[-1]
 
