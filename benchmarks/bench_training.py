@@ -3,11 +3,15 @@
 import os
 import sys
 import tracemalloc
+from functools import partial
 from unittest.mock import patch
+
+import numpy as np
 
 from benchmarks.peak import peak
 from benchmarks.timing import median_seconds
 from benchmarks.workloads import WORKLOADS, problem
+from fastnet import Adam, Dense, Model
 from fastnet.engine import memory
 
 EPOCHS = {"planar": 200, "cancer": 20, "logistic": 20}
@@ -46,6 +50,37 @@ class Step:
 
     def time_step(self, workload):
         self.model.step(*self.batch)
+
+
+class Subnormal:
+    """Time with numbers below the smallest normal one, over the time with others."""
+
+    params = (["inputs", "weights", "squares of gradients", "60 layers"],)
+    param_names = ("subnormal",)
+    timeout = 600
+
+    def track_time_over_normal(self, subnormal):
+        """Of predictions, or of five epochs."""
+        small = {"inputs": 1e-40, "weights": 1e-40, "squares of gradients": 1e-20, "60 layers": 0.1}[subnormal]
+        scales = {"subnormal": small, "normal": 1.0}
+        seconds = median_seconds({name: self.task(subnormal, scale) for name, scale in scales.items()}, 9)
+        return seconds["subnormal"] / seconds["normal"]
+
+    track_time_over_normal.unit = "time / time with normal numbers"
+
+    def task(self, subnormal, scale):
+        """Return what is timed, with something made smaller."""
+        X, y = np.random.default_rng(0).standard_normal((2, 2000, 64)).astype(np.float32)
+        units = [32] * 60 if subnormal == "60 layers" else [64, 64]
+        model = Model([*(Dense(n, "tanh") for n in units), Dense(1)], optimizer=Adam(1e-6), seed=0)
+        model.build(64)
+        if subnormal == "inputs":
+            return partial(model.forward, (X * scale).astype(np.float32))
+        for layer in model.layers[-1:] if subnormal == "squares of gradients" else model.layers:
+            layer.W[:] *= scale
+        if subnormal == "weights":
+            return partial(model.forward, X)
+        return partial(model.fit, X, y[:, 0] * scale, epochs=5, threads=1, verbose=False)
 
 
 class Share:

@@ -130,11 +130,13 @@ def seed(value: Any) -> Any:
 
 
 def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
-    """Raise ValueError if a number other than zero is zero or infinite in `dtype`."""
+    """Raise ValueError if a number other than zero is infinite in `dtype`, or zero, as kernels take subnormals."""
     with np.errstate(over="ignore", under="ignore"):
         rounded = dtype.type(value)
-    if not np.isfinite(rounded) or (rounded == 0 and value != 0):
-        raise ValueError(f"{name} must be in the range of {dtype}, but {value!r} is {rounded} there.")
+    is_subnormal = 0 < abs(rounded) < np.finfo(dtype).tiny
+    if not np.isfinite(rounded) or (rounded == 0 and value != 0) or is_subnormal:
+        there = "subnormal" if is_subnormal else rounded
+        raise ValueError(f"{name} must be in the range of {dtype}, but {value!r} is {there} there.")
 
 
 # ------------------------------------------------------------------------------------------------------------- data

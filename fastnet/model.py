@@ -30,7 +30,7 @@ from fastnet.files import network, settings, tensors
 from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.layers import Dense, Dropout, checked_layers, table_of
-from fastnet.losses import Huber, loss_for, name_of
+from fastnet.losses import Huber, loss_for, name_of, setting_of
 from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
 from fastnet.optimizers import SGD, Optimizer
 from fastnet.parameters import Parameters, network_of
@@ -56,7 +56,8 @@ class Model(checks.FixedSettings):
         lambda, for all layers that do not set their own: J += lambda/(2m) * sum ||W||^2. m is the number of examples
         in the batch, or the sum of their weights.
     dtype : str, default "float32"
-        Or "float64": of parameters, inputs and all arithmetic.
+        Or "float64": of parameters, inputs and all arithmetic, in which numbers below the smallest normal one (1.2e-38;
+        2.2e-308) count as zero.
     seed : int, numpy.random.Generator or None
         Where initial weights, shuffles and dropout come from. None: different at every run.
     l1 : float, default 0.0
@@ -91,6 +92,7 @@ class Model(checks.FixedSettings):
         self.l1 = checks.non_negative_number(l1, "l1")
         numbers = [(getattr(owner, name) or 0.0, name) for owner in (self, *self._dense) for name in ("l2", "l1")]
         numbers += [(activation_for(layer.activation).setting, "slope") for layer in self._dense]
+        numbers.append((setting_of(self.loss), "delta"))
         for number, name in numbers:
             checks.in_range_of(self.dtype, number, name)
         self.seed = checks.seed(seed)

@@ -50,6 +50,17 @@ def parameters_after_training(dtype: str) -> bytes:
         results = [watched.parameters, history.cost, history.val_cost, history.accuracy, history.val_accuracy]
         everything += [np.array(result).tobytes() for result in results]
     assert everything[-5:] == everything[-10:-5]
+    # Products at the bottom of the range, parts of which, or all, are subnormal; moments that become so.
+    smallest = float(np.finfo(dtype).tiny) ** 0.5
+    for scale in (0.3, 3.0, 3e3, 3e7):
+        bottom = Model([Dense(20), Dense(1)], None, Adam(0.01), 0.0, dtype, 9)
+        bottom.build(30)
+        for layer in bottom.layers:
+            layer.W[:] *= scale * smallest
+        everything.append(bottom.forward(X * smallest).tobytes())
+        everything += [array.tobytes() for pair in bottom.gradients(X * smallest, X[:, 0] / scale) for array in pair]
+        bottom.fit(X * smallest, X[:, 0] * scale * smallest, epochs=3)
+        everything.append(bottom.parameters.tobytes())
     return b"".join(everything)
 
 

@@ -17,7 +17,6 @@ from fastnet.kernels.codes import ADAGRAD, ADAM, MOMENTUM, NESTEROV, RMSPROP, SG
 from fastnet.kernels.ir.scalars import fma, per_dtype
 from fastnet.kernels.ir.sums import MAGNITUDES, SQUARES, ordered_sum
 
-smallest_normal = per_dtype(float(np.finfo(np.float32).tiny), float(np.finfo(np.float64).tiny))
 largest_finite = per_dtype(float(np.finfo(np.float32).max), float(np.finfo(np.float64).max))
 
 
@@ -132,11 +131,11 @@ def make_update(code: int) -> Function:
             v = second[i] if n_moments > 1 else T(0)
             new, m, v = rule(code, g, p[i], m, v, c)
             bad |= not is_finite(new) or not is_finite(v if n_moments > 1 else m)  # Adam's m is where v is
-            p[i] = without_subnormal(new)
+            p[i] = new
             if n_moments > 0:
-                first[i] = without_subnormal(m)
+                first[i] = m
             if n_moments > 1:
-                second[i] = without_subnormal(v)
+                second[i] = v
         return not bad
 
     return update
@@ -213,10 +212,3 @@ def is_finite(x: Any) -> bool:
     """Return whether x is neither infinite nor NaN."""
     finite: bool = abs(x) <= largest_finite(x)
     return finite
-
-
-@kernel
-def without_subnormal(x: Any) -> Any:
-    """Return x, or zero for a subnormal: those are slow to compute with, and what decays would stay among them."""
-    T = type(x)
-    return T(0) if abs(x) < smallest_normal(x) else x

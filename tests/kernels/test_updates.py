@@ -239,20 +239,6 @@ def test_l1_leaves_a_weight_of_zero_alone(dtype):
     np.testing.assert_array_equal(dp, [0, 0.25, -0.25, 0, 0, 0])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_subnormal_parameter_becomes_zero(dtype):
-    """Subnormal numbers are slow to compute with, and weights under L2 would decay into them; so would moments."""
-    tiny = np.finfo(dtype).tiny
-    p = np.array([tiny, -tiny, 3 * tiny, 1.0], dtype)
-    update(codes.SGD, p, p.copy(), learning_rate=0.5)
-    np.testing.assert_array_equal(p, np.array([0, 0, 1.5 * tiny, 0.5], dtype))
-    settings = {"learning_rate": 0.5, "beta1": 0.25, "beta2": 0.25, "epsilon": 1.0, "power1": 0.25, "power2": 0.25}
-    mean, square = np.array([2 * tiny, 8 * tiny], dtype), np.array([8 * tiny, 2 * tiny], dtype)
-    _, (mean, square) = update(codes.ADAM, np.ones(2, dtype), np.zeros(2, dtype), mean, square, **settings)
-    np.testing.assert_array_equal(mean, np.array([0, 2 * tiny], dtype))
-    np.testing.assert_array_equal(square, np.array([2 * tiny, 0], dtype))
-
-
 @pytest.mark.skipif(not BOUNDS_CHECKED, reason="bounds are checked with NUMBA_BOUNDSCHECK=1, and with the JIT off")
 @pytest.mark.parametrize("mode", [codes.GRADIENT, *codes.UPDATES])
 def test_a_share_that_is_not_there_is_refused(mode):
