@@ -16,9 +16,10 @@ The reading path, for who knows NumPy and the course notes; each file says at it
 7. `elementary.py`, `activations.py`, `losses.py`, `dropout.py`, `updates.py`: the mathematics, element by element.
 8. `predict.py`: the other entry point. `codes.py`: the names of activations, losses and updates as integers.
 9. `build/load.py`: where the machine code of a part comes from. `build/target.py`: what it is made for;
-   `build/store.py`: its files; `build/machine.py`: from object code to functions that Python calls, by LLVM alone;
+   `build/store.py`: its files; `build/machine.py`: from object code to functions that Python calls, by LLVM alone, and
+   what becomes of subnormal numbers in them;
    `build/jit.py`: how it is compiled, the only step that needs numba; `ahead.py`: all of it, for a wheel.
 10. `ir/vectors.py`, `ir/tiles.py`, `ir/copies.py`, `ir/sums.py`, `ir/scalars.py`, `ir/barrier.py`, `ir/random.py`: what
     NumPy has no name for, as LLVM IR, each with a Python fallback that says what it does. `ir/tiles.py` holds the
-    multiply-add.
+    multiply-add, `ir/fused.py` what it is on CPUs without one.
 """

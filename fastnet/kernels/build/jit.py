@@ -108,23 +108,39 @@ def needed_features() -> tuple[str, ...]:
     return tuple(sorted(host_features())) if level is None else level
 
 
-def _vector_bytes() -> int:
-    """Return the widest register the compiler will use, in bytes: 64, 32 or 16.
+def _assembly(function: str) -> str:
+    """Return what the compiler, as it is set for numba, makes of a function in LLVM IR.
 
-    Asks the compiler itself, as it is set for numba: names and feature lists of CPUs say less, since
-    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES may override the machine's own.
+    Names and feature lists of CPUs say less: NUMBA_CPU_NAME and NUMBA_CPU_FEATURES may override the machine's own.
     """
     triple, cpu, features = TARGET
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
-    module = llvm.parse_assembly(
+    made: str = machine.emit_assembly(llvm.parse_assembly(function))
+    return made
+
+
+def _vector_bytes() -> int:
+    """Return the widest register the compiler will use, in bytes: 64, 32 or 16."""
+    assembly = _assembly(
         "define <16 x float> @add(<16 x float> %a, <16 x float> %b) {\n"
         "  %c = fadd <16 x float> %a, %b\n"
         "  ret <16 x float> %c\n"
         "}"
     )
-    assembly = machine.emit_assembly(module)
     return 64 if "zmm" in assembly else 32 if "ymm" in assembly else 16
+
+
+def _has_fma() -> bool:
+    """Return whether a b + c is an instruction, not a call of a library's `fmaf`."""
+    assembly = _assembly(
+        "define float @f(float %a, float %b, float %c) {\n"
+        "  %d = call float @llvm.fma.f32(float %a, float %b, float %c)\n"
+        "  ret float %d\n"
+        "}"
+    )
+    return "fmaf" not in assembly
 
 
 TARGET = cpu_target.target_context.codegen().magic_tuple()
 VECTOR_BYTES = _vector_bytes()
+HAS_FMA = _has_fma()

@@ -12,6 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 
+from fastnet.kernels.ir.fused import fma_of
 from fastnet.kernels.ir.vectors import Function, with_fallback
 
 MAGIC = {32: 1.5 * 2.0**23, 64: 1.5 * 2.0**52}
@@ -35,7 +36,7 @@ def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     kind = is_float(a, b, c)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.fma(*arguments)
+        return builder.call(fma_of(builder, arguments[0].type), arguments)
 
     return kind(kind, kind, kind), generate
 
@@ -95,7 +96,7 @@ def polynomial(float32: Sequence[float], float64: Sequence[float]) -> Function:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             first, *rest = (context.get_constant(kind, c) for c in coefficients)
             for c in rest:
-                first = builder.fma(first, arguments[0], c)
+                first = builder.call(fma_of(builder, first.type), [first, arguments[0], c])
             return first
 
         return kind(kind), generate

@@ -9,11 +9,11 @@ from numba import types
 from numba.core import cgutils
 
 from fastnet.kernels.build.jit import VECTOR_BYTES
+from fastnet.kernels.ir.fused import fma_of
 from fastnet.kernels.ir.vectors import (
     INT,
     Function,
     flat_float,
-    fma_of,
     forbid_unrolling,
     lanes_below,
     lanes_of,

@@ -2,7 +2,7 @@
 
 `tiles.py`, `copies.py` and `sums.py` make intrinsics of it, over flat arrays, with offsets and strides counted in
 elements. Each has a Python fallback for when the JIT is off (`NUMBA_DISABLE_JIT=1`), which rounds after the product as
-well as after the sum, so they agree to rounding error, not to the bit.
+well as after the sum, and keeps subnormal numbers, so they agree to rounding error, not to the bit.
 
 An intrinsic reads and writes memory without a bounds check: who calls one checks its indices (`blocks.check_inside`)
 when numba's own checks are on.
@@ -87,9 +87,9 @@ def vector_at(builder: ir.IRBuilder, address: Any, vector: ir.VectorType, offset
     return builder.bitcast(builder.gep(address, [offset]), vector.as_pointer())
 
 
-def alignment(vector: ir.VectorType) -> int:
-    """Return the size of one element in bytes: all that the arrays promise."""
-    return 4 if isinstance(vector.element, ir.FloatType) else 8
+def alignment(kind: ir.Type) -> int:
+    """Return the size of a number, or of an element of a vector, in bytes: all that the arrays promise."""
+    return 4 if isinstance(getattr(kind, "element", kind), ir.FloatType) else 8
 
 
 def splat(builder: ir.IRBuilder, value: Any, vector: ir.VectorType) -> Any:
@@ -111,13 +111,6 @@ def prefetch(builder: ir.IRBuilder, address: Any, cache: int = 1) -> None:
     kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     builder.call(function, [builder.bitcast(address, byte), i32(0), i32(4 - cache), i32(1)])
-
-
-def fma_of(builder: ir.IRBuilder, vector: ir.VectorType) -> Any:
-    """Return the function a b + c of such vectors, rounded once."""
-    return cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix(vector)}"
-    )
 
 
 def forbid_unrolling(module: ir.Module, branch: Any) -> None:
