@@ -45,5 +45,18 @@ __all__ = [
     "get_num_threads",
     "load",
     "set_num_threads",
+    "show_versions",
     "warmup",
 ]
+
+
+def show_versions() -> None:
+    """Print versions, the machine, and where the machine code comes from: what a report of a fault should say."""
+    from fastnet.versions import show_info, show_machine
+
+    show_info(__version__)
+    show_machine()
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,20 +1,19 @@
 """`python -m fastnet info`: what is used here. `python -m fastnet warmup`: compile what is not compiled yet."""
 
 import argparse
-import platform
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fastnet import __version__
 from fastnet.checks import FLOAT_DTYPES
 from fastnet.engine.recipe import TO_BE_COMPILED, origins, warmup
-from fastnet.engine.threads import get_num_threads
+from fastnet.versions import show_info
 
 
 def main() -> None:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(prog="python -m fastnet", description="fastnet from the command line")
+    parser.add_argument("--version", action="version", version=f"fastnet {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="show versions, threads, and where the machine code comes from")
     command = commands.add_parser("warmup", help="compile the kernels now, and store them on disk")
@@ -22,29 +21,12 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         if arguments.command == "info":
-            show_info()
+            show_info(__version__)
         else:
             for dtype in arguments.dtype:
                 warm_up(dtype)
     except ValueError as error:  # of an environment variable
         raise SystemExit(str(error)) from None
-
-
-def show_info() -> None:
-    """Print what fastnet runs with, and where its machine code comes from."""
-    print(f"fastnet {__version__}, in {Path(__file__).parent}")
-    print(", ".join([f"Python {platform.python_version()}", *map(_version_of, ("numpy", "llvmlite", "numba"))]))
-    print(f"threads: {get_num_threads()}")
-    for dtype in FLOAT_DTYPES:
-        for way, parts in origins(dtype).items():
-            print(f"{dtype}: {parts} parts {way}")
-
-
-def _version_of(package: str) -> str:
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return f"no {package}"
 
 
 def warm_up(dtype: str) -> None:

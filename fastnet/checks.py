@@ -90,6 +90,13 @@ def integer_from(least: int, value: Any, name: str) -> int:
     return number
 
 
+def flag(value: Any, name: str) -> bool:
+    """Return `value` as a bool; TypeError unless it is True or False, of Python or of NumPy."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {value!r}.")
+    return bool(value)
+
+
 def real_number(value: Any, name: str, requirement: str, low: float = -math.inf, high: float = math.inf) -> float:
     """Return `value` as a finite float of at least `low` and less than `high`; the errors state the requirement."""
     if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fastnet.report import html_table, significant
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """The record of one call of `fit`.
 
@@ -32,6 +36,8 @@ class History:
     stopped_reason : str
         Why it ended: "epochs" when all were done, "early_stopping" or "callback" when one ended it, "diverged", or
         "interrupted" by Ctrl-C or any other error.
+    kept_epoch : int or None
+        The epoch, counted from 0, whose parameters `EarlyStopping` brought back at the end, if it did.
     """
 
     cost: list[float] = field(default_factory=list)
@@ -40,6 +46,51 @@ class History:
     seconds: float = 0.0
     compile_seconds: float = 0.0
     stopped_reason: str = ""
+    kept_epoch: int | None = None
+
+    def __repr__(self) -> str:
+        shown: dict[str, object] = {"epochs": self.epochs}
+        for name, values in self._series().items():
+            shown[name] = f"{significant(values[0])} -> {significant(values[-1])}"
+        shown |= {"best_epoch": self.best_epoch, "seconds": significant(self.seconds)}
+        return f"History({', '.join(f'{name}={value}' for name, value in shown.items())}, {self.stopped_reason!r})"
+
+    def _repr_html_(self) -> str:
+        """Return the first, the best and the last epoch as a table in HTML."""
+        series = self._series()
+        rows = [["", "epoch", *series]]
+        for name, epoch in (("first", 0), ("best", self.best_epoch), ("last", self.epochs - 1)):
+            if epoch is not None and 0 <= epoch < self.epochs:
+                values = [significant(each[epoch]) if epoch < len(each) else "" for each in series.values()]
+                rows.append([name, str(epoch), *values])
+        return f"{html_table(rows)}<p>{significant(self.seconds)} s, stopped by {self.stopped_reason!r}</p>"
+
+    def _series(self) -> dict[str, list[float]]:
+        """Return all that is recorded, if anything is, by name."""
+        found = {"cost": self.cost, "val_cost": self.val_cost, **self.metrics}
+        return {name: values for name, values in found.items() if values}
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.metrics]
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch, counted from 0, that `EarlyStopping` kept; or else that of the least val_cost, or cost, if any."""
+        values = self.val_cost or self.cost
+        if self.kept_epoch is not None or not values:
+            return self.kept_epoch
+        return min(range(len(values)), key=lambda epoch: (math.isnan(values[epoch]), values[epoch]))
+
+    def to_pandas(self) -> DataFrame:
+        """Return a pandas.DataFrame with a row for each epoch, from 0, and a column for cost, val_cost and each metric.
+
+        ImportError without pandas.
+        """
+        try:
+            from pandas import DataFrame, RangeIndex
+        except ImportError as error:
+            raise ImportError("History.to_pandas needs pandas: pip install pandas.", name="pandas") from error
+        return DataFrame(self._series(), index=RangeIndex(self.epochs, name="epoch"))
 
     @property
     def epochs(self) -> int:
@@ -57,13 +108,17 @@ class History:
             message += f" It has {recorded}; fit(metrics=[...]) says which metrics to record."
         raise AttributeError(message, name=name, obj=self)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(self, ax: Axes | None = None, *, log: bool = False) -> Axes:
         """Draw the cost of each epoch, and any metrics on a second scale to the right; return the axes of the cost.
+
+        A vertical line marks the epoch that `EarlyStopping` kept, if it did.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
             Where to; None: a new figure.
+        log : bool, default False
+            Draw the cost on a logarithmic scale.
 
         Raises
         ------
@@ -74,7 +129,7 @@ class History:
         """
         from fastnet.plot import plot_history
 
-        return plot_history(self.cost, self.val_cost, self.metrics, ax)
+        return plot_history(self.cost, self.val_cost, self.metrics, ax, kept=self.kept_epoch, log=log)
 
     def record(self, logs: Mapping[str, float]) -> None:
         """Add what an epoch gave, by name."""

@@ -34,6 +34,7 @@ from fastnet.losses import Huber, loss_for, name_of, setting_of
 from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
 from fastnet.optimizers import SGD, Optimizer
 from fastnet.parameters import Parameters, network_of
+from fastnet.report import Scores, Text
 from fastnet.schedules import SlowedDown
 
 DEFAULT_METRICS = ("accuracy",)
@@ -133,12 +134,12 @@ class Model(checks.FixedSettings):
         layers = ", ".join(map(repr, self.layers))
         return f"Model([{layers}], loss={self.loss!r}, dtype={self.dtype.name!r})"
 
-    def summary(self) -> str:
+    def summary(self) -> Text:
         """Return a table of the layers: activation, shapes of W, b and Z/A (m examples), number of parameters."""
         built = self._parameters
         total = f"{len(built)} parameters" if built else "not built yet"
         table = table_of(self.layers, built.network.units[0] if built else None)
-        return f"{table}\n{total}, {self.dtype}, loss {self.loss}"
+        return Text(f"{table}\n{total}, {self.dtype}, loss {self.loss}")
 
     # ------------------------------------------------------------------------------------------------- parameters
 
@@ -547,7 +548,7 @@ class Model(checks.FixedSettings):
 
     def evaluate(
         self, X: Any, y: Any, metrics: Sequence[str] | str = DEFAULT_METRICS, *, sample_weight: Any = None
-    ) -> dict[str, float]:
+    ) -> Scores:
         """Return a dict of "cost" and the metrics, on X (m, n_x) and y; see `fit` for both.
 
         By default the metric is "accuracy", for a sigmoid or softmax output; the cost alone for any other. Weights go
@@ -560,7 +561,7 @@ class Model(checks.FixedSettings):
         names = metrics_for(metrics, activation)
         self._built()
         with self._run(self._data(X, y, sample_weight), mode=codes.COST, with_outputs=bool(names)) as run:
-            return {"cost": run.cost(), **compute(names, *run.results, activation)}
+            return Scores(cost=run.cost(), **compute(names, *run.results, activation))
 
     def diagnose(self, X: Any, y: Any = None) -> diagnostics.Diagnosis:
         """Return what each layer does with X (m, n_x): a report that prints, of dead and of saturated units.

@@ -58,9 +58,13 @@ def colours_for(n: int) -> list[Any]:
 
 
 def plot_history(
-    cost: Sequence[float], val_cost: Sequence[float], metrics: Mapping[str, Sequence[float]], ax: Axes | None
-) -> Axes:
-    """Draw what `History.plot` says; a metric and its "val_" twin have one colour, the twin's line is dashed."""
+    cost: Sequence[float], val_cost: Sequence[float], metrics: Mapping[str, Sequence[float]], ax: Axes | None,
+    *, kept: int | None = None, log: bool = False,
+) -> Axes:  # fmt: skip
+    """Draw what `History.plot` says; a metric and its "val_" twin have one colour, the twin's line is dashed.
+
+    `kept` is the epoch, from 0, that early stopping kept.
+    """
     if not len(cost):
         raise ValueError("This History has no finished epoch to plot. Call fit(X, y) first.")
     ax = axes_for(ax, "History.plot")
@@ -78,7 +82,9 @@ def plot_history(
         epochs, style = np.arange(1, len(values) + 1), "--" if name != measure else "-"
         marker = "o" if len(values) == 1 else None
         lines += where.plot(epochs, values, style, color=colours[measure], marker=marker, label=name)
-    ax.set(xlabel="epoch", ylabel="cost")
+    ax.set(xlabel="epoch", ylabel="cost", yscale="log" if checks.flag(log, "log") else "linear")
+    if kept is not None:
+        lines.append(ax.axvline(kept + 1, color="grey", linewidth=1, linestyle=":", label="kept"))
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     if len(lines) == 1:
         return ax
@@ -89,8 +95,10 @@ def plot_history(
         right.yaxis.set_major_locator(MaxNLocator(max(2, int(1 / (free + 0.05))), steps=[1, 2, 2.5, 5, 10]))
     for scale in (ax, right):
         if scale is not None:
-            bottom, top = scale.get_ylim()
-            scale.set_ylim(bottom, bottom + (top - bottom) / (1 - min(free, 0.5)))
+            transform = scale.yaxis.get_transform()
+            bottom, top = transform.transform(scale.get_ylim())
+            top = bottom + (top - bottom) / (1 - min(free, 0.5))
+            scale.set_ylim(*transform.inverted().transform([bottom, top]).tolist())
     (right or ax).legend(handles=lines, loc="upper center", ncols=min(len(lines), LEGEND_COLUMNS), frameon=False)
     return ax
 

@@ -9,12 +9,13 @@ from typing import Any, TextIO
 import numpy as np
 
 from fastnet.history import History
+from fastnet.report import significant
 
 REWRITE_SECONDS = 0.1
 
 
 class Progress:
-    """Epoch, cost, cost of validation, examples per second and remaining time, on standard output.
+    """Epoch, cost, cost of validation, metrics, examples per second and remaining time, on standard output.
 
     On a terminal, one line that is rewritten; in a notebook, tqdm's bar if it is installed. Elsewhere a line for each
     of the `epochs`, if it is asked for. `verbose` is a bool, or "auto": on a terminal and in a notebook. ValueError for
@@ -96,16 +97,10 @@ class Progress:
 
 
 def costs_of(history: History, epoch: int) -> dict[str, str]:
-    """Return what is shown of an epoch: its cost, and that of validation."""
-    values = {"cost": significant(history.cost[epoch])}
-    if epoch < len(history.val_cost):  # Ctrl-C may have come between the two
-        values["val_cost"] = significant(history.val_cost[epoch])
-    return values
-
-
-def significant(value: float) -> str:
-    """Return a number with 4 digits."""
-    return f"{value:.4g}"
+    """Return what is shown of an epoch: its cost, that of validation, and the metrics asked for."""
+    series = {"cost": history.cost, "val_cost": history.val_cost, **history.metrics}
+    # Ctrl-C may have come before all of an epoch was recorded.
+    return {name: significant(values[epoch]) for name, values in series.items() if epoch < len(values)}
 
 
 def duration(seconds: float) -> str:

@@ -77,5 +77,7 @@ class Watch:
     def finish(self) -> None:
         """Tell the callbacks that the fit has ended."""
         for callback in self.callbacks:
+            if isinstance(callback, EarlyStopping) and callback.restore_best:
+                self.history.kept_epoch = callback.best_epoch
             if isinstance(callback, Callback):
                 callback.finish(self.model)
