@@ -5,7 +5,7 @@
 
 from fastnet import plot as plot
 from fastnet.activations import LeakyReLU
-from fastnet.callbacks import Checkpoint, EarlyStopping, ReduceOnPlateau
+from fastnet.callbacks import Checkpoint, EarlyStopping, ReduceOnPlateau, TimeLimit
 from fastnet.engine.recipe import warmup
 from fastnet.engine.threads import get_num_threads, set_num_threads
 from fastnet.errors import FileFormatError, NotFittedError, TrainingDivergedError
@@ -40,6 +40,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "StepDecay",
+    "TimeLimit",
     "TrainingDivergedError",
     "__version__",
     "get_num_threads",

@@ -1,9 +1,10 @@
-"""What can be done after each epoch: stop early, lower the learning rate, write a checkpoint; or any function."""
+"""What can be done after each epoch: stop early, or in time, lower the learning rate, write a checkpoint; or any."""
 
 from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -40,6 +41,9 @@ class AnyModel(Protocol):
 
 class Callback:
     """A callback that is told when a fit starts and ends as well; for anything else, a function will do."""
+
+    reason: ClassVar[str] = "callback"
+    """`History.stopped_reason` of a fit that it ends."""
 
     def check(self, names: Collection[str]) -> None:
         """Refuse, by a ValueError, a fit whose logs will have those names, if it cannot be worked with."""
@@ -207,6 +211,7 @@ class EarlyStopping(Monitor):
     """
 
     shown = ("monitor", "patience", "min_delta", "restore_best")
+    reason = "early_stopping"
 
     def __init__(
         self, monitor: str = "val_cost", patience: int = 10, min_delta: float = 0.0, restore_best: bool = True
@@ -310,6 +315,46 @@ class ReduceOnPlateau(Monitor):
         """Take that over from a checkpoint."""
         super().restore(state)
         self._resting = checks.non_negative_integer(state["resting"], "resting")
+
+
+class TimeLimit(Callback):
+    """End the fit with the first epoch after which so much time has passed since it began; one epoch there always is.
+
+    Parameters
+    ----------
+    seconds : float
+        Greater than 0. Compiling counts; so does, of a fit that goes on from a checkpoint, what was spent before.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If that is not a positive, finite number.
+    """
+
+    reason = "time_limit"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = checks.positive_number(seconds, "seconds")
+        self._began = time.monotonic()
+
+    def start(self, model: AnyModel) -> None:
+        """Begin to count."""
+        self._began = time.monotonic()
+
+    def __call__(self, model: AnyModel, epoch: int, logs: Logs) -> bool:
+        """Return whether the time is over."""
+        return time.monotonic() - self._began >= self.seconds
+
+    def state(self) -> dict[str, Any]:
+        """Return how long the fit has taken."""
+        return {"spent": np.array(time.monotonic() - self._began)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take that over from a checkpoint."""
+        self._began = time.monotonic() - float(state["spent"])
+
+    def __repr__(self) -> str:
+        return f"TimeLimit({self.seconds!r})"
 
 
 def checked_callbacks(callbacks: Any) -> tuple[AnyCallback, ...]:

@@ -1,6 +1,7 @@
 """What `fit` does after each epoch: validation, metrics, callbacks, early stopping; and what it refuses."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from fastnet import (
     History,
     Model,
     ReduceOnPlateau,
+    TimeLimit,
     TrainingDivergedError,
 )
 from fastnet.engine.run import Run
@@ -404,3 +406,25 @@ def test_callbacks_print_their_settings():
     assert repr(EarlyStopping()) == "EarlyStopping(monitor='val_cost', patience=10, min_delta=0.0, restore_best=True)"
     assert "cooldown=0" in repr(ReduceOnPlateau())
     assert History().val_cost == []
+
+
+# -------------------------------------------------------------------------------------------------------- time limit
+
+
+def test_a_time_limit_ends_the_fit_after_the_epoch_in_which_it_is_over(monkeypatch):
+    clock = itertools.count(step=10)  # ten seconds from one look at the clock to the next
+    monkeypatch.setattr("fastnet.callbacks.time.monotonic", lambda: next(clock))
+    model = Model([Dense(1, "sigmoid")], seed=0)
+    history = model.fit(np.ones((4, 1)), [0, 1, 0, 1], epochs=100, callbacks=TimeLimit(35))
+    assert (history.epochs, history.stopped_reason) == (4, "time_limit")
+    limit = TimeLimit(35)
+    limit.restore({"spent": np.array(30.0)})
+    assert limit(model, 0, {}) is True
+    assert float(limit.state()["spent"]) > 30
+
+
+def test_a_time_limit_must_be_a_positive_number():
+    for wrong in (0, -1, np.inf, "1", None, True):
+        with pytest.raises((TypeError, ValueError), match="seconds must be a finite number greater than 0"):
+            TimeLimit(wrong)
+    assert repr(TimeLimit(3)) == "TimeLimit(3.0)"

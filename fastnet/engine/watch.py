@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastnet.callbacks import AnyCallback, AnyModel, Callback, Checkpoint, EarlyStopping, ReduceOnPlateau
+from fastnet.callbacks import AnyCallback, AnyModel, Callback, Checkpoint, EarlyStopping, ReduceOnPlateau, TimeLimit
 from fastnet.engine.run import Run
 from fastnet.history import History
 from fastnet.metrics import compute
 
-CHANGE_NOTHING = (Checkpoint, EarlyStopping, ReduceOnPlateau)
+CHANGE_NOTHING = (Checkpoint, EarlyStopping, ReduceOnPlateau, TimeLimit)
 """The callbacks that change no parameter between epochs; a subclass of one may."""
 
 
@@ -67,7 +67,7 @@ class Watch:
         for callback in self.callbacks:
             answer = callback(self.model, epoch, dict(logs))
             if isinstance(answer, (bool, np.bool_)) and answer:
-                reason = "early_stopping" if isinstance(callback, EarlyStopping) else "callback"
+                reason = callback.reason if isinstance(callback, Callback) else Callback.reason
         self.changed_something = any(type(callback) not in CHANGE_NOTHING for callback in self.callbacks)
         if self.model.optimizer is not optimizer:
             run.use(self.model.optimizer)
