@@ -63,6 +63,8 @@ class Model(checks.FixedSettings):
         Where initial weights, shuffles and dropout come from. None: different at every run.
     l1 : float, default 0.0
         The same for L1: J += l1/m * sum |W|. Its gradient at zero is taken as zero.
+    random_state : int, numpy.random.Generator or None
+        The name that `seed` has elsewhere.
 
     Raises
     ------
@@ -81,7 +83,11 @@ class Model(checks.FixedSettings):
         dtype: Any = "float32",
         seed: int | np.random.Generator | None = None,
         l1: float = 0.0,
+        *,
+        random_state: int | np.random.Generator | None = None,
     ) -> None:
+        if seed is not None and random_state is not None:
+            raise ValueError("seed and random_state are two names of one setting. Pass one of them.")
         self._training = OneAtATime()
         self.layers = checked_layers(layers)
         self._dense = tuple(layer for layer in self.layers if isinstance(layer, Dense))
@@ -96,7 +102,7 @@ class Model(checks.FixedSettings):
         numbers.append((setting_of(self.loss), "delta"))
         for number, name in numbers:
             checks.in_range_of(self.dtype, number, name)
-        self.seed = checks.seed(seed)
+        self.seed = checks.seed(random_state if seed is None else seed)
         self.history: History | None = None
         self._parameters: Parameters | None = None
         self._predictor: Predictor | None = None
@@ -143,11 +149,15 @@ class Model(checks.FixedSettings):
 
     # ------------------------------------------------------------------------------------------------- parameters
 
-    def build(self, n_features: int) -> None:
-        """Create the parameters for inputs of `n_features` features, and initialise them; anew if they exist."""
+    def build(self, n_features: int) -> Self:
+        """Create the parameters for inputs of `n_features` features, and initialise them; anew if they exist.
+
+        Returns the model.
+        """
         n_features = checks.positive_integer(n_features, "n_features")
         with self._training("build"):
             self._build(n_features)
+        return self
 
     def _build(self, n_features: int) -> None:
         layers, old = self._dense, self._parameters
@@ -293,15 +303,15 @@ class Model(checks.FixedSettings):
     def predict(self, X: Any) -> np.ndarray:
         """Return the prediction for each row of X, (m,) if the last layer has one unit or is a softmax, else (m, n_L).
 
-        Of a sigmoid output, 0 or 1, by whether A_L exceeds 0.5; of a softmax, the index of the largest A_L, an
-        integer; of others, A_L itself.
+        Of a sigmoid output, the integer 0 or 1, by whether A_L exceeds 0.5; of a softmax, the index of the largest A_L,
+        an integer too; of others, A_L itself.
         """
         A = self.forward(X)
         if self.output_layer.activation == "softmax":
             classes: np.ndarray = np.argmax(A, axis=1)
             return classes
         if self.output_layer.activation == "sigmoid":
-            A = (A > 0.5).astype(self.dtype)
+            A = (A > 0.5).astype(np.intp)
         return A[:, 0] if A.shape[1] == 1 else A
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -369,8 +379,8 @@ class Model(checks.FixedSettings):
         self,
         X: Any,
         y: Any,
-        *,
         epochs: int = 100,
+        *,
         batch_size: int | None = 32,
         shuffle: bool = True,
         sample_weight: Any = None,

@@ -38,8 +38,8 @@ def test_predictions_of_one_sigmoid(dtype):
     A = model.forward(X)
     assert A.shape == (65, 1)
     assert A.dtype == dtype
-    np.testing.assert_array_equal(model.predict(X), (A[:, 0] > 0.5).astype(dtype))
-    assert model.predict(X).dtype == dtype
+    np.testing.assert_array_equal(model.predict(X), A[:, 0] > 0.5)
+    assert model.predict(X).dtype == np.intp
     probabilities = model.predict_proba(X)
     assert probabilities.dtype == dtype
     np.testing.assert_array_equal(probabilities[:, 1], A[:, 0])
@@ -188,3 +188,16 @@ def test_models_and_errors_pickle():
 
 def test_sgd_defaults():
     assert SGD().learning_rate == Model([Dense(1)]).optimizer.learning_rate == 0.01
+
+
+def test_names_and_manners_of_other_libraries():
+    one, other = (Model([Dense(1, "sigmoid")], **{name: 3}) for name in ("seed", "random_state"))
+    assert one.build(4) is one
+    np.testing.assert_array_equal(one.parameters, other.build(4).parameters)
+    assert other.seed == 3
+    with pytest.raises(ValueError, match="seed and random_state are two names of one setting"):
+        Model([Dense(1)], seed=1, random_state=1)
+    y = (X[:, 0] > 0).astype(int)
+    assert one.fit(X, y, 3).epochs == 3
+    with pytest.raises(TypeError, match="positional"):
+        one.fit(X, y, 3, 32)

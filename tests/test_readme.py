@@ -32,7 +32,7 @@ def messages_of_the_gotchas():
     attempts = [
         lambda: model.predict(X),
         lambda: model.fit(np.ones(4), y),
-        lambda: model.build(4) or model.predict(np.ones((4, 209))),
+        lambda: model.build(4).predict(np.ones((4, 209))),
         lambda: model.predict(np.full((40, 4), np.nan)),
         lambda: model.fit(X, y - 1),
         lambda: Model([Dense(10, "softmax")]).fit(X, np.arange(40) % 11),

@@ -120,7 +120,7 @@ def test_it_learns_three_spirals(optimizer):
     angle = classes * 2 * np.pi / 3 + 4 * radius + 0.05 * rng.standard_normal(300)
     points = radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
     model = Model([Dense(32, "tanh"), Dense(32, "tanh"), Dense(3, "softmax")], optimizer=optimizer, seed=0)
-    before = model.build(2) or model.evaluate(points, classes)["accuracy"]
+    before = model.build(2).evaluate(points, classes)["accuracy"]
     model.fit(points, classes, epochs=300)
     assert before < 0.6
     assert model.evaluate(points, classes)["accuracy"] > 0.97
