@@ -246,6 +246,11 @@ def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, l
     return checked.reshape(m, columns)
 
 
+def parameters(vector: np.ndarray) -> None:
+    """Raise ValueError if a parameter is infinite or NaN."""
+    refuse_not_finite(vector, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features).")
+
+
 def output(out: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
     """Raise TypeError or ValueError unless `out` is an array that a kernel can write a result of that shape to."""
     if not isinstance(out, np.ndarray) or out.dtype != dtype:

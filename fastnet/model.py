@@ -14,7 +14,7 @@ import numpy as np
 from fastnet import checks
 from fastnet.activations import activation_for
 from fastnet.callbacks import AnyCallback, Checkpoint, checked_callbacks
-from fastnet.engine import checkpoints, diagnostics, gradient_check
+from fastnet.engine import checkpoints, diagnostics, gradient_check, overflow
 from fastnet.engine.checkpoints import Resumed, Saver
 from fastnet.engine.course import Course, OptimizerState
 from fastnet.engine.examples import Data, Gate, read_only
@@ -29,6 +29,7 @@ from fastnet.errors import FileFormatError, NotFittedError
 from fastnet.files import network, settings, tensors
 from fastnet.history import History
 from fastnet.kernels import codes
+from fastnet.kernels.plan import LANES
 from fastnet.layers import Dense, Dropout, checked_layers, table_of
 from fastnet.losses import Huber, loss_for, name_of, setting_of
 from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
@@ -271,7 +272,9 @@ class Model(checks.FixedSettings):
         """Return A_L, the activations of the last layer, (m, n_L), for X (m, n_x).
 
         A row's result depends on no other row, to the bit. With `out` (m, n_L), C-contiguous and of the model's dtype,
-        the result is written there; up to 64 rows of that kind of X then take no memory.
+        the result is written there; up to 64 rows of that kind of X then take no memory. It may overlap X. Raises
+        FloatingPointError, as all predictions do, if an output is infinite or NaN: with the first row, and its first
+        layer.
         """
         predictor = self._predictor
         if predictor is None:
@@ -293,11 +296,15 @@ class Model(checks.FixedSettings):
             X = checks.examples(X, predictor.dtype, predictor.n_features)
         shape = (X.shape[0], predictor.n_outputs)
         if out is None:
-            out = np.empty(shape, predictor.dtype)
+            found = out = np.empty(shape, predictor.dtype)
         else:
             checks.output(out, shape, predictor.dtype)
-        if not predictor(X, out):
+            found = out if shape[0] <= LANES else predictor.place_for(X, out)
+        if not predictor(X, found):
             checks.examples(X, predictor.dtype)  # says which values are not finite
+            raise overflow.outputs_not_finite(predictor.network, predictor.parameters, X)
+        if found is not out:
+            out[...] = found
         return out
 
     def predict(self, X: Any) -> np.ndarray:
@@ -330,14 +337,17 @@ class Model(checks.FixedSettings):
     # ------------------------------------------------------------------------------------------ cost and gradient
 
     def cost(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return J of the model on X (m, n_x) and y, (m,) or (m, n_L), penalties included; a weighted mean if asked."""
+        """Return J of the model on X (m, n_x) and y, (m,) or (m, n_L), penalties included; a weighted mean if asked.
+
+        FloatingPointError if it is infinite or NaN, as from `evaluate` and, of a gradient, from `gradients`.
+        """
         return self.evaluate(X, y, (), sample_weight=sample_weight)["cost"]
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return (dW, db) of each layer, shaped as its W and b: the gradient of `cost`; db is None without bias."""
         parameters = self._built_parameters()
         with self._run(self._data(X, y, sample_weight), mode=codes.GRADIENT) as run:
-            run.cost()
+            overflow.finite_cost(run)
         return parameters.by_layer(run.gradient)
 
     def _run(self, data: Data, **settings: Any) -> Run:
@@ -527,9 +537,7 @@ class Model(checks.FixedSettings):
         """Build the model, unless it is built; ValueError if a parameter is not finite."""
         if self._parameters is None:
             self._build(data.X.shape[1])
-        checks.refuse_not_finite(
-            self.parameters, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features)."
-        )
+        checks.parameters(self.parameters)
 
     def _train(
         self, data: Data, progress: Progress, history: History, metrics: tuple[str, ...] = (),
@@ -571,7 +579,7 @@ class Model(checks.FixedSettings):
         names = metrics_for(metrics, activation)
         self._built()
         with self._run(self._data(X, y, sample_weight), mode=codes.COST, with_outputs=bool(names)) as run:
-            return Scores(cost=run.cost(), **compute(names, *run.results, activation))
+            return Scores(cost=overflow.finite_cost(run), **compute(names, *run.results, activation))
 
     def diagnose(self, X: Any, y: Any = None) -> diagnostics.Diagnosis:
         """Return what each layer does with X (m, n_x): a report that prints, of dead and of saturated units.

@@ -61,6 +61,31 @@ def test_many_steps_equal_the_reference(optimizer, clip_norm):
     assert_equal_parameters(model, parameters)
 
 
+@pytest.mark.filterwarnings("ignore:The features of X differ in scale")
+@pytest.mark.parametrize("length", [1e100, 1e160, 1e305])
+def test_a_gradient_whose_squares_overflow_is_clipped_too(length):
+    """The same step, whatever power of two the gradient is multiplied by."""
+    steps = []
+    for factor in (1.0, 2.0 ** round(np.log2(length))):
+        model = make_model((4, 1), ("linear",), loss="mean_absolute_error", optimizer=SGD(0.5, clip_norm=0.25))
+        model.layers[0].b = [[-1.0]]
+        before = model.parameters.copy()
+        model.step((X + np.array([9, 9, -9, 0])) * factor, np.zeros(65))
+        steps.append((before - model.parameters)[:4] / 0.5)
+    np.testing.assert_allclose(np.linalg.norm(steps[1]), 0.25, rtol=1e-12)
+    np.testing.assert_allclose(steps[1], steps[0], rtol=0.01)  # where lengths are near 1, that of db counts too
+
+
+@pytest.mark.parametrize(("dtype", "length", "clip_norm"), [("float64", 1e305, 1e-300), ("float32", 1e37, 1e-37)])
+def test_a_gradient_is_not_clipped_to_zero(dtype, length, clip_norm):
+    model = make_model((1, 1), ("linear",), loss="mean_absolute_error", dtype=dtype)
+    model.optimizer = SGD(0.5, clip_norm=clip_norm)
+    before = model.parameters.copy()
+    with pytest.raises(TrainingDivergedError, match="layer 1 is the first with a non-finite value"):
+        model.step([[length]], [0.0])
+    np.testing.assert_array_equal(model.parameters, before)
+
+
 @pytest.mark.jit
 @pytest.mark.parametrize("clip_norm", [None, 0.1])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

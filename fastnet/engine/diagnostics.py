@@ -94,6 +94,7 @@ class Diagnosis:
         return "\n".join(lines)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is beyond the range is shown as inf or nan
 def diagnose(run: Run, activations: tuple[AnyActivation, ...], dW: list[np.ndarray] | None) -> Diagnosis:
     """Return what the layers do with the examples of a run by one thread, that has not begun."""
     sums = [np.zeros((4, n)) for n in run.network.units[1:]]  # of A and A^2; how often not zero, and saturated
@@ -117,7 +118,7 @@ def diagnose(run: Run, activations: tuple[AnyActivation, ...], dW: list[np.ndarr
                 dead=float(np.mean(not_zero == 0)) if name == "relu" else None,
                 saturated=float(np.mean(saturated >= SATURATED_FOR * run.m)) if name in RANGES else None,
                 mean=mean,
-                spread=float(np.sqrt(max(squares.mean() / run.m - mean**2, 0.0))),
+                spread=float(np.sqrt(max(squares.mean() / run.m - mean * mean, 0.0))),
                 gradient_mean=None if gradient is None else float(gradient.mean(dtype=np.float64)),
                 gradient_spread=None if gradient is None else float(gradient.std(dtype=np.float64)),
             )

@@ -106,10 +106,14 @@ def first_layer_with_bad_parameters(run: Run) -> tuple[int, str]:
     "gradient", if that was not finite itself or is not when squared, in a running mean; else "parameter": W or b.
     Only there the gradient is sure to be of this batch: of a large network it is not stored.
     """
-    ends = [*run.plan.layers["W"][2:].tolist(), len(run.parameters)]
     parameters, gradient = np.isfinite(run.parameters), np.isfinite(run.gradient)
     moments = np.isfinite(run.state.moments).reshape(-1, len(parameters)).all(axis=0)
     finite = {"gradient": moments & (gradient | parameters), "parameter": parameters}
     kind = "parameter" if finite["gradient"].all() else "gradient"
-    first_bad = int(np.argmin(finite[kind]))
-    return 1 + next(layer for layer, end in enumerate(ends) if first_bad < end), kind
+    return layer_of(run, int(np.argmin(finite[kind]))), kind
+
+
+def layer_of(run: Run, index: int) -> int:
+    """Return the layer, from 1, of a parameter."""
+    ends = [*run.plan.layers["W"][2:].tolist(), len(run.parameters)]
+    return 1 + next(layer for layer, end in enumerate(ends) if index < end)

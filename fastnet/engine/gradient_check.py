@@ -6,6 +6,7 @@ import numpy as np
 
 from fastnet.engine.examples import Data
 from fastnet.engine.network import Network
+from fastnet.engine.overflow import finite_cost
 from fastnet.engine.run import Run
 from fastnet.kernels import codes
 
@@ -57,7 +58,7 @@ def check_gradients(network: Network, parameters: np.ndarray, data: Data) -> np.
     each step of STEPS until one agrees. A wrong gradient agrees with none; next to a kink of ReLU, a short step does.
     """
     with Run(network, parameters, data, mode=codes.GRADIENT, threads=1) as run:
-        run.cost()
+        finite_cost(run)
         gradient = run.gradient
     floor = FLOOR * float(np.abs(gradient).max()) or 1.0
     shifted = parameters.copy()

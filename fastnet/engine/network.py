@@ -38,6 +38,13 @@ class Network:
         """Return the network with other settings."""
         return replace(self, **settings)
 
+    def first_layers(self, layers: int) -> Network:
+        """Return the network of the first layers alone; its parameters are the first of this one's."""
+        settings = ("activations", "activation_settings", "dropout", "use_bias", "l2", "l1")
+        return replace(
+            self, units=self.units[: layers + 1], **{name: getattr(self, name)[:layers] for name in settings}
+        )
+
     @cached_property
     def stores_slopes(self) -> tuple[bool, ...]:
         """Whether the forward pass stores the slopes of each layer, or the backward pass finds them from A."""

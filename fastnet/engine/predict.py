@@ -36,7 +36,7 @@ class LinkedPlan:
         return call_of_predict(self.dtype, self.plan.layers, np.arange(LANES), self.parameters, S)
 
     def predict(self, X: np.ndarray, out: np.ndarray) -> bool:
-        """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of X is finite, and leave off where not.
+        """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of both is finite, and leave off where not.
 
         Both are C-contiguous, of the network's dtype.
         """
@@ -53,7 +53,7 @@ class Predictor:
     """Computes A_L with the parameters of one built network; safe to call from several threads at once."""
 
     def __init__(self, network: Network, parameters: np.ndarray) -> None:
-        self.network, self.dtype = network, network.dtype
+        self.network, self.parameters, self.dtype = network, parameters, network.dtype
         self.n_features, self.n_outputs = network.units[0], network.units[-1]
         self.few = LinkedPlan(network, parameters, most_rows=FEW, few_rows=True)
         self.many = LinkedPlan(network, parameters, most_rows=LANES, few_rows=False)
@@ -61,7 +61,7 @@ class Predictor:
         self.first_rows = LANES * (1 + int(CALL_SECONDS * FIRST_GUESS / (LANES * network.operations)))
 
     def __call__(self, X: np.ndarray, out: np.ndarray) -> bool:
-        """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of X is finite, and leave off where not.
+        """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of both is finite, and leave off where not.
 
         Both are C-contiguous, of the network's dtype.
         """
@@ -69,6 +69,11 @@ class Predictor:
         if m > LANES:
             return self._in_slices(X, out)
         return (self.few if m <= FEW else self.many).predict(X, out)
+
+    def place_for(self, X: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Return where to write A_L of more than LANES rows: `out` or, where that is read meanwhile, other memory."""
+        overlaps = np.may_share_memory(out, X) or np.may_share_memory(out, self.parameters)
+        return np.empty_like(out) if overlaps else out
 
     def _in_slices(self, X: np.ndarray, out: np.ndarray) -> bool:
         operations = self.network.operations / 3 * X.shape[0]
@@ -87,7 +92,7 @@ class Slices:
         self.finite, self.stopped = True, False
 
     def run(self) -> bool:
-        """Work through all rows; return whether all of X is finite."""
+        """Work through all rows; return whether all of X and of A_L is finite."""
         helpers = Helpers(self.threads, lambda _: self.work(), self.stop)
         try:
             try:

@@ -29,12 +29,14 @@ def all_finite(x: Any) -> bool:
 def predict(m: int, X_at: int, out_at: int, layers: Any, forward: int, order: Any, parameters: Any, S: Any) -> bool:
     """out[i] = A_L of example X[i], for i < m; X (m, n_x), out (m, n_L), order = 0, 1, ..., LANES - 1.
 
-    X and out come as the addresses of their entries, `forward` as that of the pass. Returns whether all of X is finite;
-    stops where it is not. An example's result depends on no other: not on its block, nor on the rows beside it.
+    X and out come as the addresses of their entries, `forward` as that of the pass. Returns whether all of X and of out
+    is finite; stops behind the block where it is not. An example's result depends on no other: not on its block, nor on
+    the rows beside it.
     """
     x, output = layers[0], layers[layers.shape[0] - 1]
-    n_x = x.units
-    X, out, entries = rows_at(X_at, m, n_x, S), rows_at(out_at, m, output.units, S), rows_at(X_at, 1, m * n_x, S)[0]
+    n_x, n_L = x.units, output.units
+    X, out = rows_at(X_at, m, n_x, S), rows_at(out_at, m, n_L, S)
+    entries, results = rows_at(X_at, 1, m * n_x, S)[0], rows_at(out_at, 1, m * n_L, S)[0]
     for start in range(0, m, LANES):
         stop = min(m, start + LANES)
         if not all_finite(entries[start * n_x : stop * n_x]):
@@ -48,6 +50,8 @@ def predict(m: int, X_at: int, out_at: int, layers: Any, forward: int, order: An
         step = 1 if output.lanes > 1 else output.block  # from one example to the next
         for i in range(stop - start):
             row, a = out[start + i], output.A + i * step
-            for r in range(output.units):
+            for r in range(n_L):
                 row[r] = S[a + r * output.ld]
+        if not all_finite(results[start * n_L : stop * n_L]):
+            return False
     return True

@@ -20,9 +20,9 @@ from fastnet.kernels.codes import COST, COST_NOT_FINITE, PARAMETERS_NOT_FINITE, 
 from fastnet.kernels.gather import load_weights, shuffle
 from fastnet.kernels.ir.barrier import meet
 from fastnet.kernels.ir.random import stream_of
-from fastnet.kernels.ir.sums import SQUARES, ordered_sum
 from fastnet.kernels.passes import add_partial_gradients, finish_share, sum_of_costs
 from fastnet.kernels.plan import HEAD
+from fastnet.kernels.updates import clip_factor
 
 
 def train(
@@ -225,8 +225,7 @@ def update(
             if address == net.update:
                 address = NONE
             elif meet(team.barrier, job[0].threads):  # clip the finished gradient: every thread finds the same norm
-                norm = np.sqrt(ordered_sum(vectors.gradient, 0, vectors.parameters.shape[0], SQUARES))
-                address, per_example, penalty = net.update, min(1.0, job[0].clip_norm / (norm + 1e-6)), 0.0
+                address, per_example, penalty = net.update, clip_factor(vectors.gradient, job[0].clip_norm), 0.0
             else:
                 address, goes_on = NONE, False
     if not good:

@@ -196,6 +196,25 @@ def penalty_cost(layers: Any, parameters: Any) -> float:
     return cost
 
 
+@kernel
+def clip_factor(gradient: Any, clip_norm: float) -> float:
+    """Return min(1, clip_norm / ||g||), what scales the gradient g (n,) down to that length where it is longer.
+
+    Squares beyond the range of float64 are added scaled down. NaN, and no gradient of zeros, if g is not finite, or so
+    long that the factor is zero in its dtype.
+    """
+    T = gradient.dtype.type
+    norm, scale = np.sqrt(ordered_sum(gradient, 0, gradient.shape[0], SQUARES)), 2.0**-600
+    factor = min(1.0, clip_norm / (norm + 1e-6))
+    if norm > largest_finite(norm):
+        total = 0.0
+        for i in range(gradient.shape[0]):
+            scaled = np.float64(gradient[i]) * scale
+            total += scaled * scaled
+        factor = min(1.0, clip_norm / np.sqrt(total) * scale)
+    return factor if T(factor) > T(0) else np.nan
+
+
 def add_signs(strength: float, start: int, stop: int, at: int, parameters: Any, gradient: Any) -> None:
     """dp += strength * sign(p), 0 at 0, for the parameters from start to stop, whose dp begin at `at` in `gradient`."""
     T = parameters.dtype.type
