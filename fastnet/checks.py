@@ -37,12 +37,19 @@ class FixedSettings:
     fixed: ClassVar[tuple[str, ...]] = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
+        self._refuse_if_fixed(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse_if_fixed(name)
+        super().__delattr__(name)
+
+    def _refuse_if_fixed(self, name: str) -> None:
         if name in self.fixed and name in self.__dict__:
             kind = type(self).__name__
             raise AttributeError(
                 f"{name} of a {kind} is fixed when it is made. Make a new {kind} with the other value."
             )
-        super().__setattr__(name, value)
 
 
 class CheckedSettings:
@@ -243,12 +250,12 @@ def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, l
             "{} other than 1",
             "Rows must be probabilities that sum to 1, or a 1 among zeros.",
         )
-    return checked.reshape(m, columns)
+    return (own(checked, array) if columns == 1 else checked).reshape(m, columns)
 
 
-def parameters(vector: np.ndarray) -> None:
-    """Raise ValueError if a parameter is infinite or NaN."""
-    refuse_not_finite(vector, "parameters", "non-finite {}", "Set W and b anew, or call build(n_features).")
+def parameters(vector: np.ndarray, what: str = "non-finite {}") -> None:
+    """Raise ValueError if a parameter is infinite or NaN; `what` takes the noun at {}."""
+    refuse_not_finite(vector, "parameters", what, "Set W and b anew, or call build(n_features).")
 
 
 def output(out: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
@@ -319,6 +326,18 @@ def in_dtype(array: np.ndarray, dtype: np.dtype, name: str, remedy: str) -> np.n
     view = converted.view()
     view.flags.writeable = False
     return view
+
+
+def own(checked: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Return what was checked, read-only, in memory of its own: nobody changes it in the course of a fit.
+
+    So for what is an index, or divided by. X, and targets of several outputs, may be too large to be copied; numbers
+    that are not finite are noticed there, by the cost.
+    """
+    if np.may_share_memory(checked, given):
+        checked = checked.copy()
+        checked.flags.writeable = False
+    return checked
 
 
 def refuse_not_finite(array: np.ndarray, name: str, what: str, remedy: str, shown: np.ndarray | None = None) -> None:

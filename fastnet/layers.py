@@ -76,7 +76,7 @@ class Dense(checks.FixedSettings):
     @property
     def W(self) -> np.ndarray:
         """The weights (n_l, n_{l-1}): a view into `model.parameters`; assigning copies in."""
-        return self._built()
+        return self._built().view()  # a new one each time: its shape and dtype may be set
 
     @W.setter
     def W(self, value: Any) -> None:
@@ -86,7 +86,7 @@ class Dense(checks.FixedSettings):
     def b(self) -> np.ndarray | None:
         """The biases (n_l, 1): a view into `model.parameters`; assigning copies in. None if `use_bias=False`."""
         self._built()
-        return self._b
+        return None if self._b is None else self._b.view()
 
     @b.setter
     def b(self, value: Any) -> None:

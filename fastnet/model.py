@@ -73,7 +73,7 @@ class Model(checks.FixedSettings):
         If a setting is out of its range, or the loss does not fit the last activation.
     """
 
-    fixed = ("layers", "loss", "l2", "dtype", "seed", "l1")
+    fixed = ("layers", "output_layer", "loss", "l2", "dtype", "seed", "l1")
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class Model(checks.FixedSettings):
     @property
     def parameters(self) -> np.ndarray:
         """All parameters as one flat, writable vector, W then b of each layer, which the layers view."""
-        return self._built_parameters().vector
+        return self._built_parameters().vector.view()  # a new one each time: its shape and dtype may be set
 
     def _built_parameters(self) -> Parameters:
         if self._parameters is None:

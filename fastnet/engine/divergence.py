@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnet import checks
 from fastnet.engine.memory import copy_of, give_back
 from fastnet.engine.run import Run
 from fastnet.errors import TrainingDivergedError
@@ -41,7 +42,10 @@ def take_snapshot(run: Run, now: float) -> Snapshot:
 
 
 def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
-    """Bring the last finite parameters back and return the error that says where the run diverged."""
+    """Bring the last finite parameters back and return the error that says where the run diverged.
+
+    ValueError if it is because the examples have changed.
+    """
     epoch, example = run.finished_epochs, run.finished_examples
     batch = example // run.batch_size
     if run.status == COST_NOT_FINITE:
@@ -52,6 +56,7 @@ def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
             of_penalty = not np.isfinite(run.progress["batch_penalty"][0])
             kind = "parameter" if of_penalty else "activation"
             what = "penalty on the weights" if of_penalty else f"cost of layer {layer}"
+            what += ", times sample_weight," if run.examples.weights.size and not of_penalty else ""
             where = f"the outputs of all layers are finite, but the {what} is not"
     else:
         assert run.status == PARAMETERS_NOT_FINITE
@@ -59,6 +64,9 @@ def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
         what = {"gradient": "its gradient, or the square of that", "parameter": "its W or b"}[kind]
         where = f"layer {layer} is the first with a non-finite value in {what}"
         bring_back(run, snapshot)
+    for name, array in (("X", run.examples.X), ("y", run.examples.targets)):
+        came = "non-finite {}, written there during the fit"
+        checks.refuse_not_finite(array, name, came, "Let callbacks, and other threads, change copies.")
     return TrainingDivergedError(
         f"Training diverged in epoch {epoch + 1} of {run.course.epochs}, batch {batch + 1}: {where}. The model keeps "
         f"the last finite parameters. Lower the learning rate ({run.job['learning_rate'][0]:g}), or bring the features "
@@ -79,6 +87,16 @@ def bring_back(run: Run, snapshot: Snapshot) -> None:
     batch_start = run.finished_examples - run.finished_examples % run.batch_size
     until_chunk = run.chunks_before(run.finished_epochs, batch_start)
     run.go_on_alone()
+    go_back(run, snapshot)
+    while (chunks := until_chunk - run.chunks_before(run.finished_epochs, run.finished_examples)) > 0:
+        run.work(min(chunks, run.chunks_in_a_call))
+        if run.status:  # sooner than the first time: the examples have changed
+            go_back(run, snapshot)
+            return
+
+
+def go_back(run: Run, snapshot: Snapshot) -> None:
+    """Let a run be where it was when the snapshot was taken."""
     run.parameters[:] = snapshot.parameters
     run.progress[:] = snapshot.progress
     run.progress["loaded"] = run.rates_set = 0
@@ -86,8 +104,6 @@ def bring_back(run: Run, snapshot: Snapshot) -> None:
     run.gradient[:] = snapshot.gradient
     run.state.moments[:] = snapshot.moments
     run.state.powers[:] = snapshot.powers
-    while (chunks := until_chunk - run.chunks_before(run.finished_epochs, run.finished_examples)) > 0:
-        run.work(min(chunks, run.chunks_in_a_call))
 
 
 def first_layer_not_finite(run: Run) -> int | None:

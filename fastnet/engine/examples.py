@@ -121,24 +121,35 @@ def read_only(array: Rows) -> Rows:
     return array
 
 
-def sample_weights(sample_weight: Any, m: int, dtype: np.dtype) -> np.ndarray | None:
-    """Return the weights of m examples as the kernels take them; None for None.
+def sample_weights(sample_weight: Any, m: int, dtype: np.dtype, name: str = "sample_weight") -> np.ndarray | None:
+    """Return the weights of m examples as the kernels take them, in memory of their own; None for None.
 
-    TypeError or ValueError unless they are m finite numbers, not negative, nor all zero.
+    TypeError or ValueError unless they are m finite numbers, not negative, nor all zero, whose sum has a reciprocal.
     """
     if sample_weight is None:
         return None
-    array = checks.real_array(sample_weight, "sample_weight")
+    array = checks.real_array(sample_weight, name)
     if array.shape != (m,):
-        raise ValueError(f"sample_weight must have shape ({m},), one for each example, but has {array.shape}.")
-    weights = checks.in_dtype(array, dtype, "sample_weight", "Drop those examples, or give them weight 0.")
-    checks.refuse(weights, weights < 0, "sample_weight", "negative {}", "Weights must be at least 0.")
-    tiny = np.finfo(dtype).tiny
-    subnormal = (weights > 0) & (weights < tiny)
-    checks.refuse(weights, subnormal, "sample_weight", f"{{}} below {tiny:.2g}", "Scale all: ratios alone matter.")
-    if not weights.any():
-        raise ValueError("sample_weight is zero for every example. At least one must be greater than 0.")
-    return weights
+        raise ValueError(f"{name} must have shape ({m},), one for each example, but has {array.shape}.")
+    weights = checks.in_dtype(array, dtype, name, "Drop those examples, or give them weight 0.")
+    checks.refuse(weights, weights < 0, name, "negative {}", "Weights must be at least 0.")
+    tiny = float(np.finfo(dtype).tiny)
+    subnormal = (weights < tiny) & ((weights if weights.any() else array) > 0)
+    checks.refuse(weights, subnormal, name, f"{{}} below {tiny:.2g}", "Scale all: ratios alone matter.")
+    with np.errstate(over="ignore"):
+        total = float(weights.sum(dtype=np.float64))
+    if total == 0:
+        raise ValueError(f"{name} is zero for every example. At least one must be greater than 0.")
+    least, most = (
+        tiny / float(np.finfo(dtype).eps),
+        1 / tiny,
+    )  # losses times weights have their digits; so has 1 / total
+    if not least <= total <= most:
+        raise ValueError(
+            f"{name} must add up to between {least:.2g} and {most:.2g} in {dtype}, not {total:.4g}. Scale all: ratios "
+            "alone matter."
+        )
+    return checks.own(weights, array)
 
 
 def class_numbers(y: np.ndarray, last_activation: AnyActivation) -> np.ndarray | None:
@@ -185,11 +196,13 @@ def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActiva
             if isinstance(label, str) or label not in range(n_classes):
                 raise ValueError(f"class_weight has a class {label!r}, but the classes are 0 to {n_classes - 1}.")
             by_class[int(label)] = checks.non_negative_number(weight, f"class_weight[{label!r}]")
-    weights = by_class[classes] if data.weights is None else by_class[classes] * data.weights
-    with np.errstate(over="ignore"):
-        weights = weights.astype(data.X.dtype)
-    if not np.isfinite(weights).all() or not weights.any():
-        raise ValueError(
-            f"class_weight makes weights that are all zero, or beyond the range of {data.X.dtype}. Choose others."
-        )
-    return data._replace(weights=read_only(weights))
+    return weighted(data, by_class[classes])
+
+
+def weighted(data: Data, factors: np.ndarray) -> Data:
+    """Return the examples with their weights multiplied by factors (m,), those of their classes, and checked."""
+    weights, name = factors, "class_weight of the examples"
+    if data.weights is not None:
+        with np.errstate(over="ignore", under="ignore"):
+            weights, name = factors * data.weights, "class_weight times sample_weight"
+    return data._replace(weights=sample_weights(weights, len(weights), data.y.dtype, name))

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from fastnet.engine.checkpoints import Saver
+from fastnet import checks
 from fastnet.engine.divergence import bring_back, diverged, take_snapshot
 from fastnet.engine.progress import Progress
 from fastnet.engine.run import MOST_CHUNKS, Run
@@ -46,6 +47,8 @@ def train_epochs(
             if watch is not None and run.finished_epochs > finished:
                 reason = watch.after_epoch()
                 outdated |= watch.changed_something
+                if watch.changed_something:
+                    checks.parameters(run.parameters, "non-finite {} left by a callback")
             if outdated:
                 older, snapshot = snapshot, take_snapshot(run, now)  # so that Ctrl-C never leads to dropping one twice
                 older.drop()

@@ -14,12 +14,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastnet.engine.examples import Data
+from fastnet.engine.examples import Data, weighted
 from fastnet.files import settings
 from fastnet.losses import Huber
 from fastnet.sklearn import files, rules
 from fastnet.sklearn.base import BaseMLP, typed
-from fastnet.sklearn.parameters import weighted
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):

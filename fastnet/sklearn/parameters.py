@@ -156,9 +156,3 @@ class NetworkEstimator(BaseEstimator):
         super().__setstate__(state)
         if "_model" in state:
             self._take(self._design, self._model)
-
-
-def weighted(examples: Data, factors: np.ndarray) -> Data:
-    """Return the examples with their weights multiplied by factors (m,)."""
-    weights = factors if examples.weights is None else factors * examples.weights
-    return examples._replace(weights=sample_weights(weights, len(weights), examples.y.dtype))

@@ -164,7 +164,7 @@ def test_l1_of_a_layer_overrides_the_models():
         ({"class_weight": {2: 1.0}}, ValueError, "class_weight has a class 2, but the classes are 0 to 1"),
         ({"class_weight": {"1": 1.0}}, ValueError, "class_weight has a class '1'"),
         ({"class_weight": {0: -1.0}}, ValueError, r"class_weight\[0\] must be a finite number of at least 0, not -1.0"),
-        ({"class_weight": {0: 0, 1: 0}}, ValueError, "class_weight makes weights that are all zero"),
+        ({"class_weight": {0: 0, 1: 0}}, ValueError, "class_weight of the examples is zero for every"),
         ({"y": np.full(6, 0.5), "class_weight": {0: 2}}, ValueError, "class_weight needs targets of one class each"),
     ],
 )
@@ -239,6 +239,60 @@ def test_weights_beyond_the_range_are_refused():
         with_class_weights(data, {0: 1e300, 1: 1e300}, "sigmoid", 1)
 
 
+CALLS = ["fit", "step", "cost", "gradients", "evaluate", "check_gradients"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("call", [*CALLS, "validation_data"])
+def test_weights_whose_sum_overflows_are_refused(call, dtype):
+    """Whatever the sum is computed in: gradients are multiplied by its reciprocal."""
+    X, y = random_data(6, 4)
+    model = make_model((4, 1), ("sigmoid",), dtype=dtype)
+    before, largest = model.parameters.copy(), float(np.finfo(dtype).max)
+
+    def refused(weights, message):
+        settings = {"validation_data": (X, y, weights)} if call == "validation_data" else {"sample_weight": weights}
+        with pytest.raises(ValueError, match=message):
+            getattr(model, "fit" if call == "validation_data" else call)(X, y, **settings)
+
+    refused(np.full(6, largest), r"sample_weight must add up to between .* in float\d\d, not .*\. Scale all")
+    refused(np.full(6, largest / 6), "sample_weight must add up to between")
+    refused(np.full(6, 1e-37 if dtype == "float32" else 1e-300), "sample_weight must add up to between")
+    refused(
+        np.full(6, 1e-60 if dtype == "float32" else 1e-320), "sample_weight has 6 values below .* Scale all: ratios"
+    )
+    np.testing.assert_array_equal(model.parameters, before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_largest_and_the_smallest_weights_count(dtype):
+    """Powers of two change no bit, up to the ends of the range."""
+    X, y = random_data(8, 4)
+    tiny, eps = float(np.finfo(dtype).tiny), float(np.finfo(dtype).eps)
+    results = set()
+    for weight in (tiny / eps, 1.0, 1 / tiny / 8):
+        model = make_model((4, 1), ("sigmoid",), dtype=dtype)
+        weights = np.full(8, weight)
+        results.add((model.cost(X, y, weights), model.gradients(X, y, weights)[0][0].tobytes()))
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_by_class_times_those_of_examples_are_checked(dtype):
+    X, y = random_data(6, 4)
+    model = make_model((4, 1), ("sigmoid",), dtype=dtype)
+    before, root = model.parameters.copy(), float(np.sqrt(np.finfo(dtype).max))
+    for weight, factor, message in (
+        (root, root, "must add up to between"),
+        (root, 4 * root, "must add up to between|beyond the range of float32|non-finite"),
+        (1 / root, 1 / root, "values below .*Scale all"),
+        (1.0, 0.0, "is zero for every example"),
+    ):
+        with pytest.raises(ValueError, match=f"class_weight times sample_weight .*{message}"):
+            model.fit(X, y, sample_weight=np.full(6, weight), class_weight={0: factor, 1: factor})
+    np.testing.assert_array_equal(model.parameters, before)
+
+
 def test_every_array_is_looked_at_once(monkeypatch):
     X, y = random_data(12, 4)
     seen, in_dtype = [], checks.in_dtype
@@ -250,7 +304,7 @@ def test_every_array_is_looked_at_once(monkeypatch):
     monkeypatch.setattr(checks, "in_dtype", note)
     model = Model([Dense(1, "sigmoid")], seed=0)
     model.fit(X, y, epochs=1, sample_weight=np.ones(12), class_weight="balanced", validation_data=(X, y))
-    assert seen == ["X", "y", "sample_weight", "X", "y"]
+    assert seen == ["X", "y", "sample_weight", "X", "y", "class_weight times sample_weight"]
     for call in (model.cost, model.gradients, model.step, model.evaluate):
         seen.clear()
         call(X, y, sample_weight=np.ones(12))
