@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -217,7 +217,7 @@ class EarlyStopping(Monitor):
         self, monitor: str = "val_cost", patience: int = 10, min_delta: float = 0.0, restore_best: bool = True
     ) -> None:
         super().__init__(monitor, patience, min_delta)
-        self.restore_best = bool(restore_best)
+        self.restore_best = checks.flag(restore_best, "restore_best")
         self._best_parameters: np.ndarray | None = None
         self._before: np.ndarray | None = None
 
@@ -361,9 +361,10 @@ def checked_callbacks(callbacks: Any) -> tuple[AnyCallback, ...]:
     """Return the callbacks as a tuple; TypeError unless they are some callables, or one."""
     if callable(callbacks):
         callbacks = (callbacks,)
-    if not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks must be a list of callables f(model, epoch, logs), not {callbacks!r}.")
-    listed = tuple(callbacks)
+    try:
+        listed = tuple(callbacks)
+    except TypeError as error:
+        raise TypeError(f"callbacks must be a list of callables f(model, epoch, logs), not {callbacks!r}.") from error
     for index, callback in enumerate(listed):
         if isinstance(callback, type) or not callable(callback):
             made = f" Pass {callback.__name__}()." if isinstance(callback, type) else ""

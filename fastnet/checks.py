@@ -26,6 +26,10 @@ REFUSED_KINDS = {
     "T": TEXT,
     "V": ("records", "pass a plain 2-D array of numbers"),
 }
+NO_REAL_NUMBERS: dict[type, str] = {
+    str: "U", bytes: "S", np.datetime64: "M", np.timedelta64: "m", complex: "c", np.complexfloating: "c", np.void: "V",
+}  # fmt: skip
+"""Types of objects, of some of which NumPy would make numbers, and the kinds of their arrays."""
 
 
 # --------------------------------------------------------------------------------------------------------- settings
@@ -85,13 +89,15 @@ def non_negative_integer(value: Any, name: str) -> int:
 
 
 def integer_from(least: int, value: Any, name: str) -> int:
-    """Return `value` as an int of at least `least`; TypeError or ValueError otherwise."""
+    """Return `value` as an int of at least `least`, that 64 bits can hold; TypeError or ValueError otherwise."""
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an integer of at least {least}, not {value!r}.")
+    if abs(number) >= 2**63:
+        raise ValueError(f"{name} must be an integer of at least {least} and less than 2**63.")
     if number < least:
         raise ValueError(f"{name} must be at least {least}, not {number}.")
     return number
@@ -106,11 +112,16 @@ def flag(value: Any, name: str) -> bool:
 
 def real_number(value: Any, name: str, requirement: str, low: float = -math.inf, high: float = math.inf) -> float:
     """Return `value` as a finite float of at least `low` and less than `high`; the errors state the requirement."""
-    if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
+    refused = isinstance(value, (bool, np.bool_, str, bytes, np.void, np.complexfloating))
+    if isinstance(value, np.ndarray):  # of no dimensions, and no mask: the number that it holds
+        refused = type(value) is not np.ndarray or value.ndim > 0 or value.dtype.kind not in "iuf"
+    if refused or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be {requirement}, not {value!r}.")
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:
+        raise ValueError(f"{name} must be {requirement}, and in the range of float64.") from None
+    except (TypeError, ValueError):
         raise TypeError(f"{name} must be {requirement}, not {value!r}.") from None
     if not math.isfinite(number) or not low <= number < high:
         raise ValueError(f"{name} must be {requirement}, not {value!r}.")
@@ -135,6 +146,8 @@ def number_below_one(value: Any, name: str) -> float:
 def seed(value: Any) -> Any:
     """Return what a generator can be made of; TypeError or ValueError for anything else."""
     try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
         np.random.default_rng(value)
     except (TypeError, ValueError) as error:
         raise type(error)(
@@ -270,46 +283,82 @@ def output(out: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
 
 
 def real_array(values: Any, name: str) -> np.ndarray:
-    """Return values as an array of booleans, integers or floats; TypeError or ValueError if they are none."""
+    """Return values as an array of booleans, integers or floats; TypeError or ValueError if they are none.
+
+    What NumPy reads, such as arrays of other libraries, and what DLPack does; of a dtype that float32 holds, such as
+    bfloat16, in float32.
+    """
     if hasattr(values, "toarray") and hasattr(values, "nnz"):
         raise TypeError(f"{name} is sparse, but fastnet computes with dense arrays. Pass {name}.toarray().")
-    # What is no subclass of arrays has no mask: asking imports numpy.ma, which takes a tenth of what NumPy does.
-    if isinstance(values, np.ndarray) and type(values) is not np.ndarray and np.ma.is_masked(values):
-        raise ValueError(
-            f"{name} is masked: {np.ma.getmaskarray(values).sum()} of its values are missing. Impute them, as by "
-            f"{name}.filled(value), or drop those rows."
-        )
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} cannot be made an array of numbers: {error}") from None
-    if array.dtype.kind in REFUSED_KINDS:
-        what, remedy = REFUSED_KINDS[array.dtype.kind]
-        raise TypeError(f"{name} must hold real numbers, but holds {what} (dtype {array.dtype}): {remedy}.")
+    refuse_masked(values, name)
+    array = read(values, name)
+    if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32):
+        return array.astype(np.float32)
     if array.dtype.kind == "O":
         return numbers_from_objects(array, name)
+    if array.dtype.kind not in "biuf":
+        what, remedy = REFUSED_KINDS.get(array.dtype.kind, REFUSED_KINDS["V"])
+        raise TypeError(f"{name} must hold real numbers, but holds {what} (dtype {array.dtype}): {remedy}.")
+    return array
+
+
+def refuse_masked(values: Any, name: str) -> None:
+    """Raise ValueError if values are an array, or a list of arrays, with masked entries."""
+    rows = values if isinstance(values, (list, tuple)) else (values,)
+    # What is no subclass of arrays has no mask: asking imports numpy.ma, which takes a tenth of what NumPy does.
+    masked = [
+        row for row in rows if isinstance(row, np.ndarray) and type(row) is not np.ndarray and np.ma.is_masked(row)
+    ]
+    if masked:
+        missing = sum(int(np.ma.getmaskarray(row).sum()) for row in masked)
+        filled = f"{name}.filled(value)" if rows is not values else f"np.ma.stack({name}).filled(value)"
+        raise ValueError(
+            f"{name} is masked: {missing} of its values are missing. Impute them, as by {filled}, or drop those rows."
+        )
+
+
+def read(values: Any, name: str) -> np.ndarray:
+    """Return values as an array, of any dtype; TypeError or ValueError, of whoever failed and with a remedy, if not."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "O" and hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+            array = np.from_dlpack(values)
+    except MemoryError:
+        raise
+    except Exception as error:
+        remedy = f"Pass {name} as a NumPy array."
+        if isinstance(values, (list, tuple)):
+            remedy = "Pass rows of one length, of numbers."
+        elif hasattr(values, "detach"):  # a tensor of PyTorch
+            remedy = (
+                f"Pass {name}.detach().cpu().float().numpy(); first {name}.to_dense() of it if it is sparse, or "
+                f"{name}.dequantize() if it is quantized."
+            )
+        raise (ValueError if isinstance(error, ValueError) else TypeError)(
+            f"{name} cannot be made an array of numbers: {type(error).__name__}, {str(error).rstrip('.')}. {remedy}"
+        ) from error
     return array
 
 
 def numbers_from_objects(array: np.ndarray, name: str) -> np.ndarray:
     """Return an object array as float64; TypeError that shows the first value that is no real number."""
     flat = array.ravel()
-    numbers = np.empty(flat.shape)
+    numbers, refused = np.empty(flat.shape), tuple(NO_REAL_NUMBERS)
     for i, value in enumerate(flat):
         try:
-            if value is None or isinstance(value, (str, bytes, np.datetime64, np.timedelta64)):
+            if value is None or isinstance(value, refused):
                 raise TypeError
             numbers[i] = value
-        except (TypeError, ValueError, OverflowError):
+        except Exception:  # whatever a type may raise that is no number
             index = format_index(np.unravel_index(i, array.shape))
             where = f"{name}[{index}]" if index else "it"
-            what, remedy = type(value).__name__, ""
-            if isinstance(value, (str, bytes)):
-                remedy = f": {TEXT[1]}"
-            elif index and what in ("NoneType", "NAType"):
-                remedy = ": impute it, or drop that row"
+            what, remedy = type(value).__name__, f"pass {name} as an array of numbers"
+            if index and what in ("NoneType", "NAType"):
+                remedy = "impute it, or drop that row"
+            for kind in (kind for of, kind in NO_REAL_NUMBERS.items() if isinstance(value, of)):
+                remedy = REFUSED_KINDS[kind][1]
             raise TypeError(
-                f"{name} must hold real numbers, but {where} is {value!r}, of type {what}{remedy}."
+                f"{name} must hold real numbers, but {where} is {value!r}, of type {what}: {remedy}."
             ) from None
     return numbers.reshape(array.shape)
 

@@ -56,9 +56,7 @@ class Dense(checks.FixedSettings):
         self.activation = activation
         self.initializer = initializer
         self.draw_weights = initializer_for(initializer, he_initialized)
-        if not isinstance(use_bias, (bool, np.bool_)):
-            raise TypeError(f"use_bias must be True or False, not {use_bias!r}.")
-        self.use_bias = bool(use_bias)
+        self.use_bias = checks.flag(use_bias, "use_bias")
         self.l2 = None if l2 is None else checks.non_negative_number(l2, "l2")
         self.l1 = None if l1 is None else checks.non_negative_number(l1, "l1")
         self._W: np.ndarray | None = None

@@ -203,9 +203,10 @@ def metrics_for(metrics: Any, activation: AnyActivation) -> tuple[str, ...]:
     """
     if isinstance(metrics, str):
         metrics = (metrics,)
-    if not isinstance(metrics, Iterable):
-        raise TypeError(f"metrics must be a list of names, not {metrics!r}.")
-    names = tuple(metrics)
+    try:
+        names = tuple(metrics)
+    except TypeError as error:
+        raise TypeError(f"metrics must be a list of names, not {metrics!r}.") from error
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"metrics must be a list of names, such as ['accuracy'], but one is {name!r}.")

@@ -101,6 +101,7 @@ class Model(checks.FixedSettings):
         numbers = [(getattr(owner, name) or 0.0, name) for owner in (self, *self._dense) for name in ("l2", "l1")]
         numbers += [(activation_for(layer.activation).setting, "slope") for layer in self._dense]
         numbers.append((setting_of(self.loss), "delta"))
+        numbers += [(getattr(layer.initializer, "scale", 0.0), "scale") for layer in self._dense]
         for number, name in numbers:
             checks.in_range_of(self.dtype, number, name)
         self.seed = checks.seed(random_state if seed is None else seed)
@@ -166,6 +167,10 @@ class Model(checks.FixedSettings):
             if layer.is_bound and not (old and np.shares_memory(layer.W, old.vector)):
                 raise ValueError(f"layers[{index}] belongs to another model already. Make a new Dense for each model.")
         network = network_of(self.layers, self.loss, n_features, self.dtype, l2=self.l2, l1=self.l1)
+        if network.n_parameters >= 2**60:
+            raise ValueError(
+                f"n_features and units make {network.n_parameters} parameters, more than an array can hold. Use fewer."
+            )
         generator = np.random.default_rng(self.seed)
         self._parameters = Parameters.drawn(network, layers, generator)
         self._key = int(generator.integers(2**62))
@@ -381,6 +386,7 @@ class Model(checks.FixedSettings):
         history = History()
         with self._training("step"):
             data = self._data(X, y, sample_weight)
+            self.optimizer.learning_rates(self._epochs_finished, 1, self.dtype)
             self._prepare_parameters(data)
             self._train(data, Progress(False, 1), history, epochs=1)
         return history.cost[0]
@@ -461,6 +467,7 @@ class Model(checks.FixedSettings):
         epochs = checks.positive_integer(epochs, "epochs")
         batch_size = None if batch_size is None else checks.positive_integer(batch_size, "batch_size")
         threads = None if threads is None else checks.positive_integer(threads, "threads")
+        shuffle = checks.flag(shuffle, "shuffle")
         progress = Progress(verbose, epochs)
         activation = self.output_layer.activation
         names = metrics_for(metrics, activation)
@@ -470,7 +477,7 @@ class Model(checks.FixedSettings):
         with self._training("fit"):
             examples = self._gate().prepared(X, y, sample_weight, class_weight, validation_data, validation_split)
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
-            shuffle = bool(shuffle) and batch_size is not None
+            shuffle = shuffle and batch_size is not None
             savers, resumed = [], None
             if wanted or resume is not None:
                 m = len(examples.training.X)
@@ -481,7 +488,7 @@ class Model(checks.FixedSettings):
                 resumed = self._resumed(resume, wanted, given)
                 savers = [Saver(each, given, functools.partial(self._saved, network.CHECKPOINT)) for each in wanted]
             if resumed is None:
-                self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE))
+                self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE), self.dtype)
             if self.epochs_finished == 0:
                 diagnostics.warn_of_scales(examples.training.X)
             # From here on, things change.

@@ -25,6 +25,7 @@ class Optimizer(checks.CheckedSettings):
     checked: ClassVar = {
         "learning_rate": lambda rate, name: rate if callable(rate) else checks.positive_number(rate, name),
         "momentum": checks.number_below_one,
+        "nesterov": checks.flag,
         "rho": checks.number_below_one,
         "beta1": checks.number_below_one,
         "beta2": checks.number_below_one,
@@ -49,8 +50,9 @@ class Optimizer(checks.CheckedSettings):
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The settings that are numbers, by name."""
+        """The settings that are numbers, by name; of a schedule, its rate."""
         values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        values["learning_rate"] = getattr(self.learning_rate, "learning_rate", self.learning_rate)
         return {name: value for name, value in values.items() if isinstance(value, float)}
 
     @property
@@ -71,11 +73,14 @@ class Optimizer(checks.CheckedSettings):
             return replace(self, learning_rate=SlowedDown(rate, factor, least))
         return replace(self, learning_rate=max(rate * factor, min(least, rate)))
 
-    def learning_rates(self, first_epoch: int, epochs: int) -> np.ndarray:
-        """Return the learning rate of each of some epochs, from 0 on; ValueError if one is not positive."""
+    def learning_rates(self, first_epoch: int, epochs: int, dtype: np.dtype | None = None) -> np.ndarray:
+        """Return the learning rate of each of some epochs, from 0 on.
+
+        TypeError or ValueError unless each is a positive number, in the range of a dtype, if there is one.
+        """
         if not callable(self.learning_rate):
             return np.full(epochs, self.learning_rate)
-        return np.array([learning_rate_of(self.learning_rate, first_epoch + e) for e in range(epochs)])
+        return np.array([learning_rate_of(self.learning_rate, first_epoch + e, dtype) for e in range(epochs)])
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,8 +112,6 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.nesterov, (bool, np.bool_)):
-            raise TypeError(f"nesterov must be True or False, not {self.nesterov!r}.")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=True needs a momentum greater than 0, such as momentum=0.9.")
 

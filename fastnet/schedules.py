@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+
 from fastnet import checks
 
 PI = 3.141592653589793
@@ -200,10 +202,14 @@ def between(start: float, end: float, part: float) -> float:
     return end + (start - end) * (1.0 + cos_of_pi(part)) / 2
 
 
-def learning_rate_of(schedule: Callable[[int], float], epoch: int) -> float:
-    """Return the rate of an epoch; TypeError or ValueError unless it is a positive, finite number."""
+def learning_rate_of(schedule: Callable[[int], float], epoch: int, dtype: np.dtype | None = None) -> float:
+    """Return the rate of an epoch; TypeError or ValueError unless it is a positive, finite number, as in that dtype."""
+    name = f"learning_rate({epoch})"
     try:
-        return checks.positive_number(schedule(epoch), f"learning_rate({epoch})")
+        rate = checks.positive_number(schedule(epoch), name)
+        if dtype is not None and not 1e-37 < rate < 1e38:  # which either dtype holds
+            checks.in_range_of(dtype, rate, name)
+        return rate
     except ValueError as error:
         raise ValueError(
             f"{error} Epochs count on from fit to fit: for one more, give the model another optimizer, as in "

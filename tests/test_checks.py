@@ -125,9 +125,14 @@ BAD_X = [
     (
         [[np.datetime64("2026-01-01"), 1.0]],
         TypeError,
-        "X must hold real numbers, but X[0, 0] is np.datetime64('2026-01-01'), of type datetime64.",
+        "X must hold real numbers, but X[0, 0] is np.datetime64('2026-01-01'), of type datetime64: pass numbers, such "
+        "as days since a first date.",
     ),
-    (None, TypeError, "X must hold real numbers, but it is None, of type NoneType."),
+    (
+        None,
+        TypeError,
+        "X must hold real numbers, but it is None, of type NoneType: pass X as an array of numbers.",
+    ),
     ([[1, 2], [3]], ValueError, "X cannot be made an array of numbers: "),
 ]
 

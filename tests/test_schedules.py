@@ -1,6 +1,7 @@
 """Learning rates as functions of the epoch: against the formulas, against PyTorch, and in training."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -110,3 +111,30 @@ def test_a_function_that_returns_no_rate_is_refused_before_anything_happens(rate
     with pytest.raises(kind, match=r"learning_rate\(2\) must be a finite number greater than 0"):
         model.fit(X, Y, epochs=3)
     np.testing.assert_array_equal(model.parameters, before)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (ExponentialDecay(1e-50), "learning_rate must be in the range of float32, but 1e-50 is 0.0 there."),
+        (CosineDecay(1e39, 5), "learning_rate must be in the range of float32, but 1e+39 is inf there."),
+        (ExponentialDecay(1.0, 1e-50), "learning_rate(1) must be in the range of float32, but 1e-50 is 0.0 there."),
+        (OneCycle(0.1, 5, start_factor=1e-60), "learning_rate(0) must be in the range of float32"),
+        (CosineDecay(0.1, 2, 1e-60), "learning_rate(2) must be in the range of float32, but 1e-60 is 0.0 there."),
+        (lambda epoch: 1e-60, "learning_rate(0) must be in the range of float32, but 1e-60 is 0.0 there."),
+    ],
+)
+def test_rates_must_be_in_the_range_of_the_models_dtype(schedule, message):
+    """As an optimizer's numbers must: before anything changes, and in float64 there is more room."""
+
+    def train(model, call, *arguments, **settings):
+        model.optimizer = SGD(schedule)
+        getattr(model, call)(*arguments, **settings)
+
+    for call, settings in [("fit", {"epochs": 3})] + [("step", {})] * ("(0)" in message):
+        model = make_model((4, 1), ("sigmoid",), dtype="float32")
+        before = model.parameters.copy()
+        with pytest.raises(ValueError, match=re.escape(message)):
+            train(model, call, X, Y, **settings)
+        np.testing.assert_array_equal(model.parameters, before)
+    assert SGD(schedule).learning_rates(0, 3, np.dtype("float64")).shape == (3,)

@@ -23,7 +23,7 @@ class Progress:
     """
 
     def __init__(self, verbose: Any, epochs: int) -> None:
-        if not isinstance(verbose, (str, bool, int, np.bool_)) or verbose not in ("auto", True, False):
+        if not isinstance(verbose, (bool, np.bool_)) and not (isinstance(verbose, str) and verbose == "auto"):
             raise ValueError(f"verbose must be 'auto', True or False, not {verbose!r}.")
         self.stream: TextIO = sys.stdout
         self.in_notebook = in_notebook()

@@ -297,7 +297,8 @@ class Run:
         done = self.finished_epochs
         first, stop = max(done, self.rates_set), min(done + 1 + epochs, done + len(self.rates), self.course.epochs)
         if self.optimizer is not None and first < stop:
-            rates = self.optimizer.learning_rates(self.first_epoch + first, stop - first)
+            dtype = self.network.dtype
+            rates = self.optimizer.learning_rates(self.first_epoch + first, stop - first, dtype)
             self.rates[np.arange(first, stop) % len(self.rates)] = rates
             self.rates_set = stop
 
