@@ -19,10 +19,11 @@ from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from fastnet import checks
 from fastnet.activations import LeakyReLU
 from fastnet.callbacks import AnyCallback, checked_callbacks
-from fastnet.checks import float_dtype
 from fastnet.engine.examples import Data
+from fastnet.engine.overflow import outputs_not_finite
 from fastnet.files import tensors
 from fastnet.model import Model
 from fastnet.optimizers import EpsilonHatAdam, Optimizer, UndampedSGD
@@ -134,9 +135,10 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         self._learn_targets(y, incremental)
         encoded = self._encoded(y)
         if sample_weight is not None:
+            checks.refuse_masked(sample_weight, "sample_weight")
             sample_weight = _check_sample_weight(sample_weight, X)
         self._random_state = check_random_state(self.random_state)
-        dtype = float_dtype(self.dtype or X.dtype) if first_pass else self._bound().dtype
+        dtype = checks.float_dtype(self.dtype or X.dtype) if first_pass else self._bound().dtype
         examples = self._examples(X, encoded, sample_weight, dtype)
         class_weighted = self._with_class_weight(examples, y)
         if self.solver != "lbfgs" and self.early_stopping and incremental:
@@ -165,6 +167,8 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
 
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """Check X and y as scikit-learn does; return X as floats, perhaps sparse, and y, (m,) or (m, outputs)."""
+        checks.refuse_masked(X, "X")
+        checks.refuse_masked(y, "y")
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=(np.float64, np.float32), reset=reset,
             y_numeric=not is_classifier(self),
@@ -226,6 +230,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         X_given, y_given, weights = (*eval_set, None)[:3]
         X, y = self._validated(X_given, y_given, reset=False)
         if weights is not None:
+            checks.refuse_masked(weights, "sample_weight")
             weights = _check_sample_weight(weights, X)
         return self._examples(X, self._encoded(y), weights, self._model.dtype), (X_given, y_given)
 
@@ -237,7 +242,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer, self._moments = self._make_optimizer(), None
         m = len(examples.y)
-        batch_size = min(200, m) if isinstance(self.batch_size, str) else self.batch_size
+        batch_size = min(200, m) if isinstance(self.batch_size, str) else int(self.batch_size)
         if batch_size > m:
             message = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             warnings.warn(message, stacklevel=USER)
@@ -267,6 +272,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         if isinstance(self.solver, Optimizer):
             return self.solver if clip_norm is None else replace(self.solver, clip_norm=clip_norm)
         rate = float(self.learning_rate_init)
+        checks.in_range_of(self._design.dtype, rate, "learning_rate_init")
         if self.solver == "sgd":
             nesterov = bool(self.nesterovs_momentum and self.momentum > 0)
             return UndampedSGD(rate, float(self.momentum), nesterov, clip_norm=clip_norm)
@@ -309,6 +315,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             with suppress(ValueError):  # said again, as scikit-learn would, below
                 return self._bound().forward(X)
         check_is_fitted(self)
+        checks.refuse_masked(X, "X")
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         model = self._bound()
         rows = rules.rows_of(X, model.dtype)
@@ -316,7 +323,10 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             return model.forward(rows)
         A = np.empty((len(rows), self.n_outputs_), model.dtype)
         for block, dense in rows.blocks():
-            model.forward(dense, out=A[block])
+            try:
+                model.forward(dense, out=A[block])
+            except FloatingPointError:
+                raise outputs_not_finite(model._built(), model.parameters, dense, block.start) from None
         return A
 
     @classmethod

@@ -97,7 +97,7 @@ class Epochs:
         self.m, self.used = len(examples.y), estimator._optimizer
         self.validation: Validation | None = None
         self.check_callbacks(("cost",) if held_out is None else ("cost", "val_cost", "val_score"))
-        epochs = min(estimator.max_iter, MOST_EPOCHS_OF_WORK)
+        epochs = int(min(estimator.max_iter, MOST_EPOCHS_OF_WORK))
         division = division_for(network, self.m, batch_size, epochs, estimator.n_threads)
         self.scale = LossScale.of(estimator._loss(), examples.y, examples.weights)
         with ExitStack() as ends:
@@ -230,7 +230,7 @@ class Epochs:
 
     def count_improvement(self) -> None:
         """Count epochs without improvement: of the validation score with early stopping, else of the loss."""
-        estimator, tol = self.estimator, self.estimator.tol
+        estimator, tol = self.estimator, float(self.estimator.tol)
         if estimator.early_stopping:
             score, best_score = self.scores[-1], estimator.best_validation_score_
             assert best_score is not None

@@ -100,6 +100,7 @@ class NetworkEstimator(BaseEstimator):
     def _design_of(self, units: tuple[int, ...], dtype: np.dtype) -> rules.Design:
         """Return the design of a network of these units, by the arguments of the constructor."""
         n_hidden = len(units) - 2
+        checks.in_range_of(dtype, float(self.alpha), "alpha")
         return rules.Design(
             units, rules.hidden_activations(self.activation, n_hidden), rules.dropout_rates(self.dropout, n_hidden),
             self.out_activation_, self._loss(), float(self.alpha), dtype,

@@ -60,7 +60,7 @@ class Design(NamedTuple):
 
 def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
     """Return the sizes of the hidden layers; one number stands for one layer."""
-    sizes = list(hidden_layer_sizes) if hasattr(hidden_layer_sizes, "__iter__") else [hidden_layer_sizes]
+    sizes = [hidden_layer_sizes] if np.ndim(hidden_layer_sizes) == 0 else list(hidden_layer_sizes)
     if np.any(np.array(sizes) <= 0):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return tuple(checks.positive_integer(n, f"hidden_layer_sizes[{i}]") for i, n in enumerate(sizes))
@@ -68,7 +68,7 @@ def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
 
 def for_each_layer(value: Any, n_layers: int, name: str) -> tuple[Any, ...]:
     """Return a setting for each of the hidden layers; ValueError if it is a list of another length."""
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
         if len(value) != n_layers:
             raise ValueError(
                 f"{name} has {len(value)} entries, but hidden_layer_sizes has {n_layers}: pass one for each hidden "
