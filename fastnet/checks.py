@@ -70,7 +70,7 @@ class CheckedSettings:
 def float_dtype(dtype: Any) -> np.dtype:
     """Return float32 or float64 as a NumPy dtype; ValueError for anything else."""
     try:
-        found: np.dtype | None = None if dtype is None else np.dtype(dtype)
+        found: np.dtype | None = None if dtype is None or isinstance(dtype, np.generic) else np.dtype(dtype)
     except TypeError:
         found = None
     if found is None or found.name not in FLOAT_DTYPES or not found.isnative:

@@ -102,11 +102,11 @@ class Gate(NamedTuple):
         if not listed or len(validation_data) not in (2, 3):
             came = type(validation_data).__name__ + (f" of {len(validation_data)}" if listed else "")
             raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not a {came}.")
-        width = np.shape(validation_data[0])[1:]
-        if self.n_features is None and len(width) == 1 and width[0] != n_features:
-            raise ValueError(f"In validation_data: X has {width[0]} features, but the X to train with {n_features}.")
         try:
-            return self._replace(n_features=n_features).data(*validation_data)
+            X = checks.real_array(validation_data[0], "X")
+            if self.n_features is None and X.ndim == 2 and X.shape[1] != n_features:
+                raise ValueError(f"X has {X.shape[1]} features, but the X to train with {n_features}.")
+            return self._replace(n_features=n_features).data(X, *validation_data[1:])
         except (TypeError, ValueError) as error:
             raise type(error)(f"In validation_data: {error}") from None
 

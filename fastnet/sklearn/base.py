@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -57,6 +57,25 @@ USER = 6
 def typed(decorator: Any) -> Callable[[Method], Method]:
     """Return a decorator of scikit-learn, which has no types, as one that leaves a method's type as it is."""
     return cast(Callable[[Method], Method], decorator)
+
+
+def readable(values: Any, name: str) -> Any:
+    """Return what scikit-learn can read, such as bfloat16 in float32; ValueError for masks, which it overlooks."""
+    checks.refuse_masked(values, name)
+    is_unknown = getattr(getattr(values, "dtype", None), "kind", "") == "V"
+    is_unknown |= hasattr(values, "__dlpack__") and not hasattr(values, "__array__")
+    return checks.real_array(values, name) if is_unknown else values
+
+
+@contextmanager
+def in_our_words(**arrays: Any) -> Iterator[None]:
+    """Say which of some arrays cannot be read at all, if scikit-learn's checks of them fail."""
+    try:
+        yield
+    except Exception:
+        for name, values in arrays.items():
+            checks.read(values, name)
+        raise
 
 
 class BaseMLP(CallbackSupportMixin, NetworkEstimator):
@@ -135,8 +154,8 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         self._learn_targets(y, incremental)
         encoded = self._encoded(y)
         if sample_weight is not None:
-            checks.refuse_masked(sample_weight, "sample_weight")
-            sample_weight = _check_sample_weight(sample_weight, X)
+            with in_our_words(sample_weight=sample_weight):
+                sample_weight = _check_sample_weight(readable(sample_weight, "sample_weight"), X)
         self._random_state = check_random_state(self.random_state)
         dtype = checks.float_dtype(self.dtype or X.dtype) if first_pass else self._bound().dtype
         examples = self._examples(X, encoded, sample_weight, dtype)
@@ -158,6 +177,8 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         hooks = Hooks(self, *given, sample_weight)
         if self.solver == "lbfgs":
             minimise_loss(self, class_weighted, hooks)
+            if not np.isfinite(self.loss_):
+                raise ValueError(f"{NOT_FINITE} The loss is {self.loss_}.")
         else:
             self._fit_stochastic(class_weighted, held_out, scored, callbacks, hooks, incremental)
         hooks.end_fit()
@@ -167,12 +188,12 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
 
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """Check X and y as scikit-learn does; return X as floats, perhaps sparse, and y, (m,) or (m, outputs)."""
-        checks.refuse_masked(X, "X")
-        checks.refuse_masked(y, "y")
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=(np.float64, np.float32), reset=reset,
-            y_numeric=not is_classifier(self),
-        )  # fmt: skip
+        with in_our_words(X=X, y=y):
+            X, y = readable(X, "X"), readable(y, "y")
+            X, y = validate_data(
+                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=(np.float64, np.float32),
+                reset=reset, y_numeric=not is_classifier(self),
+            )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
@@ -230,8 +251,8 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         X_given, y_given, weights = (*eval_set, None)[:3]
         X, y = self._validated(X_given, y_given, reset=False)
         if weights is not None:
-            checks.refuse_masked(weights, "sample_weight")
-            weights = _check_sample_weight(weights, X)
+            with in_our_words(sample_weight=weights):
+                weights = _check_sample_weight(readable(weights, "sample_weight"), X)
         return self._examples(X, self._encoded(y), weights, self._model.dtype), (X_given, y_given)
 
     def _fit_stochastic(
@@ -315,8 +336,10 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             with suppress(ValueError):  # said again, as scikit-learn would, below
                 return self._bound().forward(X)
         check_is_fitted(self)
-        checks.refuse_masked(X, "X")
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        with in_our_words(X=X):
+            X = validate_data(self, readable(X, "X"), accept_sparse=["csr", "csc"], reset=False)
+            if isinstance(X, np.ndarray):
+                X = checks.real_array(X, "X")  # dates are no numbers
         model = self._bound()
         rows = rules.rows_of(X, model.dtype)
         if isinstance(rows, np.ndarray):

@@ -110,6 +110,29 @@ def test_weights_whose_sum_overflows_are_refused(solver, kind):
                     kind(**arguments, class_weight={0: largest, 1: largest}).fit(X, Y, weights)
 
 
+def test_a_loss_that_lbfgs_leaves_infinite_is_an_error():
+    with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.* The loss is (inf|nan)"):
+        MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", max_iter=2, random_state=0).fit(X * 1e200, Y)
+
+
+def test_what_cannot_be_read_is_said_in_our_words():
+    class Failing:
+        def __array__(self, *arguments, **settings):
+            raise RuntimeError("gone")
+
+    estimator = MLPClassifier(5, max_iter=1).fit(X, Y)
+    for call, name in (
+        (lambda: estimator.fit(Failing(), Y), "X"),
+        (lambda: estimator.fit(X, Failing()), "y"),
+        (lambda: estimator.fit(X, Y, Failing()), "sample_weight"),
+        (lambda: estimator.predict(Failing()), "X"),
+    ):
+        with pytest.raises(
+            TypeError, match=f"{name} cannot be made an array of numbers: RuntimeError, gone. Pass {name}"
+        ):
+            call()
+
+
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
 def test_outputs_that_overflow_are_an_error_with_the_row(container, monkeypatch):
     monkeypatch.setattr(sparse_module, "DENSE_BYTES", 10 * 4 * 8)  # ten rows at a time
