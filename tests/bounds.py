@@ -29,6 +29,10 @@ def assert_within(actual: np.ndarray, exact: np.ndarray, magnitude: np.ndarray |
     assert excess.max() <= 1, f"off by {excess.max():.3g} times the bound of c = {c}, k = {k}"
 
 
+FROM_A = ("mean_squared_error", "mean_absolute_error", "huber")
+"""The losses whose gradient is that of A, not of Z."""
+
+
 class Guarded:
     """A flat NaN-filled buffer with guard bands: shows what was not written, and what was written outside."""
 
@@ -64,14 +68,16 @@ def second_derivative(Z: np.ndarray, name: str, h: float = 1e-5) -> np.ndarray:
 
 
 def network_errors(
-    caches: list[reference.Cache], Y: np.ndarray, activations: list[str], loss: str, l2: float, eps: float
-) -> Errors:
+    caches: list[reference.Cache], Y: np.ndarray, activations: list[str], loss: str, l2: float, eps: float,
+    l1: float = 0.0, weights: np.ndarray | None = None,
+) -> Errors:  # fmt: skip
     """Follow rounding errors through forward and back propagation, as they arise and as they are passed on.
 
     A sum of k products adds k times the sum of their magnitudes, an activation or product its own magnitude; what
     came in is passed on by the derivative. E is in units of eps: an error is at most C E eps, to first order. ReLUs
-    so close to their kink that they may be on its other side pass on everything. Slopes of the smooth activations are
-    of the order of 1, and off by that; and by what came in, times the second derivative.
+    so close to their kink that they may be on its other side pass on everything; so do the absolute error and Huber's.
+    Slopes of the smooth activations are of the order of 1, and off by that; and by what came in, times the second
+    derivative.
     """
     A_0 = caches[0][0]
     E_A = [np.zeros_like(A_0)]
@@ -96,9 +102,21 @@ def network_errors(
     _, _, _, Z, A = caches[-1]
     below_largest = Z.max(axis=0) - Z
     m = Y.shape[1]
+    if loss == "poisson":
+        A, E_A[-1] = np.exp(Z), np.exp(Z) * (E_Z + 1)
     difference = A - Y
     dA, E_dA = difference, E_A[-1] + np.abs(difference)
-    if loss == "binary_crossentropy":
+    if loss == "poisson":
+        dZ, E_dZ = difference, E_dA
+        E_terms = E_A[-1] + np.abs(Y) * E_Z + np.abs(Y * Z)
+    elif loss in ("mean_absolute_error", "huber"):
+        near = C * eps * E_dA
+        E_terms = E_dA * np.minimum(np.abs(difference) + near, 1 if loss == "huber" else np.inf)
+        if loss == "mean_absolute_error":
+            E_terms, dA, E_dA = E_dA, np.sign(difference), np.where(np.abs(difference) <= near, 2 / eps, 0)
+        else:
+            dA, E_dA = np.clip(difference, -1, 1), np.where(np.abs(difference) <= 1 + near, E_dA, 0)
+    elif loss == "binary_crossentropy":
         dZ, E_dZ = difference, E_dA
         E_terms = np.abs(difference) * E_Z + np.abs(Z) + 1
     elif loss == "categorical_crossentropy":
@@ -108,17 +126,25 @@ def network_errors(
         E_terms = np.abs(difference) * E_Z + own
     else:
         E_terms = np.abs(difference) * E_dA
+    total = float(m)
+    E_terms = E_terms + np.abs(reference.losses(Z, A, Y, loss))
+    if weights is not None:
+        total, E_terms, dA = weights.sum(), E_terms * weights, dA * weights
+        E_dA = E_dA * weights + np.abs(dA)
+        if loss not in FROM_A:
+            dZ = dZ * weights
+            E_dZ = E_dZ * weights + np.abs(dZ)
     gradients = {}
     for layer in range(len(caches), 0, -1):
         A_prev, W, _, Z, A = caches[layer - 1]
-        if layer < len(caches) or loss == "mean_squared_error":
+        if layer < len(caches) or loss in FROM_A:
             slope = reference.activation_derivative(Z, A, activations[layer - 1])
             dZ = dA * slope
             E_dZ = np.abs(slope) * E_dA + np.abs(dA) * E_slope[layer - 1] + np.abs(dZ)
         through_sums = E_dZ @ np.abs(A_prev).T + np.abs(dZ) @ E_A[layer - 1].T + m * np.abs(dZ) @ np.abs(A_prev).T
-        gradients[f"dW{layer}"] = through_sums / m + 2 * l2 / m * np.abs(W)
-        gradients[f"db{layer}"] = (E_dZ + m * np.abs(dZ)).sum(axis=1, keepdims=True) / m
+        gradients[f"dW{layer}"] = through_sums / total + 2 * l2 / total * np.abs(W) + 2 * l1 / total
+        gradients[f"db{layer}"] = (E_dZ + m * np.abs(dZ)).sum(axis=1, keepdims=True) / total
         dA = W.T @ dZ
         E_dA = np.abs(W.T) @ E_dZ + W.shape[0] * np.abs(W.T) @ np.abs(dZ)
-    squares = sum((W**2).sum() for _, W, _, _, _ in caches)
-    return Errors(E_A[-1], float(E_terms.sum() / m + l2 / m * squares), gradients)
+    penalty = sum(l2 * (W**2).sum() + 2 * l1 * np.abs(W).sum() for _, W, _, _, _ in caches)
+    return Errors(E_A[-1], float(E_terms.sum() + penalty) / total, gradients)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 from bounds import DTYPES, SEVEN_UNITS, TEN_BATCHES, assert_within, network_errors
-from compiled import make_model, random_classes, random_data, raw_run, reference_parameters
+from compiled import make_model, random_classes, random_data, raw_run, reference_optimizer, reference_parameters
 from conftest import JIT_DISABLED
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fastnet import SGD, Adam, LeakyReLU, checks
 from fastnet.activations import ACTIVATIONS
 from fastnet.engine.run import CALL_SECONDS
+from fastnet.losses import LOSSES
 
 UNITS = (1, 17) if JIT_DISABLED else SEVEN_UNITS
 BATCHES = (1, 65) if JIT_DISABLED else TEN_BATCHES
@@ -29,6 +30,9 @@ NETS = [
     (("gelu", "softplus"), "mish", "mean_squared_error"),
     (("elu", LeakyReLU(0.2), "silu"), "sigmoid", None),
     (("mish", "selu"), "linear", None),
+    (("tanh",), "linear", "huber"),
+    (("silu",), "sigmoid", "mean_absolute_error"),
+    (("relu",), "linear", "poisson"),
 ]
 
 
@@ -37,8 +41,11 @@ def outputs(last, n):
     return n + 1 if last == "softmax" else 1 if n % 2 else 2
 
 
-def check_gradients_and_cost(units, activations, loss, m, l2, dtype, spoil=1.0):
-    model = make_model(units, activations, loss=loss, l2=l2, dtype=dtype, scale=1 / np.sqrt(max(units)))
+def check_gradients_and_cost(
+    units, activations, loss, m, l2, dtype, spoil=1.0, *, l1=0.0, weights=None, batch_size=None, optimizer=None
+):
+    """Check them, what `forward` gives, the cost of an epoch in batches, and a step, against the reference."""
+    model = make_model(units, activations, loss=loss, l2=l2, l1=l1, dtype=dtype, scale=1 / np.sqrt(max(units)))
     X, Y = random_data(m, units[0], units[-1], seed=m)
     y = Y
     if activations[-1] == "softmax":
@@ -46,14 +53,59 @@ def check_gradients_and_cost(units, activations, loss, m, l2, dtype, spoil=1.0):
         y = classes if m % 2 else Y
     parameters = reference_parameters(model)
     A_L, caches = reference.forward(X.T, parameters, activations)
-    exact = reference.backward(caches, Y.T, activations, model.loss, l2)
-    errors = network_errors(caches, Y.T, activations, model.loss, l2, np.finfo(dtype).eps)
-    for layer, (dW, db) in enumerate(model.gradients(X, y), start=1):
+    exact = reference.backward(caches, Y.T, activations, model.loss, l2, l1, weights)
+    errors = network_errors(caches, Y.T, activations, model.loss, l2, np.finfo(dtype).eps, l1, weights)
+    for layer, (dW, db) in enumerate(model.gradients(X, y, weights), start=1):
         assert_within(dW * spoil, exact[f"dW{layer}"], errors.gradients[f"dW{layer}"], 1)
         assert_within(db * spoil, exact[f"db{layer}"], errors.gradients[f"db{layer}"], 1)
-    cost = reference.compute_cost(caches, Y.T, parameters, model.loss, l2)
-    assert_within(np.array(model.cost(X, y) * spoil, dtype), np.float64(cost), errors.cost, 1)
-    assert_within(model.forward(X) * spoil, A_L.T, errors.output.T, 1)
+    cost = reference.compute_cost(caches, Y.T, parameters, model.loss, l2, l1, weights)
+    assert_within(np.array(model.cost(X, y, weights) * spoil, dtype), np.float64(cost), errors.cost, 1)
+    outputs = np.exp(A_L) if loss == "poisson" else A_L
+    assert_within(model.forward(X) * spoil, outputs.T, errors.output.T, 1)
+    if batch_size is not None:
+        check_costs_of_batches(model, parameters, X, y, Y, weights, batch_size)
+    if optimizer is not None:
+        check_a_step(model, optimizer, parameters, exact, errors, X, y, weights)
+
+
+def check_costs_of_batches(model, parameters, X, y, Y, weights, batch_size):
+    """Check the mean of the costs of batches, of a fit whose learning rate is too low to change a parameter."""
+    activations = [layer.activation for layer in model.layers]
+    before, eps = model.parameters.copy(), np.finfo(model.dtype).eps
+    model.optimizer = SGD(1e-30)
+    found = model.fit(X, y, sample_weight=weights, epochs=1, batch_size=batch_size, shuffle=False).cost[0]
+    np.testing.assert_array_equal(model.parameters, before)
+    weights = np.ones(len(X)) if weights is None else weights
+    cost = bound = 0.0
+    for start in range(0, len(X), batch_size):
+        batch = slice(start, start + batch_size)
+        total = weights[batch].sum()
+        if total:
+            _, caches = reference.forward(X[batch].T, parameters, activations)
+            arguments = caches, Y[batch].T
+            cost += total * reference.compute_cost(
+                *arguments, parameters, model.loss, model.l2, model.l1, weights[batch]
+            )
+            bound += (
+                total
+                * network_errors(*arguments, activations, model.loss, model.l2, eps, model.l1, weights[batch]).cost
+            )
+    assert_within(np.array(found, model.dtype), np.float64(cost / weights.sum()), bound / weights.sum(), 1)
+
+
+def check_a_step(model, optimizer, parameters, gradients, errors, X, y, weights):
+    """Check the parameters after a step of SGD: they are off by what the gradient is, and by their own rounding."""
+    theirs = reference_optimizer(optimizer)
+    after = {name: value.copy() for name, value in parameters.items()}
+    theirs.update(after, gradients)
+    model.optimizer = optimizer
+    model.step(X, y, weights)
+    most = optimizer.learning_rate * (1 + optimizer.momentum)
+    for index, layer in enumerate(model.layers, start=1):
+        for name, found in ((f"W{index}", layer.W), (f"b{index}", layer.b)):
+            g = np.abs(gradients[f"d{name}"])
+            magnitude = most * (errors.gradients[f"d{name}"] + 2 * g) + np.abs(parameters[name])
+            assert_within(found, after[name], magnitude, 1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -72,8 +124,9 @@ def test_gradients_costs_and_predictions(n, hidden, last, loss, dtype):
 def test_the_bounds_would_notice_an_error_of_five_percent(n, hidden, last, loss, dtype):
     for m in (m for m in BATCHES if m > 1):  # a single example on a kink may legitimately be off altogether
         units = [n + 1, *(n for _ in hidden), outputs(last, 1)]
+        weighted = {"l1": 0.3, "weights": np.arange(m) % 3 + 1.0} if m % 2 else {}
         with pytest.raises(AssertionError, match="off by"):
-            check_gradients_and_cost(units, [*hidden, last], loss, m, 0.0, dtype, spoil=1.05)
+            check_gradients_and_cost(units, [*hidden, last], loss, m, 0.0, dtype, spoil=1.05, **weighted)
 
 
 @settings(max_examples=5 if JIT_DISABLED else 60)
@@ -83,12 +136,21 @@ def test_any_network(data):
     units = data.draw(st.lists(widths, min_size=2, max_size=6))
     hidden = st.sampled_from([*(name for name in ACTIVATIONS if name != "softmax"), LeakyReLU(0.2)])
     activations = [data.draw(hidden) for _ in units[1:]]
-    loss = "mean_squared_error"
-    if units[-1] > 1 and data.draw(st.booleans()):
-        activations[-1], loss = "softmax", "categorical_crossentropy"
+    losses = [name for name in LOSSES if name != "categorical_crossentropy" or units[-1] > 1]
+    loss = data.draw(st.sampled_from(losses))
+    activations[-1] = LOSSES[loss].activation or activations[-1]
     m = data.draw(st.integers(1, 20 if JIT_DISABLED else 600))
     dtype = data.draw(st.sampled_from(DTYPES))
-    check_gradients_and_cost(units, activations, loss, m, data.draw(st.sampled_from([0.0, 1.5])), dtype)
+    weights = None
+    if data.draw(st.booleans()):
+        weights = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, 9, m) / 4.0
+        weights[data.draw(st.integers(0, m - 1))] = 1.0
+    strengths = st.sampled_from([0.0, 1.5])
+    check_gradients_and_cost(
+        units, activations, loss, m, data.draw(strengths), dtype, l1=data.draw(strengths), weights=weights,
+        batch_size=data.draw(st.integers(1, m)),
+        optimizer=data.draw(st.sampled_from([SGD(0.5), SGD(0.25, 0.5), SGD(0.25, 0.5, nesterov=True)])),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
