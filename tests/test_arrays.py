@@ -5,36 +5,10 @@ import importlib
 import numpy as np
 import pytest
 from compiled import make_model, random_data
+from kinds import ByDLPack, Failing, library
 
 VALUES = np.array([[0.5, -1.0, 2.0, 0.25], [1.5, 0.0, -0.75, 1.0], [-2.0, 3.0, 0.125, 4.0], [1.0, 1.0, 0.0, 0.5]])
 """In each of which bfloat16 and the floats of eight bits are exact."""
-
-
-def library(name):
-    return pytest.importorskip(name)
-
-
-class ByDLPack:
-    """An array that DLPack alone can read."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def __dlpack__(self, **settings):
-        return self.array.__dlpack__(**settings)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-class Failing:
-    """An array that cannot be read."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __array__(self, *arguments, **settings):
-        raise self.error
 
 
 def tensor():

@@ -81,6 +81,38 @@ def test_out_receives_the_result_and_nothing_around_it(m, dtype):
         np.testing.assert_array_equal(model.forward(unusual, out=out), model.forward(X))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [1, FEW, LANES, LANES + 1, 200, 1000])
+def test_out_may_overlap_what_is_read(m, dtype, team_of_four):
+    """X itself, X a row further, or before, and the parameters: the rows are those of memory apart."""
+    m = min(m, 200) if JIT_DISABLED else m
+    X = rows_of(m, 7, dtype)
+    model = net(7, ("relu",), "linear", dtype)
+    expected = model.forward(X)
+    for shift in (0, 1, 3, -1):
+        memory = np.zeros((m + 6, 7), dtype)
+        rows, out = memory[3 : m + 3], memory[3 + shift : m + 3 + shift]
+        rows[:] = X
+        np.testing.assert_array_equal(model.forward(rows, out=out), expected)
+    out = X.copy()
+    assert model.forward(np.asfortranarray(out), out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    square = make_model((7, m, 7), ("relu", "linear"), dtype=dtype)
+    expected = square.forward(X)
+    out = square.parameters[: m * 7].reshape(m, 7)
+    np.testing.assert_array_equal(square.forward(X, out=out), expected)
+
+
+@pytest.mark.parametrize("m", [1, LANES + 1])
+def test_x_stays_as_it_was_where_outputs_overflow(m):
+    model = make_model((7, 7), ("linear",), dtype="float32")
+    model.layers[0].W[:] = 1e38
+    X, out = np.full((m, 7), 100, np.float32), np.empty((m, 7), np.float32)
+    with pytest.raises(FloatingPointError, match=r"for X\[0\], layer 1"):
+        model.forward(X, out=out)
+    assert (X == 100).all()
+
+
 def read_only(array):
     array.flags.writeable = False
     return array
