@@ -386,7 +386,7 @@ class Model(checks.FixedSettings):
         history = History()
         with self._training("step"):
             data = self._data(X, y, sample_weight)
-            self.optimizer.learning_rates(self._epochs_finished, 1, self.dtype)
+            self.optimizer.learning_rates(self.epochs_finished, 1, self.dtype)
             self._prepare_parameters(data)
             self._train(data, Progress(False, 1), history, epochs=1)
         return history.cost[0]

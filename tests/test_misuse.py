@@ -66,7 +66,7 @@ TABLES = {"X": (OF_X, set()), "y": (OF_Y, WITHOUT_Y), "sample_weight": (OF_WEIGH
 
 def state_of(model: fastnet.Model) -> bytes:
     """Return all that calls may change."""
-    return pickle.dumps((model.parameters, model._epochs_finished, model._optimizer_state, model.history, model._key))
+    return pickle.dumps((model.parameters, model.epochs_finished, model._optimizer_state, model.history, model._key))
 
 
 def assert_ours(error: BaseException) -> None:

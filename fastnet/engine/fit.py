@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from fastnet.engine.checkpoints import Saver
 from fastnet import checks
+from fastnet.engine.checkpoints import Saver
 from fastnet.engine.divergence import bring_back, diverged, take_snapshot
 from fastnet.engine.progress import Progress
 from fastnet.engine.run import MOST_CHUNKS, Run
