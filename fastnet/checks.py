@@ -318,7 +318,7 @@ def refuse_masked(values: Any, name: str) -> None:
 
 
 def read(values: Any, name: str) -> np.ndarray:
-    """Return values as an array, of any dtype; TypeError or ValueError, of whoever failed and with a remedy, if not."""
+    """Return values as an array, of any dtype; TypeError or ValueError, with the cause and a remedy, if that fails."""
     try:
         array = np.asarray(values)
         if array.dtype.kind == "O" and hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):

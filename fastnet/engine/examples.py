@@ -140,10 +140,8 @@ def sample_weights(sample_weight: Any, m: int, dtype: np.dtype, name: str = "sam
         total = float(weights.sum(dtype=np.float64))
     if total == 0:
         raise ValueError(f"{name} is zero for every example. At least one must be greater than 0.")
-    least, most = (
-        tiny / float(np.finfo(dtype).eps),
-        1 / tiny,
-    )  # losses times weights have their digits; so has 1 / total
+    # Losses times weights shall have all their digits, and so shall what gradients are multiplied by, 1 / total.
+    least, most = tiny / float(np.finfo(dtype).eps), 1 / tiny
     if not least <= total <= most:
         raise ValueError(
             f"{name} must add up to between {least:.2g} and {most:.2g} in {dtype}, not {total:.4g}. Scale all: ratios "

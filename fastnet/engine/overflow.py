@@ -15,10 +15,14 @@ from fastnet.engine.predict import Predictor
 from fastnet.engine.run import Run
 from fastnet.kernels import codes
 
-REMEDY = (
-    "Bring the features of X, and targets that are not 0 or 1, to one scale, use dtype='float64', or train anew with a "
-    "lower learning rate."
-)
+
+def remedy_in(dtype: np.dtype) -> str:
+    """Return what to do about numbers beyond the range of a dtype."""
+    wider = "use dtype='float64', " if dtype == np.float32 else ""
+    return (
+        f"Bring the features of X, and targets that are not 0 or 1, to one scale, {wider}or train anew with a lower "
+        "learning rate."
+    )
 
 
 def outputs_not_finite(
@@ -29,7 +33,7 @@ def outputs_not_finite(
     Row 0 of X is called X[first_row]. ValueError if the parameters themselves are not finite.
     """
     where = place_of(network, parameters, X, first_row) or "X or the parameters have changed meanwhile"
-    return FloatingPointError(f"The outputs are not finite in {network.dtype}: {where}. {REMEDY}")
+    return FloatingPointError(f"The outputs are not finite in {network.dtype}: {where}. {remedy_in(network.dtype)}")
 
 
 def place_of(network: Network, parameters: np.ndarray, X: np.ndarray, first_row: int = 0) -> str | None:
@@ -53,7 +57,7 @@ def finite_cost(run: Run) -> float:
     cost = run.cost()
     if np.isfinite(run.gradient).all() if run.mode == codes.GRADIENT else math.isfinite(cost):
         return cost
-    where, remedy = place_of(run.network, run.parameters, run.examples.X), REMEDY
+    where, remedy = place_of(run.network, run.parameters, run.examples.X), remedy_in(run.network.dtype)
     if where is None and math.isfinite(cost):
         layer = layer_of(run, int(np.argmin(np.isfinite(run.gradient))))
         where = f"the cost is, and the gradient of layer {layer} is not"

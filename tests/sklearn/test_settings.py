@@ -42,6 +42,7 @@ def fitted(arguments, y=Y, kind=MLPClassifier):
     return b"".join(coef.tobytes() for coef in estimator.coefs_), estimator.loss_, estimator.n_iter_
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_scalars_of_numpy_are_the_numbers_that_they_hold(solver):
     for values, types in ((INTEGERS, INTEGER_TYPES), (FLOATS, FLOAT_TYPES)):
