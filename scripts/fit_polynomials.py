@@ -1,4 +1,4 @@
-"""Print the polynomial coefficients of `fastnet/kernels/elementary.py`.
+"""Print the polynomial coefficients of `fastnet/kernels/constants.py`.
 
 Each polynomial is the minimax fit, found by Remez' exchange in 60 digits, of the part of a function that its
 argument reduction leaves over. Coefficients are printed from the highest power down, as Horner's scheme takes them,

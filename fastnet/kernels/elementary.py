@@ -3,101 +3,25 @@
 They give the same bits on every machine.
 
 Loops over them become vector code, as loops over libm's do not; and libm's last bit differs between
-machines. The coefficients come from `python scripts/fit_polynomials.py`; the largest errors stated below,
-in units in the last place, are measured over the whole range and kept by `tests/kernels/test_elementary.py`.
+machines. The numbers in them stand in `constants.py`; the largest errors stated below, in units in the last place, are
+measured over the whole range and kept by `tests/kernels/test_elementary.py`.
 """
 
 from typing import Any
 
 from fastnet.kernels.build.jit import kernel
+from fastnet.kernels.constants import NUMBERS, POLYNOMIALS
 from fastnet.kernels.ir.scalars import MAGIC, exponent, fma, per_dtype, polynomial, power_of_two, with_sign_of
 
 magic = per_dtype(MAGIC[32], MAGIC[64])
-log2_e = per_dtype(1.4426950408889634, 1.4426950408889634)
-# ln 2 in two parts, the first short enough for n * ln2_high to be exact (Cody and Waite, 1980).
-minus_ln2_high = per_dtype(-0.693145751953125, -0.693147180369123816490)
-minus_ln2_low = per_dtype(-1.42860677e-06, -1.90821492927058770002e-10)
-ln2 = per_dtype(0.6931471805599453, 0.6931471805599453)
-# Where exp rounds to zero and to infinity, and where e^x - 1 rounds to -1.
-exp_low = per_dtype(-87.6, -708.7)
-exp_high = per_dtype(89.0, 710.0)
-expm1_low = per_dtype(-20.0, -40.0)
-# Where Phi(-x) is about to leave the normal range.
-normal_high = per_dtype(12.9, 37.5)
-per_sqrt_2pi = per_dtype(0.3989422804014327, 0.3989422804014327)
-
-# q in e^r - 1 = r + r^2 q(r), |r| <= ln(2) / 2.
-expm1_remainder = polynomial(
-    (0.0013941113, 0.008363175, 0.041666374, 0.16666576, 0.5),
-    (
-        2.511003917993252e-08,
-        2.7620076799169895e-07,
-        2.755724236484932e-06,
-        2.4801521320156154e-05,
-        0.00019841269886566399,
-        0.0013888888917198386,
-        0.008333333333322215,
-        0.04166666666662416,
-        0.16666666666666674,
-        0.5000000000000001,
-    ),
-)
-# p in log(1 + e) = 2 s + s^3 p(s^2), s = e / (2 + e), 0 <= e <= 1.
-log1p_remainder = polynomial(
-    (0.23253782, 0.21700041, 0.2859281, 0.39999697, 0.6666667),
-    (
-        0.1618757711169537,
-        0.08788981688183475,
-        0.12003520035306836,
-        0.13313869544033652,
-        0.15385588028728983,
-        0.18181788746124816,
-        0.22222222732312427,
-        0.28571428566947965,
-        0.4000000000001525,
-        0.6666666666666666,
-    ),
-)
-# p in Phi(-x) = e^(-x^2 / 2) p(t) / (x + 4), t = (x - 4) / (x + 4), 0 <= x <= normal_high.
-normal_tail = polynomial(
-    (
-        -0.000109640394,
-        0.00022605246,
-        0.0015847774,
-        -0.003535202,
-        -0.0075369887,
-        0.06040727,
-        -0.18652152,
-        0.38713673,
-        -0.6078967,
-        0.75528514,
-    ),
-    (
-        -9.181261058999371e-10,
-        2.0669880037317527e-10,
-        1.389121680538029e-08,
-        1.4177300379437989e-08,
-        -7.655344346122707e-08,
-        -1.5376373555465644e-07,
-        2.6404197082667957e-07,
-        1.019472710333616e-06,
-        -6.254494655961967e-07,
-        -5.9187674496571095e-06,
-        7.151628767889981e-07,
-        3.5144155622597356e-05,
-        -1.907913355223983e-06,
-        -0.000231094816294452,
-        0.00013334426239092678,
-        0.0016308184420434156,
-        -0.003479692363097474,
-        -0.0075401889656312475,
-        0.060396574890743765,
-        -0.1865218579596921,
-        0.387137400742218,
-        -0.6078966419718917,
-        0.7552851304157515,
-    ),
-)
+log2_e, ln2 = per_dtype(*NUMBERS["log2_e"]), per_dtype(*NUMBERS["ln2"])
+minus_ln2_high, minus_ln2_low = per_dtype(*NUMBERS["minus_ln2_high"]), per_dtype(*NUMBERS["minus_ln2_low"])
+exp_low, exp_high = per_dtype(*NUMBERS["exp_low"]), per_dtype(*NUMBERS["exp_high"])
+expm1_low, normal_high = per_dtype(*NUMBERS["expm1_low"]), per_dtype(*NUMBERS["normal_high"])
+per_sqrt_2pi = per_dtype(*NUMBERS["per_sqrt_2pi"])
+expm1_remainder = polynomial(*POLYNOMIALS["expm1_remainder"])
+log1p_remainder = polynomial(*POLYNOMIALS["log1p_remainder"])
+normal_tail = polynomial(*POLYNOMIALS["normal_tail"])
 
 
 @kernel
