@@ -600,6 +600,31 @@ class Model(checks.FixedSettings):
         with self._run(Data(X, read_only(targets), None), mode=codes.COST, threads=1) as run:
             return diagnostics.diagnose(run, tuple(layer.activation for layer in self._dense), dW)
 
+    # --------------------------------------------------------------------------------------------------- exchange
+
+    def to_c(self, path: str | os.PathLike[str], *, prefix: str = "") -> None:
+        """Write the model as a C99 file that needs nothing else; the file is never there in part.
+
+        Its head says how to compile it, and how to call `void predict(const float *X, float *out, size_t m)`, or
+        double, which gives the bits of `forward`. Only the layers are written: neither dropout, nor loss, optimizer and
+        its state, and history.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to.
+        prefix : str, default ""
+            Put before what the file defines for others: "tumour_" makes the function `tumour_predict`, and the sizes
+            TUMOUR_N_FEATURES and TUMOUR_N_OUTPUTS. All else is static.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            If the model has no parameters yet, or no name in C can begin with `prefix`.
+        """
+        from fastnet.exchange.c_source import write_c
+
+        write_c(self, path, prefix)
 
 def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> Model:
     """Return the model that `Model.save` wrote to a file, or that a checkpoint holds.

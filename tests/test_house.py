@@ -31,6 +31,7 @@ FLOORS = {
     ],
     "files": ["files.*"],
     "engine": ["engine.*"],
+    "exchange": ["exchange.*"],
     "model": ["parameters", "model"],
     "scikit-learn": ["sklearn.*"],
     "the package": ["", "__main__", "versions"],
@@ -49,6 +50,9 @@ ONLY_IN = {
     "cgutils": ("kernels.build", "kernels.ir"),
     "sklearn": ("sklearn",),
     "scipy": ("sklearn",),
+    "skl2onnx": ("sklearn",),
+    "onnx": ("exchange",),
+    "torch": ("exchange",),
 }
 MOST_PARAMETERS = 12
 FIXED_BY_THE_API = {

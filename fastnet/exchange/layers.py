@@ -1,0 +1,58 @@
+"""What an export takes of a model: each layer's parameters, copied, its activation and its dropout."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from fastnet import checks
+from fastnet.activations import activation_for
+from fastnet.layers import Dense, Dropout, dropout_rates
+from fastnet.losses import Huber, output_code
+from fastnet.metrics import CLASS_ACTIVATIONS
+
+
+class AnyModel(Protocol):
+    """The part of a `Model` that is exported."""
+
+    layers: tuple[Dense | Dropout, ...]
+    loss: str | Huber
+    dtype: np.dtype
+    output_layer: Dense
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """All parameters as one flat vector."""
+
+
+class Layer(NamedTuple):
+    """A dense layer as it is exported: A = g(W A_prev + b), then dropout.
+
+    W (n, n_prev) and b (n,), or None without bias, are copies. `code` says which g, of `kernels.codes`; `setting` is
+    the number that it reads, leaky ReLU's slope. `dropout` is the rate, 0 for none.
+    """
+
+    W: np.ndarray
+    b: np.ndarray | None
+    code: int
+    setting: float
+    dropout: float
+
+
+def layers_of(model: AnyModel) -> list[Layer]:
+    """Return the dense layers of a model; NotFittedError without parameters, ValueError if one is not finite."""
+    dense = [layer for layer in model.layers if isinstance(layer, Dense)]
+    checks.refuse_not_finite(
+        model.parameters, "parameters", "non-finite {}", "Set W and b anew, or fit the model again."
+    )
+    activations = [activation_for(layer.activation) for layer in dense]
+    codes = [activation.code for activation in activations]
+    codes[-1] = output_code(model.loss, model.output_layer.activation)  # Poisson's A = e^Z comes with the loss
+    return [
+        Layer(layer.W.copy(), None if layer.b is None else layer.b[:, 0].copy(), code, activation.setting, rate)
+        for layer, code, activation, rate in zip(dense, codes, activations, dropout_rates(model.layers), strict=True)
+    ]
+
+
+def is_classifier(model: AnyModel) -> bool:
+    """Return whether the outputs are probabilities."""
+    return model.output_layer.activation in CLASS_ACTIVATIONS
