@@ -602,6 +602,33 @@ class Model(checks.FixedSettings):
 
     # --------------------------------------------------------------------------------------------------- exchange
 
+    def to_onnx(self, path: str | os.PathLike[str], *, opset: int = 17) -> None:
+        """Write the model as an ONNX file, which is never there in part. Needs the extra `fastnet[onnx]`.
+
+        The input is X (m, n_x), of the model's dtype, for any m. A sigmoid or softmax output gives "label", what
+        `predict` returns, as int64, and "probabilities", what `predict_proba` returns; any other, "prediction", what
+        `predict` returns. The weights are called W1, b1, W2 and so on. X is not checked for values that are not finite.
+        Only the layers are written: neither dropout, nor loss, optimizer and its state, and history.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to.
+        opset : int, default 17
+            ONNX's version of the operators, from 13. The version of the file's format is 8, or the oldest that has
+            that opset: 9 for 19, say.
+
+        Raises
+        ------
+        ImportError
+            Without onnx.
+        NotFittedError, ValueError, TypeError
+            If the model has no parameters yet, or onnx does not know the opset.
+        """
+        from fastnet.exchange.onnx_file import write_onnx
+
+        write_onnx(self, path, opset)
+
     def to_c(self, path: str | os.PathLike[str], *, prefix: str = "") -> None:
         """Write the model as a C99 file that needs nothing else; the file is never there in part.
 
