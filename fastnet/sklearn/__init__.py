@@ -13,5 +13,6 @@ except ImportError as error:
     ) from error
 
 from fastnet.sklearn.estimators import MLPClassifier, MLPRegressor, from_sklearn, load
+from fastnet.sklearn.onnx_converter import register_onnx
 
-__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn", "load"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn", "load", "register_onnx"]
