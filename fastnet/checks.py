@@ -271,6 +271,14 @@ def parameters(vector: np.ndarray, what: str = "non-finite {}") -> None:
     refuse_not_finite(vector, "parameters", what, "Set W and b anew, or call build(n_features).")
 
 
+def parameter(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """Return an array of numbers in `dtype`, as a copy; ValueError if a value is not finite there."""
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype)
+    refuse_not_finite(converted, name, f"{{}} not finite in {dtype}", "Parameters must be finite.", shown=array)
+    return converted
+
+
 def output(out: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
     """Raise TypeError or ValueError unless `out` is an array that a kernel can write a result of that shape to."""
     if not isinstance(out, np.ndarray) or out.dtype != dtype:

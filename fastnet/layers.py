@@ -138,12 +138,7 @@ def assign(view: np.ndarray, value: Any, name: str) -> None:
     array = checks.real_array(value, name)
     if array.shape != view.shape:
         raise ValueError(f"{name} must have shape {view.shape}, not {array.shape}.")
-    with np.errstate(over="ignore"):
-        converted = array.astype(view.dtype)
-    checks.refuse_not_finite(
-        converted, name, f"{{}} not finite in {view.dtype}", "Parameters must be finite.", shown=array
-    )
-    view[...] = converted
+    view[...] = checks.parameter(array, view.dtype, name)
 
 
 def checked_layers(layers: Sequence[Dense | Dropout]) -> tuple[Dense | Dropout, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations  # NumPy loads np.random when it is first nam
 import copy
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -37,6 +37,10 @@ from fastnet.optimizers import SGD, Optimizer
 from fastnet.parameters import Parameters, network_of
 from fastnet.report import Scores, Text
 from fastnet.schedules import SlowedDown
+
+if TYPE_CHECKING:
+    from fastnet.exchange.torch_network import nn
+    from fastnet.exchange.weights import Array
 
 DEFAULT_METRICS = ("accuracy",)
 
@@ -652,6 +656,82 @@ class Model(checks.FixedSettings):
         from fastnet.exchange.c_source import write_c
 
         write_c(self, path, prefix)
+
+    def to_torch(self) -> nn.Sequential:
+        """Return the model as a module of PyTorch, of the same dtype: Linear modules, activations and Dropout.
+
+        It has copies of the parameters, and is in evaluation mode, so that it gives what `forward` does; `.train()`
+        turns its dropout on. Loss, penalties, optimizer and its state, and history are not carried over; but Poisson's
+        A = e^Z becomes a module. ImportError without PyTorch.
+        """
+        from fastnet.exchange import torch_network
+
+        return torch_network.to_torch(self)
+
+    @classmethod
+    def from_torch(cls, module: nn.Module, **settings: Any) -> Self:
+        """Return a model of a module of PyTorch, with copies of its parameters.
+
+        How the module was trained is not carried over: neither loss, nor optimizer and its state, nor history. Where it
+        ends with logits, as PyTorch's cross-entropies take them, append a `Sigmoid()` or `Softmax(dim=1)` first.
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            Of Linear, each followed by an activation or none, and by a Dropout or none; in any order Flatten and
+            Identity; or nested ones of such.
+        **settings
+            Of the constructor, such as `loss` and `optimizer`. `dtype` is the module's, if it is not given.
+
+        Raises
+        ------
+        ImportError
+            Without PyTorch.
+        ValueError, TypeError
+            If the module holds something else, an activation with settings that fastnet's has not, or parameters that
+            are not finite: with its position. Or if a setting is wrong.
+        """
+        from fastnet.exchange import torch_network
+
+        found = torch_network.from_torch(module, settings)
+        return cls(found.layers, **found.settings)._with_arrays("from_torch", found.arrays)
+
+    def load_torch(self, state_dict: Mapping[str, Any]) -> Self:
+        """Take the parameters of PyTorch's `module.state_dict()`; return the model, which is built if it is not yet.
+
+        The dictionary has weight (n, n_prev) and bias (n,) of each layer, in the layers' order, and nothing else: as
+        tensors or arrays, whatever the keys before ".weight" and ".bias". How PyTorch trained them (loss, state of the
+        optimizer, history) is not carried over: this model has its own, unchanged. Does not need PyTorch. ValueError or
+        TypeError if an array is missing, too many, of another shape or not finite; nothing has changed then.
+        """
+        from fastnet.exchange.weights import torch_arrays
+
+        return self._with_arrays("load_torch", torch_arrays(state_dict))
+
+    def from_keras(self, weights: Sequence[Any]) -> Self:
+        """Take the parameters of Keras' `model.get_weights()`; return the model, which is built if it is not yet.
+
+        The list has kernel (n_prev, n) and bias (n,) of each layer, in turn, the bias left out where this model's layer
+        has use_bias=False. How Keras trained them (loss, state of the optimizer, history) is not carried over: this
+        model has its own, unchanged. Does not need Keras. ValueError or TypeError if an array is missing, too many, of
+        another shape or not finite; nothing has changed then.
+        """
+        from fastnet.exchange.weights import keras_arrays
+
+        return self._with_arrays("from_keras", keras_arrays(weights))
+
+    def _with_arrays(self, method: str, arrays: list[Array]) -> Self:
+        """Take parameters that come as arrays, all or none; build if needed."""
+        from fastnet.exchange.weights import parameter_vector
+
+        with self._training(method):
+            n_features = None if self._parameters is None else self._built().units[0]
+            values, n_features = parameter_vector(arrays, self._dense, self.dtype, n_features)
+            if self._parameters is None:
+                self._build(n_features)
+            self.parameters[:] = values
+        return self
+
 
 def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> Model:
     """Return the model that `Model.save` wrote to a file, or that a checkpoint holds.
