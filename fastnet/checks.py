@@ -70,7 +70,8 @@ class CheckedSettings:
 def float_dtype(dtype: Any) -> np.dtype:
     """Return float32 or float64 as a NumPy dtype; ValueError for anything else."""
     try:
-        found: np.dtype | None = None if dtype is None or isinstance(dtype, np.generic) else np.dtype(dtype)
+        is_value = isinstance(dtype, np.generic) and not isinstance(dtype, np.str_)
+        found: np.dtype | None = None if dtype is None or is_value else np.dtype(dtype)
     except TypeError:
         found = None
     if found is None or found.name not in FLOAT_DTYPES or not found.isnative:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from fastnet import checks
-from fastnet.exchange.files import write_whole
 from fastnet.exchange.layers import AnyModel, Layer, layers_of
+from fastnet.files.durable import write_whole
 from fastnet.kernels import codes
 from fastnet.kernels.constants import NUMBERS, POLYNOMIALS
 from fastnet.kernels.plan import WIDE, strategies
@@ -55,7 +55,7 @@ def write_c(model: AnyModel, path: str | os.PathLike[str], prefix: str) -> None:
     if not isinstance(prefix, str) or not re.fullmatch(r"(?:[A-Za-z_][A-Za-z_0-9]*)?", prefix):
         raise ValueError(f"prefix must be what a name in C can begin with, such as 'tumour_', not {prefix!r}.")
     text = source(layers_of(model), checks.float_dtype(model.dtype), prefix, os.path.basename(os.fsdecode(path)))
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_whole(path, [text.encode()])
 
 
 def source(layers: Sequence[Layer], dtype: np.dtype, prefix: str, file: str) -> str:

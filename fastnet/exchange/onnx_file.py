@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from fastnet import checks
 from fastnet.exchange import onnx_graph
-from fastnet.exchange.files import write_whole
 from fastnet.exchange.layers import AnyModel, is_classifier, layers_of
 from fastnet.exchange.onnx_graph import OLDEST_OPSET, TYPES, Graph
+from fastnet.files.durable import write_whole
 from fastnet.kernels import codes
 
 try:
@@ -27,7 +27,7 @@ LEAST_IR_VERSION = 8
 def write_onnx(model: AnyModel, path: str | os.PathLike[str], opset: int) -> None:
     """Write a model as an ONNX file; see `Model.to_onnx`."""
     proto = model_proto(model, opset)
-    write_whole(path, lambda file: file.write(proto.SerializeToString()))
+    write_whole(path, [proto.SerializeToString()])
 
 
 def model_proto(model: AnyModel, opset: int) -> onnx.ModelProto:
