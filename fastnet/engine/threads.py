@@ -155,28 +155,35 @@ class Helpers:
     """A team of n threads: this one, and those that each run `work(member)`, for members 1, 2, ..., n - 1.
 
     `start` starts those. `stop` is called when one raises, and by `close`: must make `work` return soon, everywhere.
+
+    gevent, and others that patch `threading`, start what takes turns with this thread, and so would wait for a barrier
+    for ever: the system's number of the thread tells.
     """
 
     def __init__(self, n: int, work: Callable[[int], Any], stop: Callable[[], None]) -> None:
         self.work, self.stop = work, stop
         self.error: BaseException | None = None
+        self.starter = threading.get_native_id()
         self.threads = [
             threading.Thread(target=self._run, args=(member,), name=f"fastnet-{member}", daemon=True)
             for member in range(1, n)
         ]
 
     def start(self) -> None:
-        """Start them; RuntimeError, and none is left running, if the system refuses."""
+        """Start them; RuntimeError, and none is left running, if the system refuses, or they are no threads."""
         try:
             for thread in self.threads:
                 thread.start()
+                if thread.native_id == self.starter:
+                    raise RuntimeError("can't start new thread: threading is patched")
         except BaseException:
             self.close()
             raise
 
     def _run(self, member: int) -> None:
         try:
-            self.work(member)
+            if threading.get_native_id() != self.starter:
+                self.work(member)
         except BaseException as error:
             self.error = error
             self.stop()

@@ -4,53 +4,12 @@ Each scene is a process of its own, since what goes wrong here takes the process
 """
 
 import os
-import subprocess
 import sys
-import textwrap
-from pathlib import Path
 
 import pytest
+from scenes import run_scene
 
-ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.jit
-
-PROLOGUE = """
-import copy, hashlib, os, random, signal, sys, threading, time
-import numpy as np
-from fastnet import Adam, Dense, Model, SGD, TrainingDivergedError
-from fastnet.engine import threads
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes what it starts in the background ignore it
-rng = np.random.default_rng(0)
-X = rng.standard_normal((1000, 40)).astype(np.float32)
-y = (X[:, 0] * X[:, 1] > 0).astype(np.float32)
-
-def make(seed=0):
-    layers = [Dense(128, "relu"), Dense(64, "tanh"), Dense(1, "sigmoid")]
-    return Model(layers, optimizer=Adam(0.001), seed=seed)
-
-def digest(model):
-    return hashlib.sha256(model.parameters.tobytes()).hexdigest()
-
-def expected(seed, epochs):
-    model = make(seed)
-    model.fit(X, y, epochs=epochs, batch_size=100, threads=1, verbose=False)
-    return digest(model)
-"""
-
-
-def run_scene(code, timeout=120):
-    """Run the scene in a process; return what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", PROLOGUE + textwrap.dedent(code)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 def test_eight_threads_fit_at_once_beside_a_busy_one():
