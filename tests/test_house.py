@@ -38,7 +38,7 @@ FLOORS = {
 }  # fmt: skip
 """From the bottom; modules of `fastnet`, in which "x.*" stands for the package x and all in it."""
 
-RECORDS = {"kernels.codes", "kernels.constants", "kernels.plan"}
+RECORDS = {"kernels.codes", "kernels.constants", "kernels.plan", "kernels.build.forks"}
 """What is outside the kernels may import these at its top; other kernels, which load numba, inside functions alone."""
 KERNELS_NEVER = {"errors, checks, reports", "what a user names"}
 """The floors outside the kernels that may import nothing of them but the records."""

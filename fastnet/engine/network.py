@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -12,6 +13,7 @@ import numpy as np
 from fastnet.engine.examples import Data
 from fastnet.engine.threads import get_num_threads
 from fastnet.kernels import codes
+from fastnet.kernels.build import forks
 from fastnet.kernels.plan import Plan, chunk_size, make_plan, parameter_offsets
 from fastnet.optimizers import Optimizer
 
@@ -86,6 +88,7 @@ class Network:
 
     def recipe(self, mode: int | Optimizer, data: Data, batch_size: int, with_outputs: bool) -> Recipe:
         """Return what decides which parts a run consists of: to train, or for codes.COST or codes.GRADIENT."""
+        import_kernels()
         from fastnet.kernels.link import Recipe
 
         return Recipe(
@@ -105,6 +108,13 @@ class Network:
             with_classes=data.y.shape[1] != self.units[-1],
             with_outputs=with_outputs,
         )
+
+
+def import_kernels() -> None:
+    """Import the kernels, unless they are, with no fork in between."""
+    if "fastnet.kernels.link" not in sys.modules:
+        with forks.lock:
+            import fastnet.kernels.link  # noqa: F401
 
 
 OPERATIONS_PER_THREAD = 2.5e6

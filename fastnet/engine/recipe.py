@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnet.checks import float_dtype
+from fastnet.engine.network import Network, import_kernels
 
 if TYPE_CHECKING:
-    from fastnet.engine.network import Network
     from fastnet.kernels.link import Recipe
     from fastnet.kernels.plan import Plan
 
@@ -65,6 +65,7 @@ def call_of_train(recipe: Recipe, plan: Plan, *arguments: Any) -> Callable[[], i
 
 def link_for_prediction(network: Network, plan: Plan, *, few_rows: bool) -> None:
     """Compile, or load, what a prediction needs; write the addresses of its parts to its plan."""
+    import_kernels()
     from fastnet.kernels import link
     from fastnet.kernels.build.load import address_of
 
@@ -98,6 +99,7 @@ def warmup(dtype: Any = "float32") -> None:
         If it is neither.
     """
     found: np.dtype = float_dtype(dtype)
+    import_kernels()
     from fastnet.kernels.build.load import address_of
     from fastnet.kernels.link import every_part
 
@@ -107,6 +109,7 @@ def warmup(dtype: Any = "float32") -> None:
 
 def origins(dtype: str) -> dict[str, int]:
     """Return in words how the machine code of all parts comes about, and of how many; nothing is compiled."""
+    import_kernels()
     from fastnet.kernels.build import load, target
     from fastnet.kernels.link import every_part
 

@@ -155,6 +155,7 @@ class Run:
         self.job["examples_at_once"] = GRAIN if self.plan.network["wide_gradient"][0] else self.chunk
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
         self.scratch = take(scratches * n_scratch, dtype).reshape(scratches, n_scratch)
+        self.progress["loaded"] = 0
         self.partials = take(division.by_chunks * scratches * n_partial, dtype).reshape(-1, n_partial)
         self.team = Team(np.zeros(TEAM, dtype=np.int64), np.zeros(division.threads))
         vectors = Vectors(self.parameters, self.gradient, self.partials, *self.state)
@@ -276,6 +277,8 @@ class Run:
             chunks = min(chunks, self.window.most_chunks, self.chunks_left_in_epoch)
             self.window.fill(self.examples.order, self.finished_examples, chunks)
         self._set_rates(1 + chunks // self.chunks_before(1, 0))
+        if self.helpers is not None and not self.helpers.are_here:
+            self.go_on_alone()
         if self.division.threads > 1 and self.helpers is None:
             # Known before they start, so that __exit__ ends them whenever Ctrl-C comes.
             self.helpers = Helpers(self.division.threads, self._call, self._stop)

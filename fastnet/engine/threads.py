@@ -4,6 +4,8 @@ A fit never uses more threads than cores it may run on and that no other fit of 
 The result does not depend on it.
 """
 
+from __future__ import annotations
+
 import math
 import os
 import threading
@@ -11,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 from fastnet.checks import positive_integer
 
@@ -111,26 +114,23 @@ def reserved_cores(wanted: int) -> Iterator[int]:
         _reserved.pop(reservation, None)
 
 
-def _forget_reservations() -> None:
-    """After a fork: whatever threads were running, they are not in the child."""
-    global _lock
-    _lock = threading.Lock()
-    _reserved.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_reservations)
-
-
 class OneAtATime:
     """Sees to it that one caller alone trains or builds a model; that of a copy, pickled or not, is free.
 
     `busy` is written, and must be read where it shall stay, under `lock`.
     """
 
+    everyone: ClassVar[WeakSet[OneAtATime]] = WeakSet()
+
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.busy = False
+        self.thread: int | None = None
+        self.everyone.add(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody trains or builds the model: `thread`."""
+        return self.thread is not None
 
     @contextmanager
     def __call__(self, method: str) -> Iterator[None]:
@@ -141,14 +141,29 @@ class OneAtATime:
                     f"{method} was called on a model that is being trained: by a callback, or in another thread. Train "
                     "a copy.copy(model), or wait for the end of fit."
                 )
-            self.busy = True
+            self.thread = threading.get_ident()
         try:
             yield
         finally:
-            self.busy = False
+            self.thread = None
 
-    def __reduce__(self) -> tuple[type["OneAtATime"], tuple[()]]:
+    def __reduce__(self) -> tuple[type[OneAtATime], tuple[()]]:
         return type(self), ()
+
+
+def _forget_other_threads() -> None:
+    """After a fork: whatever other threads were doing, they are not in the child."""
+    global _lock
+    _lock = threading.Lock()
+    _reserved.clear()
+    for each in OneAtATime.everyone:
+        each.lock = threading.Lock()
+        if each.thread != threading.get_ident():
+            each.thread = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 class Helpers:
@@ -163,7 +178,7 @@ class Helpers:
     def __init__(self, n: int, work: Callable[[int], Any], stop: Callable[[], None]) -> None:
         self.work, self.stop = work, stop
         self.error: BaseException | None = None
-        self.starter = threading.get_native_id()
+        self.starter, self.process = threading.get_native_id(), os.getpid()
         self.threads = [
             threading.Thread(target=self._run, args=(member,), name=f"fastnet-{member}", daemon=True)
             for member in range(1, n)
@@ -179,6 +194,11 @@ class Helpers:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def are_here(self) -> bool:
+        """Whether they can be running: a forked child has none of them."""
+        return self.process == os.getpid()
 
     def _run(self, member: int) -> None:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from sklearn.base import BaseEstimator
 
 from fastnet import checks
 from fastnet.engine.examples import Data, sample_weights
+from fastnet.kernels.build import forks
 from fastnet.losses import DEFAULT_LOSSES, name_of
 from fastnet.sklearn import rules
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from fastnet.losses import Huber
     from fastnet.model import Model
     from fastnet.optimizers import Optimizer
-
-BINDING = threading.Lock()
 
 
 class NetworkEstimator(BaseEstimator):
@@ -69,7 +67,7 @@ class NetworkEstimator(BaseEstimator):
         Several threads may predict at once: each sees a whole network, from before the copying or after.
         """
         if not self._has_its_views():
-            with BINDING:
+            with forks.lock:
                 if not self._has_its_views():
                     self._bind()
         return self._model

@@ -92,7 +92,7 @@ def test_cores_are_given_back_when_preparing_a_run_is_interrupted(monkeypatch):
 
     model = Model([Dense(1)], seed=0)
     model.build(1)
-    monkeypatch.setattr("fastnet.engine.run.link", interrupt)
+    monkeypatch.setattr("fastnet.engine.run.link_for_training", interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
         model.cost([[1.0]], [1.0])
     assert caught.value is not None  # whose traceback keeps the run alive

@@ -7,12 +7,11 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnet.kernels.build import store
+from fastnet.kernels.build import forks, store
 from fastnet.kernels.build.parts import WITHOUT_JIT, function_of
 from fastnet.kernels.build.store import Code, Key
 from fastnet.kernels.build.target import JIT_DISABLED, NATIVE, digest_of_sources, level, native, source_digest
@@ -24,7 +23,6 @@ counts = Counter[str]()
 """How many parts of this process came from where."""
 
 _addresses: dict[tuple[str, np.dtype, tuple[int, ...]], int] = {}
-_lock = RLock()
 
 
 class Found(NamedTuple):
@@ -44,7 +42,7 @@ def address_of(name: str, dtype: np.dtype, *code: int) -> int:
     """Return the address of a part for one dtype and, if its maker takes one, a code: load it, or compile it first."""
     address = _addresses.get((name, dtype, code))
     if address is None:
-        with _lock:
+        with forks.lock:
             if not load_stored(name, dtype, *code):
                 _compile(name, dtype, *code)
             address = _addresses[name, dtype, code]
@@ -53,7 +51,7 @@ def address_of(name: str, dtype: np.dtype, *code: int) -> int:
 
 def load_stored(name: str, dtype: np.dtype, *code: int) -> bool:
     """Load a part, unless it must be compiled first; return whether it is loaded now."""
-    with _lock:
+    with forks.lock:
         if is_loaded(name, dtype, *code):
             return True
         if JIT_DISABLED:
@@ -110,16 +108,6 @@ def _load(found: Code, origin: str, name: str, dtype: np.dtype, *code: int) -> N
 
     _addresses[name, dtype, code] = load(found)
     counts[origin] += 1
-
-
-def _unlock() -> None:
-    """Make a new lock: in a forked process, where the thread that held the old one is gone."""
-    global _lock
-    _lock = RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock)
 
 
 @contextmanager

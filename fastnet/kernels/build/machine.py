@@ -14,12 +14,12 @@ the JIT.
 import ctypes
 from collections.abc import Callable, Iterator
 from functools import cache
-from threading import Lock
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
 
+from fastnet.kernels.build import forks
 from fastnet.kernels.build.store import Code
 
 OUTSIDE = "A kernel reaches outside its array: an error of fastnet's. Please report it.\\00"
@@ -123,14 +123,9 @@ def bound(address: int, changing: str, arguments: tuple[Any, ...]) -> Callable[.
     """
     words = np.array([address, *[0] * len(changing), *words_of(arguments)], np.int64).view(Words)
     words.arguments = arguments
-    with _lock:
-        definition = _passing(len(words), changing)
+    definition = _definitions.get((len(words), changing)) or _define(len(words), changing)
     made: Callable[..., int] = _new_builtin(ctypes.byref(definition), words, None)
     return made
-
-
-_lock = Lock()
-"""So that no two threads define the same builtin function."""
 
 
 _new_builtin = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
@@ -138,7 +133,17 @@ _new_builtin = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_ob
 )
 
 
-@cache
+_definitions: dict[tuple[int, str], _MethodDefinition] = {}
+
+
+def _define(words: int, changing: str) -> _MethodDefinition:
+    """Define the builtin function that passes so many words, once, whatever number of threads ask for it."""
+    with forks.lock:
+        if (words, changing) not in _definitions:
+            _definitions[words, changing] = _passing(words, changing)
+        return _definitions[words, changing]
+
+
 def _passing(words: int, changing: str) -> _MethodDefinition:
     """Define a builtin function that calls the function whose address is the first of its words with the others.
 
