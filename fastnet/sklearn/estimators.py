@@ -122,7 +122,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError
             If an argument is not as scikit-learn requires, or training diverges.
         """
-        return self._fit(X, y, sample_weight, eval_set)
+        with self._alone("fit"):
+            return self._fit(X, y, sample_weight, eval_set)
 
     @typed(available_if(BaseMLP._check_solver))
     @typed(_fit_context(prefer_skip_nested_validation=True))
@@ -133,9 +134,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "class_weight='balanced' is not for partial_fit, which does not see all examples. Pass a dictionary, "
                 "such as sklearn.utils.class_weight.compute_class_weight makes it."
             )
-        if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._alone("partial_fit"):
+            if _check_partial_fit_first_call(self, classes):
+                given = y if type_of_target(y).startswith("multilabel") else classes
+                self._label_binarizer = LabelBinarizer().fit(given)
+            return self._fit(X, y, sample_weight, incremental=True)
 
     def _learn_targets(self, y: Any, incremental: bool) -> None:
         """Find the classes in y; or check that it has those known."""
@@ -246,13 +249,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
         """Fit the network to X (m, n_features) and y (m,) or (m, n_outputs); see `MLPClassifier.fit`."""
-        return self._fit(X, y, sample_weight, eval_set)
+        with self._alone("fit"):
+            return self._fit(X, y, sample_weight, eval_set)
 
     @typed(available_if(BaseMLP._check_solver))
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Go through X and y once more."""
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._alone("partial_fit"):
+            return self._fit(X, y, sample_weight, incremental=True)
 
     def _learn_targets(self, y: Any, incremental: bool) -> None:
         self.n_outputs_ = y.shape[1] if y.ndim == 2 else 1

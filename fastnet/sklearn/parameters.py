@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from fastnet import checks
 from fastnet.engine.examples import Data, sample_weights
+from fastnet.engine.threads import OneAtATime
 from fastnet.kernels.build import forks
 from fastnet.losses import DEFAULT_LOSSES, name_of
 from fastnet.sklearn import rules
@@ -61,6 +63,11 @@ class NetworkEstimator(BaseEstimator):
         """Return fastnet's loss, or None for the one that belongs to the output."""
         raise NotImplementedError
 
+    def _alone(self, method: str) -> AbstractContextManager[None]:
+        """Let nobody else fit the estimator meanwhile; RuntimeError if somebody does."""
+        training: OneAtATime = self.__dict__.setdefault("_training", OneAtATime())
+        return training(method)
+
     def _bound(self) -> Model:
         """Return the model, after copying in the arrays that have replaced views of its parameters.
 
@@ -92,8 +99,9 @@ class NetworkEstimator(BaseEstimator):
         layers = rules.dense(model)
         coefs = [layer.W.T for layer in layers]
         intercepts = [layer.b[:, 0] for layer in layers if layer.b is not None]
-        self._design, self._model, self._views = design, model, (*coefs, *intercepts)
-        self.coefs_, self.intercepts_ = coefs, intercepts
+        with forks.lock:  # no prediction may see the half of it, and bind that
+            self._design, self._model, self._views = design, model, (*coefs, *intercepts)
+            self.coefs_, self.intercepts_ = coefs, intercepts
 
     def _design_of(self, units: tuple[int, ...], dtype: np.dtype) -> rules.Design:
         """Return the design of a network of these units, by the arguments of the constructor."""
