@@ -159,7 +159,7 @@ def seed(value: Any) -> Any:
 
 def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
     """Raise ValueError if a number other than zero is infinite in `dtype`, or zero, as kernels take subnormals."""
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(all="ignore"):
         rounded = dtype.type(value)
     is_subnormal = 0 < abs(rounded) < np.finfo(dtype).tiny
     if not np.isfinite(rounded) or (rounded == 0 and value != 0) or is_subnormal:
@@ -274,7 +274,7 @@ def parameters(vector: np.ndarray, what: str = "non-finite {}") -> None:
 
 def parameter(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     """Return an array of numbers in `dtype`, as a copy; ValueError if a value is not finite there."""
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         converted = array.astype(dtype)
     refuse_not_finite(converted, name, f"{{}} not finite in {dtype}", "Parameters must be finite.", shown=array)
     return converted
@@ -349,6 +349,7 @@ def read(values: Any, name: str) -> np.ndarray:
     return array
 
 
+@np.errstate(all="ignore")
 def numbers_from_objects(array: np.ndarray, name: str) -> np.ndarray:
     """Return an object array as float64; TypeError that shows the first value that is no real number."""
     flat = array.ravel()
@@ -376,7 +377,7 @@ def in_dtype(array: np.ndarray, dtype: np.dtype, name: str, remedy: str) -> np.n
     """Return the array in `dtype`, contiguous, aligned and marked read-only; ValueError if it is not finite."""
     if array.dtype.kind == "f":
         refuse_not_finite(array, name, "non-finite {}", remedy)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         converted = np.require(array, dtype, ["C", "A"])
     if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
         limit = f"{{}} beyond the range of {dtype}, {np.finfo(dtype).max:.4g}"

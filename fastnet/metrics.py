@@ -227,5 +227,5 @@ def compute(names: Iterable[str], A: np.ndarray, y: np.ndarray, activation: AnyA
     `A` (m, n_L), m >= 1, are the last layer's activations, and `activation` is its g; `y` is as at the top.
     """
     softmax = activation == "softmax"
-    with np.errstate(over="ignore", invalid="ignore"):  # an infinite error is told by its value
+    with np.errstate(all="ignore"):  # an infinite error is told by its value
         return {name: METRICS[name].function(A, y, softmax) for name in names}

@@ -34,7 +34,7 @@ class Parameters:
     def drawn(cls, network: Network, layers: Sequence[Dense], generator: np.random.Generator) -> Self:
         """Return initial parameters, which become the layers': each draws its W, first to last; b is zero."""
         parameters = cls(network)
-        with np.errstate(over="ignore"):  # a fit refuses parameters that are infinite
+        with np.errstate(all="ignore"):  # a fit refuses parameters that are infinite
             for layer, (W, _) in zip(layers, parameters.by_layer(), strict=True):
                 W[:] = layer.draw_weights(W.shape, generator)
         parameters.bind(layers)

@@ -32,7 +32,7 @@ def warn_of_scales(X: Any) -> None:
     if np.isnan(scales).all():
         return
     largest, smallest = int(np.nanargmax(scales)), int(np.nanargmin(scales))
-    if scales[largest] > LARGEST_RATIO * scales[smallest]:
+    if float(scales[largest]) > LARGEST_RATIO * float(scales[smallest]):
         warnings.warn(
             f"The features of X differ in scale by more than {LARGEST_RATIO:g}: feature {largest} reaches "
             f"{scales[largest]:.3g}, feature {smallest} only {scales[smallest]:.3g}. Training will hardly see the "
@@ -94,7 +94,7 @@ class Diagnosis:
         return "\n".join(lines)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what is beyond the range is shown as inf or nan
+@np.errstate(all="ignore")
 def diagnose(run: Run, activations: tuple[AnyActivation, ...], dW: list[np.ndarray] | None) -> Diagnosis:
     """Return what the layers do with the examples of a run by one thread, that has not begun."""
     sums = [np.zeros((4, n)) for n in run.network.units[1:]]  # of A and A^2; how often not zero, and saturated

@@ -136,7 +136,7 @@ def sample_weights(sample_weight: Any, m: int, dtype: np.dtype, name: str = "sam
     tiny = float(np.finfo(dtype).tiny)
     subnormal = (weights < tiny) & ((weights if weights.any() else array) > 0)
     checks.refuse(weights, subnormal, name, f"{{}} below {tiny:.2g}", "Scale all: ratios alone matter.")
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         total = float(weights.sum(dtype=np.float64))
     if total == 0:
         raise ValueError(f"{name} is zero for every example. At least one must be greater than 0.")
@@ -201,6 +201,6 @@ def weighted(data: Data, factors: np.ndarray) -> Data:
     """Return the examples with their weights multiplied by factors (m,), those of their classes, and checked."""
     weights, name = factors, "class_weight of the examples"
     if data.weights is not None:
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(all="ignore"):
             weights, name = factors * data.weights, "class_weight times sample_weight"
     return data._replace(weights=sample_weights(weights, len(weights), data.y.dtype, name))

@@ -51,6 +51,7 @@ class GradientReport:
         return "\n".join(lines)
 
 
+@np.errstate(all="ignore")
 def check_gradients(network: Network, parameters: np.ndarray, data: Data) -> np.ndarray:
     """Return the relative error of every entry of the gradient; all in float64.
 

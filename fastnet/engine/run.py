@@ -238,7 +238,8 @@ class Run:
     @property
     def penalty(self) -> float:
         """What penalties added to the cost of the epoch finished last, on the average of its batches."""
-        return float(self.progress["epoch_penalty"][0] / self.progress["epoch_weight"][0])
+        with np.errstate(all="ignore"):
+            return float(self.progress["epoch_penalty"][0] / self.progress["epoch_weight"][0])
 
     def costs_of(self, first: int, stop: int) -> list[float]:
         """Return the costs of epochs finished in the last call, from `first` up to `stop`."""

@@ -20,7 +20,8 @@ class SparseRows:
     """
 
     def __init__(self, matrix: Any, dtype: np.dtype) -> None:
-        self.matrix = matrix.astype(dtype, copy=False)
+        with np.errstate(all="ignore"):
+            self.matrix = matrix.astype(dtype, copy=False)
         self.dtype = dtype
         self.shape: tuple[int, int] = matrix.shape
 

@@ -274,7 +274,8 @@ class Epochs:
     def set_rate(self, rate: float) -> None:
         """Set another learning rate, and scale the velocity to it: scikit-learn's is a step, not a sum of gradients."""
         rate = max(rate, lowest_rate(self.model.dtype))
-        self.run.state.moments[:] *= self.rate / rate
+        with np.errstate(all="ignore"):
+            self.run.state.moments[:] *= self.rate / rate
         self.estimator._optimizer = self.model.optimizer = replace(self.estimator._optimizer, learning_rate=rate)
 
     def tell_callbacks(self, logs: dict[str, float]) -> bool:

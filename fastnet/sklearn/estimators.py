@@ -183,7 +183,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _score_of(self, held_out: Data, A: np.ndarray) -> float:
         """Return the accuracy: the share of examples of which all is right."""
         found = np.argmax(A, axis=1)[:, np.newaxis] if self.out_activation_ == "softmax" else A > 0.5
-        return float(np.average((found == held_out.y).all(axis=1), weights=held_out.weights))
+        with np.errstate(all="ignore"):
+            return float(np.average((found == held_out.y).all(axis=1), weights=held_out.weights))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of each row of X, (m,), or its labels, (m, n_labels)."""
@@ -203,7 +204,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`."""
         probabilities = self.predict_proba(X)
-        with np.errstate(divide="ignore"):
+        with np.errstate(all="ignore"):
             np.log(probabilities, out=probabilities)
         return probabilities
 
@@ -269,7 +270,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _score_of(self, held_out: Data, A: np.ndarray) -> float:
         """Return R2."""
-        return float(r2_score(held_out.y, A, sample_weight=held_out.weights))
+        with np.errstate(all="ignore"):
+            return float(r2_score(held_out.y, A, sample_weight=held_out.weights))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predicted values, (m,), or (m, n_outputs) of several outputs."""

@@ -28,7 +28,10 @@ def minimise_loss(estimator: NetworkEstimator, examples: Data, hooks: Hooks) -> 
     examples = examples.astype(network.dtype)
     scale = LossScale.of(estimator._loss(), examples.y, examples.weights)
     numbers, stopped = count(1), False
-    with Run(network, start.copy(), examples, mode=codes.GRADIENT, threads=estimator.n_threads) as run:
+    with (
+        np.errstate(all="ignore"),
+        Run(network, start.copy(), examples, mode=codes.GRADIENT, threads=estimator.n_threads) as run,
+    ):
 
         def loss_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
             run.parameters[:] = vector

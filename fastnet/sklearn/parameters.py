@@ -63,6 +63,10 @@ class NetworkEstimator(BaseEstimator):
         """Return fastnet's loss, or None for the one that belongs to the output."""
         raise NotImplementedError
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there is a network; scikit-learn would look through all attributes, which a fit changes."""
+        return hasattr(self, "coefs_")
+
     def _alone(self, method: str) -> AbstractContextManager[None]:
         """Let nobody else fit the estimator meanwhile; RuntimeError if somebody does."""
         training: OneAtATime = self.__dict__.setdefault("_training", OneAtATime())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +27,9 @@ HIDDEN_ACTIVATIONS = {*ACTIVATIONS, *ALIASES} - {"softmax"}
 
 OUTPUTS = {"identity": "linear", "logistic": "sigmoid", "softmax": "softmax", "exp": "linear"}
 """The activations of the last layer; the exponential is a part of Poisson's loss."""
+
+CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN, Emin=-(10**6), Emax=10**6, capitals=1, clamp=0, flags=[], traps=[])
+"""For powers: the whole of it, since what is left out is what the program has in decimal.DefaultContext."""
 
 REGRESSION_LOSSES = {
     "squared_error": "mean_squared_error", "absolute_error": "mean_absolute_error", "huber": "huber",
@@ -124,7 +127,8 @@ def set_parameters(model: Model, coefs: Iterable[Any], intercepts: Iterable[Any]
 
 def inverse_scaling(learning_rate: float, t: int, power: float) -> float:
     """Return learning_rate / (t + 1)^power, with a power that is the same on every machine, as a libm's is not."""
-    return float(Decimal(learning_rate) / Context(prec=40).power(Decimal(t + 1), Decimal(power)))
+    rate, factor = Decimal.from_float(learning_rate), CONTEXT.power(t + 1, Decimal.from_float(power))
+    return float(CONTEXT.divide(rate, factor))
 
 
 def lowest_rate(dtype: np.dtype) -> float:
@@ -158,8 +162,9 @@ class LossScale(NamedTuple):
         Poisson's deviance is zero where the prediction is right.
         """
         if loss == "poisson":
-            terms = np.multiply(y, np.log(y, where=y > 0, out=np.zeros(y.shape)), dtype=np.float64) - y
-            return cls(constant=float(np.average(terms, axis=0, weights=weights).sum()))
+            with np.errstate(all="ignore"):
+                terms = np.multiply(y, np.log(y, where=y > 0, out=np.zeros(y.shape)), dtype=np.float64) - y
+                return cls(constant=float(np.average(terms, axis=0, weights=weights).sum()))
         return cls() if loss is None else cls(divisor=y.shape[1])
 
     def __call__(self, run: Run) -> float:
