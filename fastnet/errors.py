@@ -1,5 +1,7 @@
 """The exceptions that have no better name among Python's own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 
@@ -33,3 +35,17 @@ class TrainingDivergedError(ArithmeticError):
     def __reduce__(self) -> tuple[object, ...]:
         """Keep what it knows when the error travels between processes."""
         return partial(TrainingDivergedError, str(self), **vars(self)), ()
+
+
+@contextmanager
+def may_get_lost() -> Iterator[None]:
+    """Let go what cannot be shown: a standard stream may be closed, replaced or gone, which must end no fit.
+
+    A warning that a filter makes an error is one.
+    """
+    try:
+        yield
+    except Warning:
+        raise
+    except Exception:
+        pass

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnet.activations import AnyActivation
 from fastnet.engine.run import Run
+from fastnet.errors import may_get_lost
 
 LARGEST_RATIO = 1e3
 ROWS_LOOKED_AT = 10_000
@@ -33,13 +34,14 @@ def warn_of_scales(X: Any) -> None:
         return
     largest, smallest = int(np.nanargmax(scales)), int(np.nanargmin(scales))
     if float(scales[largest]) > LARGEST_RATIO * float(scales[smallest]):
-        warnings.warn(
-            f"The features of X differ in scale by more than {LARGEST_RATIO:g}: feature {largest} reaches "
-            f"{scales[largest]:.3g}, feature {smallest} only {scales[smallest]:.3g}. Training will hardly see the "
-            "small ones. Bring all to one scale first, as by (X - X.mean(axis=0)) / X.std(axis=0).",
-            UserWarning,
-            stacklevel=3,
-        )
+        with may_get_lost():
+            warnings.warn(
+                f"The features of X differ in scale by more than {LARGEST_RATIO:g}: feature {largest} reaches "
+                f"{scales[largest]:.3g}, feature {smallest} only {scales[smallest]:.3g}. Training will hardly see the "
+                "small ones. Bring all to one scale first, as by (X - X.mean(axis=0)) / X.std(axis=0).",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -19,15 +19,15 @@ class Progress:
 
     On a terminal, one line that is rewritten; in a notebook, tqdm's bar if it is installed. Elsewhere a line for each
     of the `epochs`, if it is asked for. `verbose` is a bool, or "auto": on a terminal and in a notebook. ValueError for
-    anything else.
+    anything else. What cannot be shown is not, from then on: it is no reason to end a fit.
     """
 
     def __init__(self, verbose: Any, epochs: int) -> None:
         if not isinstance(verbose, (bool, np.bool_)) and not (isinstance(verbose, str) and verbose == "auto"):
             raise ValueError(f"verbose must be 'auto', True or False, not {verbose!r}.")
-        self.stream: TextIO = sys.stdout
+        self.stream: Any = getattr(sys, "stdout", None)
         self.in_notebook = in_notebook()
-        self.rewrites = self.in_notebook or (self.stream is not None and self.stream.isatty())
+        self.rewrites = self.in_notebook or is_terminal(self.stream)
         self.wanted = self.rewrites if verbose == "auto" else bool(verbose) and self.stream is not None
         self.bar: Any = None
         self.epochs = epochs
@@ -55,18 +55,18 @@ class Progress:
         if not self.wanted:
             return
         if self.in_notebook and self.finished == 0:
-            self.bar = self.bar or bar_of_epochs(self.epochs)
+            with self.until_it_fails():
+                self.bar = self.bar or bar_of_epochs(self.epochs)
         new, self.finished = range(self.finished, history.epochs), history.epochs
         if self.bar is not None:
-            if new:
-                self.bar.set_postfix(costs_of(history, new[-1]), refresh=False)
-                self.bar.update(len(new))
+            with self.until_it_fails():
+                if new:
+                    self.bar.set_postfix(costs_of(history, new[-1]), refresh=False)
+                    self.bar.update(len(new))
             return
         done = self.finished + example / examples
         if not self.rewrites:
-            for epoch in new:
-                self.stream.write(f"{self.described(history, epoch)}  {seconds:.1f} s\n")
-            self.stream.flush()
+            self.write("".join(f"{self.described(history, epoch)}  {seconds:.1f} s\n" for epoch in new))
         elif seconds - self.written_at >= REWRITE_SECONDS or self.finished == self.epochs:
             self.written_at = seconds
             rate, left = done * examples / seconds, (self.epochs - done) / done * seconds
@@ -85,13 +85,27 @@ class Progress:
 
     def rewrite(self, line: str, end: str = "") -> None:
         """Put a line in the place of the last, as much of it as fits: two could not be taken back."""
-        self.stream.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}{end}")
-        self.stream.flush()
+        self.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}{end}")
+
+    def write(self, text: str) -> None:
+        """Write to the stream, at once; what programs put in its place may know no `flush`."""
+        with self.until_it_fails():
+            self.stream.write(text)
+            getattr(self.stream, "flush", lambda: None)()
+
+    @contextmanager
+    def until_it_fails(self) -> Iterator[None]:
+        """Show something, and nothing any more once that has failed."""
+        try:
+            yield
+        except Exception:
+            self.wanted = False
 
     def close(self, history: History, seconds: float) -> None:
         """Leave the line of the last epoch, the time in all at its end."""
         if self.bar is not None:
-            self.bar.close()
+            with self.until_it_fails():
+                self.bar.close()
         elif self.wanted and self.rewrites and self.speed:
             self.rewrite(f"{self.described(history, history.epochs - 1)}{self.speed}  {duration(seconds)}", end="\n")
 
@@ -115,8 +129,16 @@ def duration(seconds: float) -> str:
 def in_notebook() -> bool:
     """Return whether this runs in a notebook's kernel; without loading IPython where it is not."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
+    shell = getattr(ipython, "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def is_terminal(stream: Any) -> bool:
+    """Return whether a stream is a terminal: one that is closed, or no stream, is not."""
+    try:
+        return bool(stream.isatty())
+    except Exception:
+        return False
 
 
 def bar_of_epochs(epochs: int) -> Any:

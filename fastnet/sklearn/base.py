@@ -24,6 +24,7 @@ from fastnet.activations import LeakyReLU
 from fastnet.callbacks import AnyCallback, checked_callbacks
 from fastnet.engine.examples import Data
 from fastnet.engine.overflow import outputs_not_finite
+from fastnet.errors import may_get_lost
 from fastnet.files import tensors
 from fastnet.model import Model
 from fastnet.optimizers import EpsilonHatAdam, Optimizer, UndampedSGD
@@ -266,12 +267,14 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         batch_size = min(200, m) if isinstance(self.batch_size, str) else int(self.batch_size)
         if batch_size > m:
             message = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
-            warnings.warn(message, stacklevel=USER)
+            with may_get_lost():
+                warnings.warn(message, stacklevel=USER)
         score = None if held_out is None else self._score_function(held_out, scored)
         with Epochs(self, examples, held_out, score, min(batch_size, m), callbacks) as epochs:
             reason = epochs.train(hooks, only_one=incremental)
         if reason == "interrupted":
-            warnings.warn("Training interrupted by user.", stacklevel=USER)
+            with may_get_lost():
+                warnings.warn("Training interrupted by user.", stacklevel=USER)
         elif reason == "diverged" and not self.early_stopping:
             raise ValueError(
                 f"{NOT_FINITE} Loss or parameters were not finite in iteration {self.n_iter_}; `coefs_` are those from "
@@ -283,7 +286,8 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
                 "max_iter": f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
                 "hasn't converged yet.",
             }[reason]
-            warnings.warn(message, ConvergenceWarning, stacklevel=USER)
+            with may_get_lost():
+                warnings.warn(message, ConvergenceWarning, stacklevel=USER)
 
     def _make_optimizer(self) -> Optimizer:
         """Return fastnet's optimizer for the solver; its schedule goes with it, whatever arguments change later."""

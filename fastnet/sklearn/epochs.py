@@ -15,6 +15,7 @@ from fastnet.engine.course import Course
 from fastnet.engine.examples import Data
 from fastnet.engine.network import division_for
 from fastnet.engine.run import Run
+from fastnet.errors import may_get_lost
 from fastnet.kernels import codes
 from fastnet.losses import Huber
 from fastnet.sklearn.parameters import NetworkEstimator
@@ -213,7 +214,8 @@ class Epochs:
         estimator.loss_ = loss
         estimator.loss_curve_.append(loss)
         if estimator.verbose:
-            print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
+            with may_get_lost():
+                print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
         logs = {"cost": loss}
         if self.validation is not None:
             validation_loss, score = (math.nan, math.nan) if run.status else self.validation()
@@ -221,7 +223,8 @@ class Epochs:
             self.scores.append(score)
             logs |= {"val_cost": validation_loss, "val_score": score}
             if estimator.verbose:
-                print(f"Validation score: {score:f}")
+                with may_get_lost():
+                    print(f"Validation score: {score:f}")
         self.count_improvement()
         policy, first_rate, power = estimator._schedule
         if policy == "invscaling":
@@ -263,7 +266,8 @@ class Epochs:
         else:
             outcome = "Learning rate too small. Stopping." if adaptive else "Stopping."
         if estimator.verbose:
-            print(f"{message} {outcome}")
+            with may_get_lost():
+                print(f"{message} {outcome}")
         return outcome.endswith("Stopping.")
 
     @property

@@ -11,6 +11,7 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from fastnet.engine.examples import Data
 from fastnet.engine.run import Run
+from fastnet.errors import may_get_lost
 from fastnet.kernels import codes
 from fastnet.sklearn.epochs import Hooks
 from fastnet.sklearn.parameters import NetworkEstimator
@@ -41,7 +42,8 @@ def minimise_loss(estimator: NetworkEstimator, examples: Data, hooks: Hooks) -> 
             nonlocal stopped
             parameters[:] = intermediate_result.x
             if estimator.verbose:
-                print(f"Iteration {next(numbers)}, loss = {scale(run):.8f}")
+                with may_get_lost():
+                    print(f"Iteration {next(numbers)}, loss = {scale(run):.8f}")
             hooks.begin_epoch()
             stopped = hooks.end_epoch()
             if stopped:
@@ -54,4 +56,7 @@ def minimise_loss(estimator: NetworkEstimator, examples: Data, hooks: Hooks) -> 
         parameters[:] = run.parameters[:] = result.x
         run.cost()
         estimator.loss_ = scale(run)
-    estimator.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, estimator.max_iter)
+    estimator.n_iter_ = min(result.nit, estimator.max_iter)
+    if not stopped:
+        with may_get_lost():
+            _check_optimize_result("lbfgs", result, estimator.max_iter)
