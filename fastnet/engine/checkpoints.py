@@ -23,7 +23,7 @@ from fastnet.callbacks import AnyCallback, Callback, Checkpoint
 from fastnet.engine.examples import FitData
 from fastnet.engine.run import MOST_CHUNKS, Run
 from fastnet.engine.watch import Watch
-from fastnet.errors import FileFormatError
+from fastnet.errors import FileFormatError, may_get_lost
 from fastnet.files import network, tensors
 from fastnet.history import History
 
@@ -151,7 +151,8 @@ class Saver:
                 if number <= self.number - self.checkpoint.keep:
                     path.unlink(missing_ok=True)
         except OSError as error:
-            warnings.warn(f"A checkpoint could not be written, and training goes on: {error}", stacklevel=6)
+            with may_get_lost():
+                warnings.warn(f"A checkpoint could not be written, and training goes on: {error}", stacklevel=6)
         end, share = time.perf_counter(), self.checkpoint.most_time
         self.not_before = end + (end - start) * (1 - share) / share
 
@@ -283,6 +284,7 @@ def read(path: Any, functions: Mapping[str, Any]) -> Resumed:
         try:
             return _read_file(each, functions)
         except FileFormatError as error:
-            warnings.warn(f"A checkpoint is skipped: {error}", stacklevel=4)
+            with may_get_lost():
+                warnings.warn(f"A checkpoint is skipped: {error}", stacklevel=4)
             damaged = error
     raise damaged

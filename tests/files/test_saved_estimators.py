@@ -89,7 +89,7 @@ def assert_equal(found, expected):
             assert value == (np.dtype(arguments[name]).name if name == "dtype" and arguments[name] else arguments[name])
         else:
             assert_same(value, arguments[name], name)
-    left_out = {*arguments, "_label_binarizer", "_model", "_views", "_moments", "_random_state"}
+    left_out = {*arguments, "_training", "_label_binarizer", "_model", "_views", "_moments", "_random_state"}
     assert set(vars(found)) - left_out == set(vars(expected)) - left_out
     for name, value in vars(expected).items():
         if name == "_label_binarizer":
