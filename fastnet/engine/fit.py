@@ -60,7 +60,7 @@ def train_epochs(
         if watch is not None:
             watch.finish()
         history.stopped_reason = reason or "epochs"
-    except KeyboardInterrupt:
+    except BaseException:  # Ctrl-C, or what the handler of another signal raises
         if run.status == PARAMETERS_NOT_FINITE:  # it came during the call in which the run diverged
             bring_back(run, snapshot)
         raise

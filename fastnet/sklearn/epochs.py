@@ -186,8 +186,10 @@ class Epochs:
                     break
         except KeyboardInterrupt:
             reason = "interrupted"
-        if not np.isfinite(parameters).all():
-            parameters[:] = before
+        finally:  # whatever the handler of a signal raises
+            if not np.isfinite(parameters).all():
+                parameters[:] = before
+                self.run.state.moments[:], self.run.state.powers[:] = 0, 1
         for callback in self.callbacks:
             if isinstance(callback, Callback) and reason not in ("diverged", "interrupted"):
                 callback.finish(self.model)

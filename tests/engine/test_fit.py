@@ -366,23 +366,39 @@ def test_a_cost_beyond_the_range_is_laid_to_the_last_layer():
     assert caught.value.layer == 1
 
 
-def test_ctrl_c_in_the_call_that_diverged_leaves_the_last_finite_parameters(monkeypatch):
-    """It is answered when the kernel returns, before anyone has looked at why it did."""
+class AlarmError(Exception):
+    """What a signal's handler raises."""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, AlarmError, TimeoutError, SystemExit, GeneratorExit])
+@pytest.mark.parametrize("again", [False, True])
+def test_what_a_signal_raises_in_the_call_that_diverged_leaves_the_last_finite_parameters(again, error, monkeypatch):
+    """It is answered when the kernel returns, before anyone has looked at why it did; or while that is looked at."""
     X, y = np.full((65, 2), 1e24), np.full(65, 0.5)
     model = make_model((2, 1), ("sigmoid",), dtype="float32", learning_rate=1e19)
     model.layers[0].W = before = [[0.0, 0.0]]
-    call = Run._call
+    call, go_on_alone = Run._call, Run.go_on_alone
 
-    def call_and_interrupt(run, member):
+    def call_and_raise(run, member):
         call(run, member)
         if run.status:
-            raise KeyboardInterrupt
+            raise error
 
-    monkeypatch.setattr(Run, "_call", call_and_interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    def raise_once(run):
+        monkeypatch.undo()
+        raise error
+
+    if again:
+        monkeypatch.setattr(Run, "go_on_alone", raise_once)
+    else:
+        monkeypatch.setattr(Run, "_call", call_and_raise)
+    with pytest.raises(error):
         model.fit(X, y + 0.25, epochs=2, batch_size=None)
-    assert model.history.stopped_reason == "interrupted"
+    assert Run.go_on_alone is go_on_alone
+    assert model.history.stopped_reason in ("interrupted", "diverged")
     np.testing.assert_array_equal(model.layers[0].W, before)
+    model.optimizer = SGD(0.1)
+    model.fit(X / 1e24, y, epochs=1)
 
 
 def test_an_infinite_l2_term_is_named():

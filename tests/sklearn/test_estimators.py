@@ -26,6 +26,7 @@ import fastnet
 from fastnet import sklearn as ours
 from fastnet.engine import memory
 from fastnet.engine import sparse as sparse_module
+from fastnet.engine.run import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -583,6 +584,30 @@ def test_an_interrupted_fit_is_a_fit():
         estimator = ours.MLPClassifier(7, callbacks=interrupt).fit(X, y)
     assert estimator.n_iter_ == 3
     assert estimator.score(X, y) > 0
+
+
+@pytest.mark.parametrize("error", [None, TimeoutError, SystemExit])
+def test_whatever_ends_the_call_that_diverges_leaves_the_last_finite_parameters(error, monkeypatch):
+    """And an estimator that goes on with other examples."""
+    settings = {"activation": "identity", "solver": "sgd", "learning_rate_init": 1e9, "random_state": 0}
+    estimator = ours.MLPRegressor(hidden_layer_sizes=1, **settings)
+    X, y = np.zeros((4, 1), np.float32), np.zeros(4, np.float32)
+    estimator.partial_fit(X, y)
+    for parameters, value in ((estimator.coefs_, 1.0), (estimator.intercepts_, 0.0)):
+        for array in parameters:
+            array[:] = value
+    call = Run._call
+
+    def call_and_raise(run, member):
+        call(run, member)
+        if run.status and error is not None:
+            raise error
+
+    monkeypatch.setattr(Run, "_call", call_and_raise)
+    with pytest.raises(error or ValueError):
+        estimator.partial_fit(X + 1e15, y)
+    assert [float(coef[0, 0]) for coef in estimator.coefs_] == [1.0, 1.0]
+    estimator.partial_fit(X, y)
 
 
 @pytest.mark.parametrize("kind", [ours.MLPClassifier, ours.MLPRegressor])
