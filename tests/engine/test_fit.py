@@ -410,20 +410,29 @@ def test_an_infinite_l2_term_is_named():
     np.testing.assert_array_equal(model.layers[0].W, np.full((1, 4), 1e5))
 
 
+@pytest.mark.parametrize("more", [{}, {"validation_split": 0.2, "metrics": ["mse"]}])
 @pytest.mark.parametrize("rate", [0.1, lambda epoch: 0.1 / (1 + epoch)])
-def test_nothing_is_as_large_as_the_number_of_epochs(rate):
+def test_nothing_is_as_large_as_the_number_of_epochs(rate, more):
     found = []
-    for epochs in (2, 10**8):
+    for epochs in (2, 10**9, 10**30):
         model = make_model((3, 4, 1), ("tanh", "sigmoid"), optimizer=SGD(rate))
         X, y = random_data(33, 3)
         model.fit(X, y, epochs=1)  # compiles
         tracemalloc.start()
-        history = model.fit(X, y, epochs=epochs, callbacks=lambda model, epoch, logs: epoch == 1)
+        history = model.fit(X, y, epochs=epochs, callbacks=lambda model, epoch, logs: epoch == 1, **more)
         found.append((history.cost, model.parameters.tobytes()))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 4_000_000
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_schedule_is_not_asked_for_epochs_that_are_far_off():
+    asked = []
+    model = make_model((3, 4, 1), ("tanh", "sigmoid"), optimizer=SGD(lambda epoch: asked.append(epoch) or 0.1))
+    model.fit(*random_data(33, 3), epochs=10**9, callbacks=lambda model, epoch, logs: True)
+    assert max(asked) <= run.EPOCHS_AT_ONCE
+    assert len(asked) <= run.EPOCHS_AT_ONCE + 10
 
 
 def test_the_rates_of_more_epochs_than_are_held_at_once(monkeypatch):

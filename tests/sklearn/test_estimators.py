@@ -574,6 +574,24 @@ def test_divergence_leaves_finite_parameters():
     assert np.isnan(estimator.validation_scores_[-1])
 
 
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"solver": fastnet.SGD(lambda epoch: 0.1)}])
+@pytest.mark.parametrize("max_iter", [10**9, 10**30])
+def test_a_fit_of_endless_iterations_starts_at_once(max_iter, settings):
+    X, y = problem("two classes")
+
+    def fit(max_iter):
+        stop = {"callbacks": lambda model, epoch, logs: epoch == 1}
+        estimator = ours.MLPClassifier(7, max_iter=max_iter, random_state=0, **settings, **stop)
+        tracemalloc.start()
+        estimator.fit(X, y)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+        tracemalloc.stop()
+        return estimator.coefs_[0].tobytes()
+
+    fit(3)  # compiles
+    assert fit(max_iter) == fit(3)
+
+
 def test_an_interrupted_fit_is_a_fit():
     def interrupt(model, epoch, logs):
         if epoch == 2:
