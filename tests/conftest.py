@@ -43,6 +43,23 @@ def plain_python_arithmetic():
         yield
 
 
+@pytest.fixture
+def store_without_updates(tmp_path: Path) -> str:
+    """A folder with all machine code of float32, but for the parts that update parameters: a fit has to compile one."""
+    import fastnet
+    from fastnet.kernels.build import load, store
+    from fastnet.kernels.link import every_part
+
+    fastnet.warmup()
+    for name, code in every_part():
+        found = load.stored(name, np.dtype("float32"), *code)
+        if found is not None and name != "update":
+            for origin, _, key in load._places(load.label(name, np.dtype("float32"), *code)):
+                if origin == load.CACHED:
+                    store.write(tmp_path / Path(store.folders()[0]).name, key, found.code)
+    return str(tmp_path)
+
+
 @contextmanager
 def locked(path: Path, *, shared: bool) -> Iterator[None]:
     """Hold a lock on a file that all processes of this run of the tests know."""

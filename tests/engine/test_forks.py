@@ -1,12 +1,9 @@
 """Children that are forked at a bad moment, while other threads compile or train: they train, and never hang."""
 
 import os
-import shutil
 
 import pytest
 from scenes import run_scene
-
-import fastnet
 
 pytestmark = [pytest.mark.jit, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
@@ -34,14 +31,6 @@ AT = {
     "importing numba": "'numba' in sys.modules",
     "compiling": "not gc.isenabled()",
 }
-
-
-@pytest.fixture
-def store_without_updates(tmp_path):
-    """A folder with all machine code but that of the parts that update parameters."""
-    fastnet.warmup()
-    shutil.copytree(os.environ["NUMBA_CACHE_DIR"], tmp_path / "store", ignore=shutil.ignore_patterns("update*"))
-    return str(tmp_path / "store")
 
 
 def test_a_child_forked_while_another_thread_warms_up(store_without_updates):

@@ -1,4 +1,4 @@
-"""What the program around it has made of Python: threads that are none, other number contexts, no standard output."""
+"""What the program around it has made of Python: threads that are none, an executable that is no Python."""
 
 import importlib.util
 import sys
@@ -90,3 +90,48 @@ def test_three_that_take_turns_in_callbacks_train_as_one_after_the_other():
         timeout=60,
     )
     assert out.split() == ["True", "True"]
+
+
+# ------------------------------------------------------------------------------------------- an application's Python
+
+WATCHED = """
+import sys
+started = []
+STARTS = ("subprocess.", "os.system", "os.posix_spawn", "os.exec", "os.fork", "os.spawn", "os.startfile", "pty.spawn")
+def watch(event, arguments):
+    if event.startswith(STARTS) or "CreateProcess" in event:
+        started.append((event, arguments))
+sys.addaudithook(watch)
+"""
+
+
+@pytest.mark.parametrize("executable", ["'/usr/bin/application'", "None"])
+def test_no_process_is_ever_started(executable, store_without_updates):
+    """In an application that embeds Python, sys.executable may be the application. Some parts are compiled here."""
+    pytest.importorskip("fastnet.sklearn")
+    out = run_scene(
+        f"""
+        sys.executable = {executable}
+        import warnings
+        import fastnet
+        from fastnet.kernels.build import load
+        from fastnet.sklearn import MLPClassifier
+        threads.available_cores = lambda: 2
+        model = make()
+        model.fit(X, y, epochs=2, threads=2, validation_split=0.2, metrics=["accuracy"])
+        model.predict(np.tile(X, (200, 1)))
+        model.predict(X[:1])
+        fastnet.warmup()
+        warnings.simplefilter("ignore")
+        MLPClassifier((3,), max_iter=2).fit(X, y).predict(X)
+        print(started, load.counts[load.COMPILED] > 1)
+        """,
+        before=WATCHED,
+        NUMBA_CACHE_DIR=store_without_updates,
+    )
+    assert out == "[] True\n"
+
+
+def test_a_process_that_is_started_is_noticed():
+    out = run_scene("import os; os.system('true'); print([event for event, _ in started])", before=WATCHED)
+    assert out == "['os.system']\n"
