@@ -61,3 +61,10 @@ def show_versions() -> None:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def __getattr__(name: str) -> object:
+    from fastnet import words
+
+    close = "" if name.startswith("_") else words.hint(name, words.PACKAGE, __all__)
+    raise AttributeError(f"fastnet has no {name!r}.{close}", name=name)

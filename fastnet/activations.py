@@ -1,9 +1,9 @@
 """The activations: their names, formulas, and which initialiser suits them."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from fastnet import checks
+from fastnet import checks, words
 from fastnet.kernels import codes
 
 
@@ -67,7 +67,14 @@ class LeakyReLU(checks.CheckedSettings):
 
 
 AnyActivation = str | LeakyReLU
-"""What `Dense` takes."""
+"""What a `Dense` has."""
+
+
+def canonical(activation: Any) -> Any:
+    """Return an activation by fastnet's name, if it is a name, or None: linear."""
+    if isinstance(activation, str):
+        return words.canonical(activation, words.ACTIVATIONS)
+    return "linear" if activation is None else activation
 
 
 def activation_for(activation: AnyActivation) -> Activation:
@@ -75,6 +82,7 @@ def activation_for(activation: AnyActivation) -> Activation:
     if isinstance(activation, LeakyReLU):
         return ACTIVATIONS["leaky_relu"]._replace(setting=activation.slope)
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        names = ", ".join(map(repr, ACTIVATIONS))
-        raise ValueError(f"activation must be one of {names}, or a LeakyReLU(slope), not {activation!r}.")
+        listed = ", ".join(map(repr, ACTIVATIONS))
+        close = words.meant(activation, [*ACTIVATIONS, *words.ACTIVATIONS])
+        raise ValueError(f"activation must be one of {listed}, or a LeakyReLU(slope), not {activation!r}.{close}")
     return ACTIVATIONS[activation]

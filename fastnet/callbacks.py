@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from fastnet import checks
+from fastnet import checks, words
 from fastnet.layers import Dense
 from fastnet.losses import Huber
 from fastnet.metrics import METRICS
@@ -39,7 +39,7 @@ class AnyModel(Protocol):
         """Return A_L (m, n_L) for X (m, n_x)."""
 
 
-class Callback:
+class Callback(metaclass=words.Helpful):
     """A callback that is told when a fit starts and ends as well; for anything else, a function will do."""
 
     reason: ClassVar[str] = "callback"
@@ -136,7 +136,9 @@ class Monitor(Callback):
     def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be the name of a logged value, such as 'val_cost', not {monitor!r}.")
-        self.monitor = monitor
+        of = "val_" if monitor.startswith("val_") else ""
+        name = monitor.removeprefix("val_")
+        self.monitor = of + words.LOGGED.get(name, words.METRICS.get(name, name))
         self.patience = checks.positive_integer(patience, "patience")
         self.min_delta = checks.non_negative_number(min_delta, "min_delta")
         self.best: float | None = None

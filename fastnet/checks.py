@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastnet import words
+
 FLOAT_DTYPES = ("float32", "float64")
 TEXT = (
     "text",
@@ -35,7 +37,7 @@ NO_REAL_NUMBERS: dict[type, str] = {
 # --------------------------------------------------------------------------------------------------------- settings
 
 
-class FixedSettings:
+class FixedSettings(metaclass=words.Helpful):
     """Refuses to change the attributes named in `fixed` once they are set: nothing would heed the change."""
 
     fixed: ClassVar[tuple[str, ...]] = ()
@@ -56,7 +58,7 @@ class FixedSettings:
             )
 
 
-class CheckedSettings:
+class CheckedSettings(metaclass=words.Helpful):
     """A base of frozen dataclasses: each setting named in `checked` is what the function there makes of it."""
 
     checked: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnet import checks
-from fastnet.activations import AnyActivation, activation_for
+from fastnet.activations import AnyActivation, activation_for, canonical
 from fastnet.errors import NotFittedError
 from fastnet.initializers import Normal, initializer_for
 
@@ -19,9 +19,10 @@ class Dense(checks.FixedSettings):
     ----------
     units : int
         n_l, at least 1.
-    activation : str or LeakyReLU, default "linear"
+    activation : str, LeakyReLU or None, default "linear"
         g: "linear", "sigmoid", "tanh", "relu", "leaky_relu" (slope 0.01; `LeakyReLU(slope)` for another), "elu" (alpha
-        1), "selu", "gelu" (with erf), "silu", "mish" or "softplus"; "softmax" for a last layer.
+        1), "selu", "gelu" (with erf), "silu", "mish" or "softplus"; "softmax" for a last layer; None is "linear".
+        Names of other libraries, such as "swish" and "logistic", are known too.
     initializer : str, Normal or None
         How W starts: "zeros", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal" or
         `Normal(scale)`. None: "he_normal" for the ReLU family (with elu, gelu, silu and mish), "glorot_normal"
@@ -44,7 +45,7 @@ class Dense(checks.FixedSettings):
     def __init__(
         self,
         units: int,
-        activation: AnyActivation = "linear",
+        activation: AnyActivation | None = "linear",
         *,
         initializer: str | Normal | None = None,
         use_bias: bool = True,
@@ -52,8 +53,8 @@ class Dense(checks.FixedSettings):
         l1: float | None = None,
     ) -> None:
         self.units = checks.positive_integer(units, "units")
-        he_initialized = activation_for(activation).he_initialized
-        self.activation = activation
+        self.activation: AnyActivation = canonical(activation)
+        he_initialized = activation_for(self.activation).he_initialized
         self.initializer = initializer
         self.draw_weights = initializer_for(initializer, he_initialized)
         self.use_bias = checks.flag(use_bias, "use_bias")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from fastnet import checks
+from fastnet import checks, words
 from fastnet.activations import AnyActivation, activation_for
 from fastnet.kernels import codes
 
@@ -86,8 +86,15 @@ def loss_for(loss: Any, last_activation: AnyActivation) -> str | Huber:
                 f"{', '.join(map(repr, DEFAULT_LOSSES))}. Pass loss='mean_squared_error', or change the activation."
             )
         return DEFAULT_LOSSES[last_activation]
+    if isinstance(loss, str):
+        loss = words.canonical(loss, words.LOSSES)
+        if loss == words.CROSSENTROPY:
+            loss = "categorical_crossentropy" if last_activation == "softmax" else "binary_crossentropy"
     if not isinstance(loss, Huber) and (not isinstance(loss, str) or loss not in LOSSES):
-        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}, a Huber(delta) or None, not {loss!r}.")
+        close = words.meant(loss, [*LOSSES, *words.LOSSES])
+        raise ValueError(
+            f"loss must be one of {', '.join(map(repr, LOSSES))}, a Huber(delta) or None, not {loss!r}.{close}"
+        )
     name = name_of(loss)
     if last_activation == "softmax" and name != "categorical_crossentropy":
         raise ValueError(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnet import words
 from fastnet.activations import AnyActivation
 
 CLASS_ACTIVATIONS = ("sigmoid", "softmax")
@@ -210,8 +211,11 @@ def metrics_for(metrics: Any, activation: AnyActivation) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"metrics must be a list of names, such as ['accuracy'], but one is {name!r}.")
+    names = tuple(words.canonical(name, words.METRICS) for name in names)
+    for name in names:
         if name not in METRICS:
-            raise ValueError(f"metrics must be from {', '.join(map(repr, METRICS))}, not {name!r}.")
+            close = words.meant(name, [*METRICS, *words.METRICS])
+            raise ValueError(f"metrics must be from {', '.join(map(repr, METRICS))}, not {name!r}.{close}")
         if METRICS[name].for_classes and activation not in CLASS_ACTIVATIONS:
             others = ", ".join(repr(other) for other, metric in METRICS.items() if not metric.for_classes)
             raise ValueError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastnet import checks
+from fastnet import checks, words
 from fastnet.activations import activation_for
 from fastnet.callbacks import AnyCallback, Checkpoint, checked_callbacks
 from fastnet.engine import checkpoints, diagnostics, gradient_check, overflow
@@ -33,7 +33,7 @@ from fastnet.kernels.plan import LANES
 from fastnet.layers import Dense, Dropout, checked_layers, table_of
 from fastnet.losses import Huber, loss_for, name_of, setting_of
 from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
-from fastnet.optimizers import SGD, Optimizer
+from fastnet.optimizers import SGD, Optimizer, optimizer_for
 from fastnet.parameters import Parameters, network_of
 from fastnet.report import Scores, Text
 from fastnet.schedules import SlowedDown
@@ -56,8 +56,8 @@ class Model(checks.FixedSettings):
         "binary_crossentropy" (needs a sigmoid output), "categorical_crossentropy" (softmax), "poisson" (linear: Z is
         then the logarithm of the mean, and A = e^Z), "mean_squared_error", "mean_absolute_error" or "huber" (any other
         but softmax); None: by the last activation, sigmoid, softmax or linear.
-    optimizer : SGD, RMSprop, Adagrad, Adam, AdamW or None
-        None: `SGD()`.
+    optimizer : SGD, RMSprop, Adagrad, Adam, AdamW, str or None
+        None: `SGD()`; "adam", or `Adam` the class: `Adam()`.
     l2 : float, default 0.0
         lambda, for all layers that do not set their own: J += lambda/(2m) * sum ||W||^2. m is the number of examples
         in the batch, or the sum of their weights.
@@ -83,7 +83,7 @@ class Model(checks.FixedSettings):
         self,
         layers: Sequence[Dense | Dropout],
         loss: str | Huber | None = None,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | str | type[Optimizer] | None = None,
         l2: float = 0.0,
         dtype: Any = "float32",
         seed: int | np.random.Generator | None = None,
@@ -126,9 +126,8 @@ class Model(checks.FixedSettings):
         return self._optimizer
 
     @optimizer.setter
-    def optimizer(self, optimizer: Optimizer) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not {optimizer!r}.")
+    def optimizer(self, optimizer: Optimizer | str | type[Optimizer]) -> None:
+        optimizer = optimizer_for(optimizer)
         for name, value in optimizer.numbers.items():
             checks.in_range_of(self.dtype, value, name)
         with self._training.lock:
@@ -141,6 +140,13 @@ class Model(checks.FixedSettings):
             if (type(optimizer), optimizer.n_moments) != (type(before), before.n_moments):
                 self._optimizer_state = None
             self._optimizer = optimizer
+
+    def __getattr__(self, name: str) -> Any:
+        """Say what may have been meant by an attribute that is not there."""
+        if hasattr(type(self), name):  # a property that raised a NotFittedError, which is an AttributeError
+            return object.__getattribute__(self, name)
+        close = "" if name.startswith("_") else words.hint(name, words.ATTRIBUTES, dir(type(self)))
+        raise AttributeError(f"A Model has no attribute {name!r}.{close}", name=name, obj=self)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
@@ -395,6 +401,7 @@ class Model(checks.FixedSettings):
             self._train(data, Progress(False, 1), history, epochs=1)
         return history.cost[0]
 
+    @words.helpful
     def fit(
         self,
         X: Any,

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnet import checks
+from fastnet import checks, words
 from fastnet.kernels import codes
 from fastnet.schedules import SlowedDown, learning_rate_of
 
@@ -240,3 +240,22 @@ class EpsilonHatAdam(Adam):
         """The numbers that the kernels read, in the order of `kernels.codes`."""
         rate, beta1, beta2, epsilon, _, *rest = super().settings
         return (rate, beta1, beta2, 0.0, epsilon, *rest)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.__name__.lower(): kind for kind in (SGD, RMSprop, Adagrad, Adam, AdamW)}
+"""Those that a name stands for, with all settings as they are by default."""
+
+
+def optimizer_for(optimizer: Any) -> Optimizer:
+    """Return an optimizer; of a name or a class, one with its default settings. TypeError or ValueError otherwise."""
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer) and optimizer in OPTIMIZERS.values():
+        return optimizer()  # type: ignore[call-arg]
+    if isinstance(optimizer, str):
+        name = words.canonical(optimizer, {})
+        if name not in OPTIMIZERS:
+            close = words.meant(name, OPTIMIZERS)
+            raise ValueError(f"optimizer must be one of {', '.join(map(repr, OPTIMIZERS))}, not {optimizer!r}.{close}")
+        return OPTIMIZERS[name]()  # type: ignore[call-arg]
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not {optimizer!r}.")
+    return optimizer

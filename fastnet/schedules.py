@@ -3,7 +3,7 @@
 They compute with +, -, * and / alone, so that a rate is the same number on every machine, as a libm's is not.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -38,7 +38,7 @@ def power(base: float, exponent: int) -> float:
 
 
 @dataclass(frozen=True)
-class Schedule(checks.CheckedSettings, ABC):
+class Schedule(checks.CheckedSettings):
     """What all schedules have: the rate that they start from, and how many epochs they take to get there.
 
     In epoch e = 0, 1, ... below `warmup` the rate is learning_rate (e + 1) / (warmup + 1); then the schedule begins.

@@ -349,7 +349,7 @@ def test_another_kind_of_optimizer_is_refused_within_a_fit():
             "monitors 'val_cost', but this fit logs only 'cost'. Pass valida",
         ),
         ({"callbacks": [EarlyStopping("accuracy")]}, ValueError, r"only 'cost'. Pass metrics=\['accuracy'\] to fit"),
-        ({"callbacks": [ReduceOnPlateau("loss")]}, ValueError, "ReduceOnPlateau monitors 'loss'"),
+        ({"callbacks": [ReduceOnPlateau("lost")]}, ValueError, "ReduceOnPlateau monitors 'lost'"),
         ({"metrics": ["accurate"]}, ValueError, "metrics must be from 'accuracy'"),
         ({"validation_data": X_VAL}, TypeError, r"validation_data must be \(X, y\) or \(X, y, sample_weight\), not"),
         ({"validation_data": (X_VAL,) * 5}, TypeError, r"or \(X, y, sample_weight\), not a tuple of 5"),

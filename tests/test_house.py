@@ -24,7 +24,7 @@ FLOORS = {
     ],
     "passes": ["kernels.passes"],
     "entry points": ["kernels.train", "kernels.predict", "kernels.link", "kernels.ahead"],
-    "errors, checks, reports": ["errors", "checks", "report"],
+    "errors, checks, reports": ["errors", "words", "checks", "report"],
     "what a user names": [
         "activations", "initializers", "losses", "schedules", "optimizers", "layers", "metrics", "plot", "history",
         "callbacks",

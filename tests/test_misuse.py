@@ -255,7 +255,7 @@ def with_callback(kind: Callable[..., Any], **settings: Any) -> Any:
 
 SETTINGS: dict[str, Setting] = {
     "Dense.units": Setting(fastnet.Dense, "count"),
-    "Dense.activation": Setting(lambda value: fastnet.Dense(2, value), "nothing"),
+    "Dense.activation": Setting(lambda value: fastnet.Dense(2, value), "nothing", ("None",)),
     "Dense.initializer": Setting(lambda value: fastnet.Dense(2, initializer=value), "nothing", ("None",)),
     "Dense.use_bias": Setting(lambda value: fastnet.Dense(2, use_bias=value), "flag"),
     "Dense.l2": Setting(

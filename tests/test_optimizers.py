@@ -256,9 +256,9 @@ BAD = [
         "epsilon must be in the range of float32, but 1e-60 is 0.0 there.",
     ),
     (
-        lambda: Model([Dense(1)], optimizer=Adam),
+        lambda: Model([Dense(1)], optimizer=Dense),
         TypeError,
-        "optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not <class 'fastnet.optimizers.Adam'>.",
+        "optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not <class 'fastnet.layers.Dense'>.",
     ),
 ]
 
