@@ -7,6 +7,8 @@ from compiled import make_model, random_classes, random_data
 from fastnet import SGD, Dense
 from fastnet.engine.progress import Progress
 
+pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
+
 ROWS = 130
 FAR = 3_000_000  # as an index, outside of all memory
 

@@ -21,6 +21,7 @@ import fastnet
 X_FIT, Y_FIT = X, Y  # where X and y are arguments
 
 pytestmark = [
+    pytest.mark.jit,  # not about kernels, and minutes in plain Python
     pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning"),

@@ -11,6 +11,8 @@ from bounds import DTYPES
 from fastnet import SGD, Adam, CosineDecay, Dense, Dropout, EarlyStopping, Model, Normal, ReduceOnPlateau
 from fastnet import TrainingDivergedError as Diverged
 
+pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
+
 rng = np.random.default_rng(0)
 PLAIN = rng.standard_normal((60, 4))
 DATA = {

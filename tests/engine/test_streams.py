@@ -9,6 +9,8 @@ import pytest
 from compiled import make_model, random_data
 from scenes import ROOT, run_scene
 
+pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
+
 X, Y = random_data(65, 4)
 SCALED = X * [1, 1, 1, 1e-6]  # a warning is due
 GONE = object()

@@ -21,6 +21,8 @@ from fastnet.exchange import c_source
 from fastnet.kernels import codes
 from fastnet.kernels.plan import TERMS_AT_ONCE, WIDE_FROM
 
+pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
+
 COMPILER = shutil.which("cc")
 NETWORKS, AT_ONCE = (1000 if "EXCHANGE_ALL" in os.environ else 60), 20
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]

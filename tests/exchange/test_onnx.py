@@ -18,6 +18,8 @@ from fastnet.activations import ACTIVATIONS
 from fastnet.exchange import onnx_graph
 from fastnet.kernels import codes
 
+pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
+
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
 

@@ -14,6 +14,8 @@ import fastnet
 from fastnet import Adam, Checkpoint, Dense, Dropout, EarlyStopping, FileFormatError, Model, ReduceOnPlateau
 from fastnet.callbacks import Callback
 
+pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
+
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((65, 7))
 Y = (X[:, 0] > 0).astype(float)

@@ -15,7 +15,10 @@ import fastnet
 from fastnet import Adam, CosineDecay, FileFormatError, Huber, LeakyReLU
 from fastnet.sklearn import MLPClassifier, MLPRegressor, load
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.jit,  # not about kernels, and minutes in plain Python
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((66, 3))

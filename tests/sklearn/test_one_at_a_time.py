@@ -13,7 +13,10 @@ pytest.importorskip("sklearn")
 from fastnet.callbacks import Callback
 from fastnet.sklearn import MLPClassifier, MLPRegressor, base
 
-pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:lbfgs failed to converge")
+pytestmark = [
+    pytest.mark.jit,  # not about kernels, and minutes in plain Python
+    pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:lbfgs failed to converge"),
+]
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((200, 8))

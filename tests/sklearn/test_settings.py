@@ -12,7 +12,10 @@ from fastnet import Huber
 from fastnet.engine import sparse as sparse_module
 from fastnet.sklearn import MLPClassifier, MLPRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.jit,  # not about kernels, and minutes in plain Python
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 ROWS = 300  # more than an int8 holds
 X = np.random.default_rng(0).standard_normal((ROWS, 4))
