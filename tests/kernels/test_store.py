@@ -444,13 +444,42 @@ def test_options_of_python_change_nothing(option, package):
 
 
 @pytest.mark.jit
-def test_sources_in_a_zip_are_compiled_once(package):
+def test_sources_in_a_zip_are_compiled_once_and_those_of_the_next_version_anew(package):
     folder, places = package
-    archive = shutil.make_archive(str(folder / "package"), "zip", folder, "fastnet")
-    shutil.rmtree(folder / "fastnet")
-    places = places | {"PYTHONPATH": archive}
-    assert run_python(PREDICT, **places) == COMPILED
-    assert run_python(PREDICT, **places) == CACHED
+    places = places | {"PYTHONPATH": str(folder / "package.zip")}
+    for value in ("1.0507", "0.5"):
+        if value == "0.5":
+            edit_selu(folder)
+        shutil.make_archive(str(folder / "package"), "zip", folder, "fastnet")
+        assert run_python(PREDICT, **places) == [value, *COMPILED[1:]]
+        assert run_python(PREDICT, **places) == [value, *CACHED[1:]]
+
+
+@pytest.mark.jit
+def test_so_are_those_of_which_there_is_bytecode_alone(package):
+    folder, places = package
+    sources = list((folder / "fastnet").rglob("*.py"))
+    for value in ("1.0507", "0.5"):
+        if value == "0.5":
+            edit_selu(folder)
+        before = {path: path.read_bytes() for path in sources}
+        run_python("import compileall, sys; assert compileall.compile_dir('fastnet', legacy=True, quiet=1)", cwd=folder)
+        for path in sources:
+            path.unlink()
+        assert run_python(PREDICT, **places) == [value, *COMPILED[1:]]
+        assert run_python(PREDICT, **places) == [value, *CACHED[1:]]
+        for path, content in before.items():
+            path.write_bytes(content)
+
+
+def test_bytecode_beside_its_source_is_not_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(target, "files", lambda package: tmp_path)
+    (tmp_path / "a.py").write_text("x")
+    digest = target.source_digest.__wrapped__()
+    (tmp_path / "a.pyc").write_text("y")
+    assert target.source_digest.__wrapped__() == digest
+    (tmp_path / "a.py").unlink()
+    assert target.source_digest.__wrapped__() not in (digest, None)
 
 
 @pytest.mark.jit
@@ -573,6 +602,8 @@ def test_sources_that_cannot_be_read_are_compiled_and_not_stored(monkeypatch, tm
 
 
 def test_no_sources_no_digest(tmp_path, monkeypatch):
+    monkeypatch.setattr(target, "files", lambda package: tmp_path / "not unpacked")
+    assert target.source_digest.__wrapped__() is None
     monkeypatch.setattr(target, "files", lambda package: tmp_path)
     assert target.source_digest.__wrapped__() is None
     (tmp_path / "ir").mkdir()

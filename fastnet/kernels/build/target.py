@@ -113,9 +113,15 @@ def native() -> str | None:
 
 
 def _sources(folder: Any, prefix: str = "") -> Iterator[tuple[str, bytes]]:
-    """Yield the name and content of each source in a folder of a package, which may be inside a zip."""
-    for entry in sorted(folder.iterdir(), key=lambda entry: str(entry.name)):
-        if entry.name.endswith(".py") and entry.is_file():
+    """Yield the name and content of each source in a folder of a package, which may be inside a zip.
+
+    Or of what Python compiled it to, beside which there is none.
+    """
+    entries = sorted(folder.iterdir(), key=lambda entry: str(entry.name))
+    names = {entry.name for entry in entries}
+    for entry in entries:
+        bare = entry.name.endswith(".pyc") and entry.name[:-1] not in names
+        if (bare or entry.name.endswith(".py")) and entry.is_file():
             yield prefix + entry.name, entry.read_bytes()
         elif entry.name != "__pycache__" and entry.is_dir():
             yield from _sources(entry, f"{prefix}{entry.name}/")
@@ -124,7 +130,10 @@ def _sources(folder: Any, prefix: str = "") -> Iterator[tuple[str, bytes]]:
 def digest_of_sources() -> str | None:
     """Return a digest of the sources of all kernels; None where there are none, as in a program that was frozen."""
     digest = hashlib.sha256()
-    found = list(_sources(files("fastnet.kernels")))
+    try:
+        found = list(_sources(files("fastnet.kernels")))
+    except OSError:
+        return None
     for name, content in found:
         digest.update(b"%s %d " % (name.encode(), len(content)) + content)
     return digest.hexdigest()[:16] if found else None
