@@ -379,8 +379,7 @@ def in_dtype(array: np.ndarray, dtype: np.dtype, name: str, remedy: str) -> np.n
     """Return the array in `dtype`, contiguous, aligned and marked read-only; ValueError if it is not finite."""
     if array.dtype.kind == "f":
         refuse_not_finite(array, name, "non-finite {}", remedy)
-    with np.errstate(all="ignore"):
-        converted = np.require(array, dtype, ["C", "A"])
+    converted = as_kernels_take_it(array, dtype)
     if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
         limit = f"{{}} beyond the range of {dtype}, {np.finfo(dtype).max:.4g}"
         refuse_not_finite(converted, name, limit, "Scale them, or use dtype='float64'.", shown=array)
@@ -399,6 +398,17 @@ def own(checked: np.ndarray, given: np.ndarray) -> np.ndarray:
         checked = checked.copy()
         checked.flags.writeable = False
     return checked
+
+
+@np.errstate(all="ignore")
+def as_kernels_take_it(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the array in `dtype`, contiguous and aligned: itself, or a copy, made by slabs so that Ctrl-C is heeded."""
+    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
+        return array
+    copy = np.empty(array.shape, dtype)
+    for rows in slabs(array):
+        copy[rows] = array[rows]
+    return copy
 
 
 def refuse_not_finite(array: np.ndarray, name: str, what: str, remedy: str, shown: np.ndarray | None = None) -> None:

@@ -105,3 +105,45 @@ def test_two_hundred_interrupts_at_random_times():
         print(answered, slowest < 0.2, digest(model) == digest(twin), round(slowest, 3))
     """)
     assert out.split()[:3] == ["200", "True", "True"], out
+
+
+@pytest.mark.alone
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to itself")
+@pytest.mark.parametrize("given", ["np.float32", "np.float64", "np.float64, order='F'"])
+def test_ctrl_c_within_a_prediction_of_a_million_rows(given):
+    """Each is answered within 0.3 s, beside processes that keep all cores busy, and while X is converted too."""
+    out = run_scene(f"""
+        import subprocess
+        model = Model([Dense(32, "relu"), Dense(1, "sigmoid")], seed=0)
+        model.build(40)
+        X = np.array(np.resize(9 * X, (10**6, 40)), {given})
+        busy = [sys.executable, "-c", "while True: pass"]
+        others = [subprocess.Popen(busy) for _ in range(threads.available_cores())]
+        random.seed(0)
+        answered, slowest = 0, 0.0
+        try:
+            start = time.perf_counter()
+            model.predict(X)
+            longest = time.perf_counter() - start
+            for attempt in range(8):
+                sent = [0.0]
+                def interrupt():
+                    sent[0] = time.perf_counter()
+                    os.kill(os.getpid(), signal.SIGINT)
+                timer = threading.Timer((attempt + random.random()) / 8 * longest, interrupt)
+                try:
+                    timer.start()
+                    while True:
+                        model.predict(X)
+                except KeyboardInterrupt:
+                    answered += 1
+                    slowest = max(slowest, time.perf_counter() - sent[0])
+                timer.join()
+                assert not threads._reserved
+        finally:
+            for other in others:
+                other.kill()
+                other.wait()
+        print(answered, slowest < 0.3, round(slowest, 3))
+    """)
+    assert out.split()[:2] == ["8", "True"], out
