@@ -402,7 +402,7 @@ def own(checked: np.ndarray, given: np.ndarray) -> np.ndarray:
 
 @np.errstate(all="ignore")
 def as_kernels_take_it(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return the array in `dtype`, contiguous and aligned: itself, or a copy, made by slabs so that Ctrl-C is heeded."""
+    """Return the array in `dtype`, contiguous and aligned: itself, or a copy, made by slabs: Ctrl-C is heeded."""
     if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
         return array
     copy = np.empty(array.shape, dtype)
