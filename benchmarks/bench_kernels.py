@@ -281,6 +281,13 @@ class Elementwise:
     def time_poisson(self, dtype):
         loss(codes.POISSON, dtype)
 
+    def time_quantile(self, dtype):
+        loss(codes.QUANTILE, dtype)
+
+    def time_increasing(self, dtype):
+        plan, _, S = square(dtype, A=-100.0)  # to which nothing is added
+        repeated_part("activate", codes.INCREASING)(REPEATS, plan.layers, 1, 0, LANES, S)
+
     def time_multiply_by_slope(self, dtype):
         multiply_by_derivative(codes.STORED_SLOPE, dtype)
 
@@ -304,7 +311,8 @@ class Elementwise:
 def loss(code, dtype):
     """Compute a loss and its gradient."""
     plan, _, S = square(dtype)
-    plan.network["loss_setting"] = 1.0
+    settings = int(plan.network["settings"][0])
+    S[settings : settings + 64] = 0.7
     repeated_part("loss", code)(REPEATS, plan.network, plan.layers, 0, LANES, S)
 
 

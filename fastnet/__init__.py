@@ -12,7 +12,7 @@ from fastnet.errors import FileFormatError, NotFittedError, TrainingDivergedErro
 from fastnet.history import History
 from fastnet.initializers import Normal
 from fastnet.layers import Dense, Dropout
-from fastnet.losses import Huber
+from fastnet.losses import Huber, Quantile
 from fastnet.model import Model, load
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastnet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay
@@ -37,6 +37,7 @@ __all__ = [
     "Normal",
     "NotFittedError",
     "OneCycle",
+    "Quantile",
     "RMSprop",
     "ReduceOnPlateau",
     "StepDecay",

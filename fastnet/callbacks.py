@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnet import checks, words
 from fastnet.layers import Dense
-from fastnet.losses import Huber
+from fastnet.losses import AnyLoss
 from fastnet.metrics import METRICS
 from fastnet.optimizers import Optimizer
 
@@ -26,7 +26,7 @@ class AnyModel(Protocol):
     """The part of a `Model` that fastnet's own callbacks work with, and pictures."""
 
     dtype: np.dtype
-    loss: str | Huber
+    loss: AnyLoss
     output_layer: Dense
     optimizer: Optimizer
     epochs_finished: int

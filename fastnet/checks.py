@@ -7,6 +7,7 @@ The kernels take one kind of array: native floats of the model's dtype, C-contig
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -141,6 +142,20 @@ def non_negative_number(value: Any, name: str) -> float:
     return real_number(value, name, "a finite number of at least 0", low=0)
 
 
+def quantiles(value: Any, name: str) -> float | tuple[float, ...]:
+    """Return a quantile's q as a float, or several as a tuple; TypeError or ValueError unless they increase in (0, 1).
+
+    Not so near to 0 or 1 that float32 could not tell them.
+    """
+    requirement, low = "a number between 0 and 1, at least 1e-7 from both", 1e-7
+    if not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
+        return real_number(value, name, f"{requirement}, or a sequence of such", low, 1 - low)
+    numbers = tuple(real_number(each, f"{name}[{i}]", requirement, low, 1 - low) for i, each in enumerate(value))
+    if not numbers or any(after <= before for before, after in pairwise(numbers)):
+        raise ValueError(f"{name} must hold increasing numbers, and at least one, not {value!r}.")
+    return numbers
+
+
 def number_below_one(value: Any, name: str) -> float:
     """Return `value` as a float of at least zero and less than one; TypeError or ValueError otherwise."""
     return real_number(value, name, "a number of at least 0 and less than 1", low=0, high=1)
@@ -203,21 +218,24 @@ def width(X_shape: tuple[int, ...], n_features: int) -> None:
 
 
 def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, loss: str) -> np.ndarray:
-    """Return y as an array that the kernels take: (m, n_L), or (m, 1) with the numbers of classes.
+    """Return y as an array that the kernels take: (m, n_L), or (m, 1): the numbers of classes, or all outputs' target.
 
-    y is (m, n_L), or (m,) if n_L is 1 or y holds classes: for binary cross-entropy 0/1 or probabilities; for
-    categorical cross-entropy class indices, or a row for each example with a 1 for its class, or probabilities that sum
-    to 1. TypeError if the values are not real numbers; ValueError if y has the wrong shape or length, or a value that
-    is not finite or not allowed by the loss.
+    y is (m, n_L), or (m,) if n_L is 1, or y holds classes, or the outputs are quantiles of one target: for binary
+    cross-entropy 0/1 or probabilities; for categorical cross-entropy class indices, or a row for each example with a 1
+    for its class, or probabilities that sum to 1. TypeError if the values are not real numbers; ValueError if y has the
+    wrong shape or length, or a value that is not finite or not allowed by the loss.
     """
     array = real_array(y, "y")
     m, n_x = X_shape
     indices = loss == "categorical_crossentropy" and (array.ndim == 1 or array.shape[1:] == (1,))
-    columns = 1 if indices else n_outputs
+    columns = 1 if indices or loss == "quantiles" else n_outputs
     if loss == "categorical_crossentropy":
         wanted, units = f"(m,), class indices, or (m, {n_outputs})", "units"
     else:
-        wanted, units = ("(m,) or (m, 1)", "unit") if n_outputs == 1 else (f"(m, {n_outputs})", "units")
+        wanted, units = ("(m,) or (m, 1)", "unit") if columns == 1 else (f"(m, {columns})", "units")
+    reason = f"as the last layer has {n_outputs} {units}"
+    if loss == "quantiles":
+        reason = "a single target, of which the outputs are quantiles"
     rows_in_columns = (columns, 1) if loss == "categorical_crossentropy" else (columns,)
     in_columns = [(rows, examples) for rows in rows_in_columns for examples in (m, n_x)]
     if array.ndim == 2 and array.shape[1] != columns and array.shape in in_columns:
@@ -228,9 +246,7 @@ def targets(y: Any, dtype: np.dtype, X_shape: tuple[int, ...], n_outputs: int, l
         )
     outputs = {1: 1, 2: array.shape[-1] if array.ndim else 0}.get(array.ndim)
     if outputs != columns:
-        raise ValueError(
-            f"y must have shape {wanted}, as the last layer has {n_outputs} {units}, but has {array.shape}."
-        )
+        raise ValueError(f"y must have shape {wanted}, {reason}, but has {array.shape}.")
     if len(array) != m:
         remedy = " If the examples of X are columns, as in the course notes, pass X.T." if len(array) == n_x else ""
         raise ValueError(f"X and y must have the same length, but X has {m} examples and y has {len(array)}.{remedy}")

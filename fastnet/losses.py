@@ -28,7 +28,8 @@ LOSSES = {
     "poisson": Loss(codes.POISSON, "linear", codes.EXPONENTIAL),
 }
 """By name: -(1/m) sum (y log a + (1 - y) log(1 - a)); -(1/m) sum y log a; 1/(2m) sum (a - y)^2; 1/m sum |a - y|; 1/m
-sum of (a - y)^2 / 2, but delta (|a - y| - delta / 2) where |a - y| exceeds delta; 1/m sum (a - y log a), a = e^z.
+sum of (a - y)^2 / 2, but delta (|a - y| - delta / 2) where |a - y| exceeds delta; 1/m sum (a - y log a), a = e^z. All
+are sums over the outputs of an example, and means over the examples.
 
 The cross-entropies, and Poisson's, are computed from z, not from a, and so are exact however certain the output."""
 
@@ -61,23 +62,71 @@ class Huber(checks.CheckedSettings):
     delta: float = 1.0
 
 
-def name_of(loss: str | Huber) -> str:
+@dataclass(frozen=True)
+class Quantile(checks.CheckedSettings):
+    """The loss whose least is at a quantile of y given X: J = 1/m sum of max(q (y - a), (q - 1)(y - a)).
+
+    The sum is over the outputs of an example too, as in the other losses. The derivative where a is y, at the kink, is
+    taken as zero. Source: Koenker and Bassett, Regression quantiles, 1978.
+
+    With several quantiles, the last layer has a linear unit for each, and y is one target, (m,) or (m, 1). A_1 = Z_1
+    and A_k = A_{k-1} + log(1 + e^Z_k): they are in order whatever the parameters and X, and so never cross, and it is
+    one function that cost, gradients and predictions are of. (To sort the units of a prediction would order them too,
+    but make it another function than the one that is trained.) Source: Park, Maddix, Aubet, Kan, Gasthaus and Wang,
+    Learning quantile functions without quantile crossing for distribution-free time series forecasting, 2022; with
+    increments max(0, Z) there, which learn no more once they are zero. Bring y to a standard deviation near 1 first.
+
+    Parameters
+    ----------
+    q : float, or a sequence of increasing floats
+        Between 0 and 1. A single one may have any last activation but softmax, and any number of units, each with a
+        target of its own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If q is neither.
+    """
+
+    checked: ClassVar = {"q": checks.quantiles}
+    q: float | tuple[float, ...]
+
+
+AnyLoss = str | Huber | Quantile
+"""What `Model` takes."""
+
+WITH_SETTINGS = {
+    "quantile": Loss(codes.QUANTILE),
+    "quantiles": Loss(codes.QUANTILE, "linear", codes.INCREASING),
+}
+"""The losses that no name alone can stand for: of a quantile, and of several."""
+
+
+def name_of(loss: AnyLoss) -> str:
     """Return the name of a loss."""
+    if isinstance(loss, Quantile):
+        return "quantiles" if isinstance(loss.q, tuple) else "quantile"
     return "huber" if isinstance(loss, Huber) else loss
 
 
-def setting_of(loss: str | Huber) -> float:
-    """Return the number that the kernel of a loss reads: Huber's delta."""
-    return loss.delta if isinstance(loss, Huber) else 1.0
+def loss_of(loss: AnyLoss) -> Loss:
+    """Return a loss as the kernels know it."""
+    return (LOSSES | WITH_SETTINGS)[name_of(loss)]
 
 
-def output_code(loss: str | Huber, last_activation: AnyActivation) -> int:
+def settings_of(loss: AnyLoss, n_outputs: int) -> tuple[float, ...]:
+    """Return the number that the kernel of a loss reads, for each output: Huber's delta, or q of a quantile."""
+    setting = loss.q if isinstance(loss, Quantile) else loss.delta if isinstance(loss, Huber) else 1.0
+    return setting if isinstance(setting, tuple) else (setting,) * n_outputs
+
+
+def output_code(loss: AnyLoss, last_activation: AnyActivation) -> int:
     """Return the code of the activation that makes A of the last layer's Z."""
-    output = LOSSES[name_of(loss)].output
+    output = loss_of(loss).output
     return activation_for(last_activation).code if output is None else output
 
 
-def loss_for(loss: Any, last_activation: AnyActivation) -> str | Huber:
+def loss_for(loss: Any, last_activation: AnyActivation, n_outputs: int) -> AnyLoss:
     """Return the loss, or that of the last activation if it is None; ValueError if it is unknown or they do not fit."""
     if loss is None:
         if last_activation not in DEFAULT_LOSSES:
@@ -90,21 +139,26 @@ def loss_for(loss: Any, last_activation: AnyActivation) -> str | Huber:
         loss = words.canonical(loss, words.LOSSES)
         if loss == words.CROSSENTROPY:
             loss = "categorical_crossentropy" if last_activation == "softmax" else "binary_crossentropy"
-    if not isinstance(loss, Huber) and (not isinstance(loss, str) or loss not in LOSSES):
+    if not isinstance(loss, (Huber, Quantile)) and (not isinstance(loss, str) or loss not in LOSSES):
         close = words.meant(loss, [*LOSSES, *words.LOSSES])
         raise ValueError(
-            f"loss must be one of {', '.join(map(repr, LOSSES))}, a Huber(delta) or None, not {loss!r}.{close}"
+            f"loss must be one of {', '.join(map(repr, LOSSES))}, a Huber(delta), a Quantile(q) or None, not "
+            f"{loss!r}.{close}"
         )
-    name = name_of(loss)
-    if last_activation == "softmax" and name != "categorical_crossentropy":
+    if last_activation == "softmax" and loss != "categorical_crossentropy":
         raise ValueError(
-            f"A last activation of 'softmax' needs loss 'categorical_crossentropy', not {name!r}. Change the loss, or "
+            f"A last activation of 'softmax' needs loss 'categorical_crossentropy', not {loss!r}. Change the loss, or "
             "that layer's activation."
         )
-    needed = LOSSES[name].activation
+    if (n := len(settings_of(loss, n_outputs))) != n_outputs:
+        raise ValueError(
+            f"loss {loss!r} needs a last layer of {n} unit{'s' * (n > 1)}, one for each quantile, but it has "
+            f"{n_outputs}. Change its units."
+        )
+    needed = loss_of(loss).activation
     if needed is not None and needed != last_activation:
         raise ValueError(
-            f"loss {name!r} needs a last activation of {needed!r}, but the last layer has {last_activation!r}. "
+            f"loss {loss!r} needs a last activation of {needed!r}, but the last layer has {last_activation!r}. "
             f"Change that layer's activation, or use another loss, such as 'mean_squared_error'."
         )
     return loss  # type: ignore[no-any-return]

@@ -31,7 +31,7 @@ from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.kernels.plan import LANES
 from fastnet.layers import Dense, Dropout, checked_layers, table_of
-from fastnet.losses import Huber, loss_for, name_of, setting_of
+from fastnet.losses import AnyLoss, Huber, loss_for, name_of
 from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
 from fastnet.optimizers import SGD, Optimizer, optimizer_for
 from fastnet.parameters import Parameters, network_of
@@ -52,10 +52,11 @@ class Model(checks.FixedSettings):
     ----------
     layers : sequence of Dense and Dropout
         From the first hidden layer to the output; one layer alone is logistic or linear regression.
-    loss : str, Huber or None
+    loss : str, Huber, Quantile or None
         "binary_crossentropy" (needs a sigmoid output), "categorical_crossentropy" (softmax), "poisson" (linear: Z is
-        then the logarithm of the mean, and A = e^Z), "mean_squared_error", "mean_absolute_error" or "huber" (any other
-        but softmax); None: by the last activation, sigmoid, softmax or linear.
+        then the logarithm of the mean, and A = e^Z), "mean_squared_error", "mean_absolute_error", "huber" or
+        `Quantile(q)` (any other but softmax; of several quantiles linear, with a unit for each); None: by the last
+        activation, sigmoid, softmax or linear.
     optimizer : SGD, RMSprop, Adagrad, Adam, AdamW, str or None
         None: `SGD()`; "adam", or `Adam` the class: `Adam()`.
     l2 : float, default 0.0
@@ -82,7 +83,7 @@ class Model(checks.FixedSettings):
     def __init__(
         self,
         layers: Sequence[Dense | Dropout],
-        loss: str | Huber | None = None,
+        loss: AnyLoss | None = None,
         optimizer: Optimizer | str | type[Optimizer] | None = None,
         l2: float = 0.0,
         dtype: Any = "float32",
@@ -97,15 +98,16 @@ class Model(checks.FixedSettings):
         self.layers = checked_layers(layers)
         self._dense = tuple(layer for layer in self.layers if isinstance(layer, Dense))
         self.output_layer = self._dense[-1]
-        self.loss = loss_for(loss, self.output_layer.activation)
+        self.loss = loss_for(loss, self.output_layer.activation, self.output_layer.units)
         self.dtype = checks.float_dtype(dtype)
         self.optimizer = SGD() if optimizer is None else optimizer
         self.l2 = checks.non_negative_number(l2, "l2")
         self.l1 = checks.non_negative_number(l1, "l1")
         numbers = [(getattr(owner, name) or 0.0, name) for owner in (self, *self._dense) for name in ("l2", "l1")]
         numbers += [(activation_for(layer.activation).setting, "slope") for layer in self._dense]
-        numbers.append((setting_of(self.loss), "delta"))
         numbers += [(getattr(layer.initializer, "scale", 0.0), "scale") for layer in self._dense]
+        if isinstance(self.loss, Huber):
+            numbers.append((self.loss.delta, "delta"))
         for number, name in numbers:
             checks.in_range_of(self.dtype, number, name)
         self.seed = checks.seed(random_state if seed is None else seed)

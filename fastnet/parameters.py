@@ -12,7 +12,7 @@ from fastnet.engine.memory import aligned_zeros
 from fastnet.engine.network import Network
 from fastnet.kernels.plan import parameter_offsets
 from fastnet.layers import Dense, Dropout, dropout_rates
-from fastnet.losses import LOSSES, Huber, name_of, output_code, setting_of
+from fastnet.losses import AnyLoss, loss_of, output_code, settings_of
 
 
 class Parameters:
@@ -66,7 +66,7 @@ class Parameters:
 
 
 def network_of(
-    layers: Sequence[Dense | Dropout], loss: str | Huber, n_features: int, dtype: np.dtype, *, l2: float, l1: float
+    layers: Sequence[Dense | Dropout], loss: AnyLoss, n_features: int, dtype: np.dtype, *, l2: float, l1: float
 ) -> Network:
     """Return the network of some layers; `l2` and `l1` hold for those that have no strength of their own."""
     dense = [layer for layer in layers if isinstance(layer, Dense)]
@@ -77,8 +77,8 @@ def network_of(
         activation_settings=tuple(each.setting for each in found),
         dropout=dropout_rates(layers),
         use_bias=tuple(layer.use_bias for layer in dense),
-        loss=LOSSES[name_of(loss)].code,
-        loss_setting=setting_of(loss),
+        loss=loss_of(loss).code,
+        loss_settings=settings_of(loss, dense[-1].units),
         l2=tuple(l2 if layer.l2 is None else layer.l2 for layer in dense),
         l1=tuple(l1 if layer.l1 is None else layer.l1 for layer in dense),
         dtype=dtype,

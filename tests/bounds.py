@@ -75,9 +75,9 @@ def network_errors(
 
     A sum of k products adds k times the sum of their magnitudes, an activation or product its own magnitude; what
     came in is passed on by the derivative. E is in units of eps: an error is at most C E eps, to first order. ReLUs
-    so close to their kink that they may be on its other side pass on everything; so do the absolute error and Huber's.
-    Slopes of the smooth activations are of the order of 1, and off by that; and by what came in, times the second
-    derivative.
+    so close to their kink that they may be on its other side pass on everything; so do the absolute error, Huber's, and
+    the loss of a quantile. Slopes of the smooth activations are of the order of 1, and off by that; and by what came in,
+    times the second derivative.
     """
     A_0 = caches[0][0]
     E_A = [np.zeros_like(A_0)]
@@ -89,6 +89,11 @@ def network_errors(
             E_d = E_Z + Z.max(axis=0) - Z
             E_A.append(A * (E_d + (A * E_d).sum(axis=0) + len(A)))
             E_slope.append(np.zeros_like(A))  # back propagation passes it by: dZ is A - Y
+            continue
+        if name == "increasing":
+            slope = reference.increasing_slopes(Z)
+            E_A.append(np.cumsum(slope * E_Z + np.abs(A), axis=0))
+            E_slope.append(slope * (1 - slope) * E_Z + slope)
             continue
         slope = np.abs(reference.activation_derivative(Z, A, name))
         on_kink = (np.abs(Z) <= C * eps * E_Z) & (name in ("relu", "leaky_relu", "selu") or hasattr(name, "slope"))
@@ -106,6 +111,7 @@ def network_errors(
         A, E_A[-1] = np.exp(Z), np.exp(Z) * (E_Z + 1)
     difference = A - Y
     dA, E_dA = difference, E_A[-1] + np.abs(difference)
+    of_quantile = hasattr(loss, "q")
     if loss == "poisson":
         dZ, E_dZ = difference, E_dA
         E_terms = E_A[-1] + np.abs(Y) * E_Z + np.abs(Y * Z)
@@ -124,6 +130,11 @@ def network_errors(
         dZ, E_dZ = difference, E_dA
         own = len(A) * Y * below_largest + A * (below_largest + len(A))
         E_terms = np.abs(difference) * E_Z + own
+    elif of_quantile:
+        q = reference.levels(loss)
+        E_terms = E_A[-1] + 2 * np.abs(difference)
+        dA = np.where(difference > 0, 1 - q, -q)
+        E_dA = 1 + np.where(np.abs(difference) <= C * eps * E_A[-1], 1 / eps, 0)
     else:
         E_terms = np.abs(difference) * E_dA
     total = float(m)
@@ -137,7 +148,12 @@ def network_errors(
     gradients = {}
     for layer in range(len(caches), 0, -1):
         A_prev, W, _, Z, A = caches[layer - 1]
-        if layer < len(caches) or loss in FROM_A:
+        if activations[layer - 1] == "increasing":
+            sums, E_sums = (np.cumsum(each[::-1], axis=0)[::-1] for each in (dA, E_dA + len(A) * np.abs(dA)))
+            slope = reference.increasing_slopes(Z)
+            dZ = sums * slope
+            E_dZ = slope * E_sums + np.abs(sums) * E_slope[layer - 1] + np.abs(dZ)
+        elif layer < len(caches) or loss in FROM_A or of_quantile:
             slope = reference.activation_derivative(Z, A, activations[layer - 1])
             dZ = dA * slope
             E_dZ = np.abs(slope) * E_dA + np.abs(dA) * E_slope[layer - 1] + np.abs(dZ)

@@ -68,8 +68,20 @@ def slope_of(name: str) -> float:
     return getattr(name, "slope", LEAKY_SLOPE)
 
 
+def increasing(Z: np.ndarray) -> np.ndarray:
+    """Return A_1 = Z_1, A_k = A_{k-1} + log(1 + e^Z_k), unit after unit: what several quantiles are."""
+    return np.cumsum(np.concatenate([Z[:1], softplus(Z[1:])]), axis=0)
+
+
+def increasing_slopes(Z: np.ndarray) -> np.ndarray:
+    """Return what Z_k adds to A_k, and to all after it, for each it grows by: 1 of the first, sigmoid(Z_k)."""
+    return np.concatenate([np.ones_like(Z[:1]), sigmoid(Z[1:])])
+
+
 def activation(Z: np.ndarray, name: str) -> np.ndarray:
     """Return g(Z)."""
+    if name == "increasing":
+        return increasing(Z)
     if name == "sigmoid":
         return sigmoid(Z)
     if name == "softmax":
@@ -165,8 +177,23 @@ def huber(A: np.ndarray, Y: np.ndarray, delta: float = 1.0) -> np.ndarray:
     return np.where(d <= delta, d**2 / 2, delta * (d - delta / 2))
 
 
+def levels(loss: object) -> np.ndarray:
+    """Return q of each unit, (n_L, 1), or (1, 1) where it is that of all; `loss` is an object that has it."""
+    return np.reshape(loss.q, (-1, 1))
+
+
+def pinball(A: np.ndarray, Y: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Return q (Y - A) where Y exceeds A, and (1 - q)(A - Y) elsewhere: Koenker and Bassett, 1978."""
+    return np.maximum(q * (Y - A), (q - 1) * (Y - A))
+
+
 def losses(Z: np.ndarray, A: np.ndarray, Y: np.ndarray, loss: str) -> np.ndarray:
-    """Return the loss of each example, or of each of its outputs: the examples are columns."""
+    """Return the loss of each example, or of each of its outputs: the examples are columns.
+
+    Y may have one row for all outputs, whose quantiles are of one target.
+    """
+    if hasattr(loss, "q"):
+        return pinball(A, Y, levels(loss))
     if loss == "binary_crossentropy":
         return cross_entropy(Z, Y)
     if loss == "categorical_crossentropy":
@@ -228,14 +255,17 @@ def input_backward(dZ: np.ndarray, cache: Cache) -> np.ndarray:
 
 
 def activation_backward(dA: np.ndarray, cache: Cache, name: str) -> np.ndarray:
-    """Return dZ = dA * g'(Z)."""
+    """Return dZ = dA * g'(Z); of units that are increasing, each Z_k moves all A from its own on."""
+    if name == "increasing":
+        return np.cumsum(dA[::-1], axis=0)[::-1] * increasing_slopes(cache[3])
     return dA * activation_derivative(cache[3], cache[4], name)
 
 
 def output_gradient(caches: list[Cache], Y: np.ndarray, activations: list[str], loss: str) -> np.ndarray:
     """Return dZ of the last layer: A - Y for sigmoid or softmax with cross-entropy and e^Z with Poisson's loss.
 
-    Else dA * g'(Z), where dA is A - Y; its sign, for the absolute error; cut off at -1 and 1, for Huber's.
+    Else dA * g'(Z), where dA is A - Y; its sign, for the absolute error; cut off at -1 and 1, for Huber's; of
+    quantiles, 1 - q or -q by its sign, and 0 where that is.
     """
     if loss == "poisson":
         return np.exp(caches[-1][3]) - Y
@@ -244,6 +274,9 @@ def output_gradient(caches: list[Cache], Y: np.ndarray, activations: list[str], 
         difference = np.sign(difference)
     if loss == "huber":
         difference = np.clip(difference, -1, 1)
+    if hasattr(loss, "q"):
+        q = levels(loss)
+        difference = np.where(difference > 0, 1 - q, np.where(difference < 0, -q, 0))
     if loss in ("binary_crossentropy", "categorical_crossentropy"):
         return difference
     return activation_backward(difference, caches[-1], activations[-1])

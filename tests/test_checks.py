@@ -365,7 +365,7 @@ CONSTRUCTORS = [
     (
         lambda: Model([Dense(1)], loss="hinge"),
         ValueError,
-        f"loss must be one of {LOSS_NAMES}, a Huber(delta) or None, not 'hinge'.",
+        f"loss must be one of {LOSS_NAMES}, a Huber(delta), a Quantile(q) or None, not 'hinge'.",
     ),
     (
         lambda: Model([Dense(1)], optimizer=0.1),
@@ -378,7 +378,7 @@ CONSTRUCTORS = [
     (
         lambda: Model([Dense(1)], loss=["x"]),
         ValueError,
-        f"loss must be one of {LOSS_NAMES}, a Huber(delta) or None, not ['x'].",
+        f"loss must be one of {LOSS_NAMES}, a Huber(delta), a Quantile(q) or None, not ['x'].",
     ),
     (
         lambda: Model([Dense(1)], optimizer=SGD(1e-50)),

@@ -1,5 +1,7 @@
 """The reference itself: against central differences, its own loops, and what the notes say of it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import reference
@@ -18,15 +20,22 @@ def small_problem(activations, seed=0):
     return rng.standard_normal((4, 9)), (rng.random((3, 9)) < 0.5).astype(float), parameters
 
 
+ONE_QUANTILE, THREE = SimpleNamespace(q=0.8), SimpleNamespace(q=(0.1, 0.5, 0.8))
+
+
 @pytest.mark.parametrize("l2", [0.0, 0.7])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("loss", ["binary_crossentropy", "categorical_crossentropy", "mean_squared_error"])
+@pytest.mark.parametrize(
+    "loss", ["binary_crossentropy", "categorical_crossentropy", "mean_squared_error", ONE_QUANTILE, THREE], ids=str
+)
 def test_backward_is_the_derivative_of_the_cost(loss, name, l2):
-    last = {"binary_crossentropy": "sigmoid", "categorical_crossentropy": "softmax"}.get(loss, name)
-    activations = [name, name, last]
+    last = {"binary_crossentropy": "sigmoid", "categorical_crossentropy": "softmax"}.get(str(loss), name)
+    activations = [name, name, "increasing" if loss is THREE else last]
     X, Y, parameters = small_problem(activations)
     if last == "softmax":
         Y = np.random.default_rng(1).dirichlet([0.5] * 3, 9).T
+    if loss is THREE:
+        Y = np.random.default_rng(1).standard_normal((1, 9))
 
     def cost():
         _, caches = reference.forward(X, parameters, activations)
@@ -108,3 +117,12 @@ def test_the_first_steps_of_adam():
     adam.update(p, {"dW1": np.array([[3.0]])})
     mean, square = (0.09 + 0.3) / 0.19, (0.0099 + 0.09) / (1 - 0.99**2)
     np.testing.assert_allclose(p["W1"], 4.9 - 0.1 * mean / np.sqrt(square), rtol=1e-13)
+
+
+def test_the_pinball_loss_is_least_at_the_quantile():
+    y = np.random.default_rng(0).exponential(size=1001)
+    for q in (0.1, 0.5, 0.93):
+        candidates = np.quantile(y, [q - 0.02, q, q + 0.02])[:, None]
+        costs = reference.pinball(candidates, y[None], np.array([[q]])).mean(axis=1)
+        assert costs.argmin() == 1
+    np.testing.assert_allclose(reference.pinball(candidates, y[None], 0.5), abs(candidates - y) / 2)

@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 
-from fastnet import SGD, Adam, Dense, Dropout, EarlyStopping, LeakyReLU, Model
+from fastnet import SGD, Adam, Dense, Dropout, EarlyStopping, LeakyReLU, Model, Quantile
 from fastnet.engine import threads
 
 
@@ -34,6 +34,9 @@ def parameters_after_training(dtype: str) -> bytes:
     rectifiers = [Dense(33, "gelu"), Dense(20, "silu"), Dense(17, "mish"), Dense(10, "elu"), Dense(9, "selu")]
     smooth = Model([*rectifiers, Dense(8, LeakyReLU(0.2)), Dense(1, "softplus")], "huber", Adam(0.01), 0.0, dtype, 7)
     runs.append((smooth, X, X[:, 0] ** 2, 5, 50))
+    quantiles = Model([Dense(20, "tanh"), Dense(5)], Quantile([0.1, 0.3, 0.5, 0.7, 0.9]), Adam(0.01), 0.0, dtype, 10)
+    runs.append((quantiles, X, X[:, 0] ** 2, 5, 50))
+    runs.append((Model([Dense(20, "tanh"), Dense(1)], Quantile(0.8), Adam(0.01), 0.0, dtype, 11), X, X[:, 0], 5, 50))
     everything = []
     for model, X_model, y_model, epochs, batch_size in runs:
         history = model.fit(X_model, y_model, epochs=epochs, batch_size=batch_size)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Network:
-    """The sizes of the layers (the input's first), codes, settings, dtype."""
+    """The sizes of the layers (the input's first), codes, settings, dtype; a setting of the loss for each output."""
 
     units: tuple[int, ...]
     activations: tuple[int, ...]
@@ -31,7 +31,7 @@ class Network:
     dropout: tuple[float, ...]
     use_bias: tuple[bool, ...]
     loss: int
-    loss_setting: float
+    loss_settings: tuple[float, ...]
     l2: tuple[float, ...]
     l1: tuple[float, ...]
     dtype: np.dtype
@@ -51,7 +51,7 @@ class Network:
     def stores_slopes(self) -> tuple[bool, ...]:
         """Whether the forward pass stores the slopes of each layer, or the backward pass finds them from A."""
         pairs = zip(self.activations, self.dropout, strict=True)
-        return tuple(code in codes.SLOPE_FROM_Z or rate > 0 for code, rate in pairs)
+        return tuple(code in (*codes.SLOPE_FROM_Z, codes.INCREASING) or rate > 0 for code, rate in pairs)
 
     @cached_property
     def without_dropout(self) -> Network:
@@ -80,7 +80,6 @@ class Network:
             self.units, self.use_bias, examples=examples, backward=backward, threads=threads,
             stores_slopes=self.stores_slopes, few_rows=few_rows,
         )  # fmt: skip
-        plan.network["loss_setting"] = self.loss_setting
         of_layers = {"setting": self.activation_settings, "dropout": self.dropout, "l2": self.l2, "l1": self.l1}
         for field, values in of_layers.items():
             plan.layers[field][1:] = values
@@ -91,6 +90,7 @@ class Network:
         import_kernels()
         from fastnet.kernels.link import Recipe
 
+        has_fewer = data.y.shape[1] != self.units[-1]
         return Recipe(
             units=self.units,
             use_bias=self.use_bias,
@@ -105,7 +105,8 @@ class Network:
             batch_size=batch_size,
             clipped=isinstance(mode, Optimizer) and mode.clip_norm is not None,
             weighted=data.weights is not None,
-            with_classes=data.y.shape[1] != self.units[-1],
+            with_classes=has_fewer and self.loss == codes.CATEGORICAL_CROSSENTROPY,
+            one_target=has_fewer and self.loss == codes.QUANTILE,
             with_outputs=with_outputs,
         )
 

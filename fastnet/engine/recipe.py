@@ -54,6 +54,8 @@ def link_for_training(plan: Plan, recipe: Recipe, *, alone: bool) -> None:
 
     link.link(plan, link.wanted(recipe) + (link.in_passing(recipe) if alone else []), recipe.dtype)
     plan.network["term_rows"] = link.term_rows(recipe)
+    if recipe.one_target:
+        plan.network["ld_Y"] = 0
 
 
 def call_of_train(recipe: Recipe, plan: Plan, *arguments: Any) -> Callable[[], int]:

@@ -159,6 +159,8 @@ class Run:
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
         self.scratch = take(scratches * n_scratch, dtype).reshape(scratches, n_scratch)
         self.progress["loaded"] = 0
+        at, settings = int(self.plan.network["settings"][0]), self.network.loss_settings
+        self.scratch[:, at : at + len(settings)] = settings
         self.partials = take(division.by_chunks * scratches * n_partial, dtype).reshape(-1, n_partial)
         self.team = Team(np.zeros(TEAM, dtype=np.int64), np.zeros(division.threads))
         vectors = Vectors(self.parameters, self.gradient, self.partials, *self.state)

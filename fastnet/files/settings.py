@@ -14,14 +14,14 @@ from fastnet.activations import LeakyReLU
 from fastnet.errors import FileFormatError
 from fastnet.initializers import Normal
 from fastnet.layers import Dense, Dropout
-from fastnet.losses import Huber
+from fastnet.losses import Huber, Quantile
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, EpsilonHatAdam, RMSprop, UndampedSGD
 from fastnet.schedules import CosineDecay, ExponentialDecay, OneCycle, SlowedDown, StepDecay
 
 CLASSES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Dense, Dropout, LeakyReLU, Normal, Huber,
+        Dense, Dropout, LeakyReLU, Normal, Huber, Quantile,
         SGD, RMSprop, Adagrad, Adam, AdamW, EpsilonHatAdam, UndampedSGD,
         ExponentialDecay, StepDecay, CosineDecay, OneCycle, SlowedDown,
     )

@@ -167,7 +167,8 @@ value_and_slope = chosen_from({code: with_slope(*pair) for code, pair in FROM_VA
 def make_activation(code: int) -> Function:
     """Make A = g(Z), in place, for the examples first to stop of layer l: (units, ld) in blocks at A in S.
 
-    NaN stays NaN. `lanes` examples a block: 1 where rows are predicted.
+    NaN stays NaN. `lanes` examples a block: 1 where rows are predicted. INCREASING is A_1 = Z_1, and
+    A_k = A_{k-1} + log(1 + e^Z_k), which is never less than A_{k-1}, however it is rounded.
     """
 
     def activate(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
@@ -194,11 +195,29 @@ def make_activation(code: int) -> Function:
             at = place(e, layer.block) if layer.lanes > 1 else e * layer.block
             softmax(layer.units, S, layer.A + at, layer.ld)
 
-    return activate_by_softmax if code == codes.SOFTMAX else activate
+    def activate_increasing(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
+        layer = layers[l]
+        lanes, ld = layer.lanes, layer.ld
+        if BOUNDS_CHECKED:
+            check_layer(layers, l, layer.A, layer.units, first, stop, S)
+        start = first
+        while start < stop:
+            columns, z = (run_of(start, stop), place(start, layer.block)) if lanes > 1 else (1, start * layer.block)
+            for at in range(layer.A + z + ld, layer.A + z + layer.units * ld, ld):
+                before, A = S[at - ld : at - ld + columns], S[at : at + columns]
+                for e in range(columns):
+                    A[e] = before[e] + softplus(A[e])
+            start += columns
+
+    of_code = {codes.SOFTMAX: activate_by_softmax, codes.INCREASING: activate_increasing}
+    return of_code.get(code, activate)
 
 
 def make_activation_storing_slopes(code: int) -> Function:
-    """Make A = g(Z), in place as above, and the slopes g'(Z), laid out alike; not of a softmax."""
+    """Make A = g(Z), in place as above, and the slopes g'(Z), laid out alike; not of a softmax.
+
+    The slope of an increasing unit is what its Z adds to A, and to all A after it: sigmoid(Z_k), 1 of the first.
+    """
 
     def activate_storing_slopes(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
         layer = layers[l]
@@ -217,14 +236,35 @@ def make_activation_storing_slopes(code: int) -> Function:
                     A[e], slopes[e] = value_and_slope(code, A[e], setting)
             start += columns
 
-    return activate_storing_slopes
+    def activate_increasing(layers: Any, l: int, first: int, stop: int, S: Any) -> None:
+        layer = layers[l]
+        n, ld = layer.units, layer.ld
+        if BOUNDS_CHECKED:
+            check_layer(layers, l, layer.A, n, first, stop, S)
+            check_layer(layers, l, layer.slopes, n, first, stop, S)
+        start = first
+        while start < stop:
+            columns, at = run_of(start, stop), place(start, layer.block)
+            for r in range(n):
+                a, slope = layer.A + at + r * ld, layer.slopes + at + r * ld
+                A, slopes = S[a : a + columns], S[slope : slope + columns]
+                for e in range(columns):
+                    slopes[e] = sigmoid(A[e]) if r > 0 else S.dtype.type(1)
+                if r > 0:
+                    before = S[a - ld : a - ld + columns]
+                    for e in range(columns):
+                        A[e] = before[e] + softplus(A[e])
+            start += columns
+
+    return activate_increasing if code == codes.INCREASING else activate_storing_slopes
 
 
 def make_derivative(code: int) -> Function:
     """Make dZ = dA * g'(Z) for the examples first to stop of layer l; g' from A or, with STORED_SLOPE, stored.
 
     dA (units, ld) lies where dZ will, in blocks in S. But before a layer of one unit it is formed in passing, as W^T dZ
-    of that layer, an outer product: its W (1, units) lies in `parameters`, its dZ (1, ld) in S.
+    of that layer, an outer product: its W (1, units) lies in `parameters`, its dZ (1, ld) in S. Of increasing units,
+    dZ_k is the sum of dA from k on, times the slope of k.
     """
 
     def differentiate(layers: Any, l: int, first: int, stop: int, parameters: Any, S: Any) -> None:
@@ -257,4 +297,25 @@ def make_derivative(code: int) -> Function:
                         dZ[e] = back_through(code, dZ[e], A[e], setting)
             start += columns
 
-    return differentiate
+    def differentiate_increasing(layers: Any, l: int, first: int, stop: int, parameters: Any, S: Any) -> None:
+        layer = layers[l]
+        n, ld = layer.units, layer.ld
+        if BOUNDS_CHECKED:
+            check_layer(layers, l, layer.slopes, n, first, stop, S)
+            check_layer(layers, l, layer.dZ, n, first, stop, S)
+        start = first
+        while start < stop:
+            columns, at = run_of(start, stop), place(start, layer.block)
+            for r in range(n - 2, -1, -1):
+                dz = layer.dZ + at + r * ld
+                after, dA = S[dz + ld : dz + ld + columns], S[dz : dz + columns]
+                for e in range(columns):
+                    dA[e] += after[e]
+            for r in range(n):
+                dz, slope = layer.dZ + at + r * ld, layer.slopes + at + r * ld
+                slopes, dZ = S[slope : slope + columns], S[dz : dz + columns]
+                for e in range(columns):
+                    dZ[e] *= slopes[e]
+            start += columns
+
+    return differentiate_increasing if code == codes.INCREASING else differentiate

@@ -17,12 +17,16 @@ SOFTPLUS = 9
 GELU = 10
 SILU = 11
 MISH = 12
+INCREASING = 13
+
+COUPLED = (SOFTMAX, INCREASING)
+"""Those of a last layer in which an A is a function of all its Z."""
 
 SLOPE_FROM_Z = (GELU, SILU, MISH)
 """The activations whose derivative is no function of their value: the forward pass computes and stores it."""
 
 SLOPE_FROM_VALUE = (LINEAR, SIGMOID, TANH, RELU, LEAKY_RELU, EXPONENTIAL, ELU, SELU, SOFTPLUS)
-"""Those whose derivative is one. Softmax is neither: it is no function of one z."""
+"""Those whose derivative is one. The coupled ones are neither: they are no functions of one z."""
 
 STORED_SLOPE = -1
 """Stands, where a derivative is named, for that of any activation whose slopes g'(Z) have been stored."""
@@ -33,8 +37,11 @@ CATEGORICAL_CROSSENTROPY = 2
 MEAN_ABSOLUTE_ERROR = 3
 HUBER = 4
 POISSON = 5
+QUANTILE = 6
 
-LOSSES = (BINARY_CROSSENTROPY, MEAN_SQUARED_ERROR, CATEGORICAL_CROSSENTROPY, MEAN_ABSOLUTE_ERROR, HUBER, POISSON)
+LOSSES = (
+    BINARY_CROSSENTROPY, MEAN_SQUARED_ERROR, CATEGORICAL_CROSSENTROPY, MEAN_ABSOLUTE_ERROR, HUBER, POISSON, QUANTILE,
+)  # fmt: skip
 
 FROM_Z = (BINARY_CROSSENTROPY, CATEGORICAL_CROSSENTROPY, POISSON)
 """The losses that are one with the last activation: they go from Z to dZ of the last layer; others from A to dA."""

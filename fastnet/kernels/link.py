@@ -14,15 +14,16 @@ from fastnet.kernels.build.parts import PARTS
 from fastnet.kernels.codes import (
     CATEGORICAL_CROSSENTROPY,
     COST,
+    COUPLED,
     EXPONENTIAL,
     FROM_Z,
     GRADIENT,
+    INCREASING,
     LINEAR,
     LOSSES,
     SGD,
     SLOPE_FROM_VALUE,
     SLOPE_FROM_Z,
-    SOFTMAX,
     STORED_SLOPE,
     UPDATES,
 )
@@ -46,6 +47,7 @@ class Recipe(NamedTuple):
     clipped: bool
     weighted: bool
     with_classes: bool  # targets are numbers of classes
+    one_target: bool  # of all outputs
     with_outputs: bool
 
 
@@ -87,7 +89,7 @@ def wanted(recipe: Recipe) -> list[Use]:
         uses.append(Use(l, "product", way.product))
         if has_derivative and recipe.stores_slopes[l - 1]:
             uses.append(Use(l, "activate", "activate_storing_slopes", (code,)))
-            code = STORED_SLOPE
+            code = code if code == INCREASING else STORED_SLOPE
         elif has_derivative:
             uses.append(Use(l, "activate", "activate", (code,)))
         if recipe.drops[l - 1]:
@@ -149,10 +151,14 @@ def every_part() -> list[tuple[str, tuple[int, ...]]]:
     """Return name and code of all parts that any network can need."""
     elementwise = [*SLOPE_FROM_VALUE, *SLOPE_FROM_Z]
     codes = {
-        "activate": [*(code for code in elementwise if code != LINEAR), SOFTMAX],
+        "activate": [*(code for code in elementwise if code != LINEAR), *COUPLED],
         # The exponential stands in the last layer alone, before a loss that goes from Z to dZ.
-        "activate_storing_slopes": [code for code in elementwise if code != EXPONENTIAL],
-        "differentiate": [*(code for code in SLOPE_FROM_VALUE if code not in (LINEAR, EXPONENTIAL)), STORED_SLOPE],
+        "activate_storing_slopes": [*(code for code in elementwise if code != EXPONENTIAL), INCREASING],
+        "differentiate": [
+            *(code for code in SLOPE_FROM_VALUE if code not in (LINEAR, EXPONENTIAL)),
+            INCREASING,
+            STORED_SLOPE,
+        ],
         "loss": LOSSES,
         "update": UPDATES,
     }

@@ -1,6 +1,6 @@
 """Losses over a block: the cost of each example, and the gradient dZ or dA it sends back.
 
-One more is a function and a line in the table; its setting, if it has one, is `loss_setting` of the network.
+One more is a function and a line in the table; its setting, if it has one, lies in S, one for each output.
 
 The cross-entropies are computed from the logit z, never from a clipped probability, so they are exact for any z, and
 their gradient with respect to z is simply a - y.
@@ -69,6 +69,23 @@ def huber(A: Any, Y: Any, dA: Any, terms: Any, setting: float) -> None:
 
 
 @kernel
+def quantile(A: Any, Y: Any, dA: Any, terms: Any, setting: float) -> None:
+    """dA <- 1 - q where A exceeds Y, -q where Y exceeds A, 0 where they are equal; terms <- dA (A - Y).
+
+    Which is max(q (Y - A), (q - 1)(Y - A)), the pinball loss. All are (n,), contiguous.
+    Koenker and Bassett, Regression quantiles, 1978.
+    """
+    T = A.dtype.type
+    q = T(setting)
+    above = T(1) - q
+    for e in range(A.shape[0]):
+        difference = A[e] - Y[e]
+        slope = above if difference > T(0) else -q if difference < T(0) else T(0)
+        dA[e] = slope
+        terms[e] = slope * difference
+
+
+@kernel
 def poisson(Z: Any, Y: Any, dZ: Any, terms: Any, setting: float) -> None:
     """Z <- A = e^Z; dZ <- A - Y; terms <- A - Y Z. All are (n,), contiguous.
 
@@ -129,6 +146,7 @@ OF_ROW = {
     codes.MEAN_ABSOLUTE_ERROR: mean_absolute_error,
     codes.HUBER: huber,
     codes.POISSON: poisson,
+    codes.QUANTILE: quantile,
 }
 loss_of_row = chosen_from(OF_ROW)
 
@@ -136,12 +154,15 @@ loss_of_row = chosen_from(OF_ROW)
 def make_loss(code: int) -> Function:
     """Make a loss over the examples first to stop of a chunk: from Z or A of the last layer, and Y, to dZ or dA.
 
-    And the terms of the cost. All are (n_L, ld) in blocks in S. Of a cross-entropy, Z becomes A.
+    And the terms of the cost. All are (n_L, ld) in blocks in S; the rows of Y ld_Y apart, 0 if all outputs have one
+    target. Of a cross-entropy, Z becomes A.
     """
 
     def by_unit(network: Any, layers: Any, first: int, stop: int, S: Any) -> None:
         output, Y, terms = layers[layers.shape[0] - 1], network[0].Y, network[0].terms
+        settings = S[network[0].settings : network[0].settings + output.units]
         if BOUNDS_CHECKED:
+            check_inside(S, network[0].settings, network[0].settings + output.units - 1)
             for at in (output.A, Y, output.dZ, terms):
                 check_layer(layers, layers.shape[0] - 1, at, output.units, first, stop, S)
         start = first
@@ -149,10 +170,10 @@ def make_loss(code: int) -> Function:
             columns, at = run_of(start, stop), place(start, output.block)
             for r in range(output.units):
                 row = at + r * output.ld
-                z, y, dz, term = output.A + row, Y + row, output.dZ + row, terms + row
+                z, y, dz, term = output.A + row, Y + at + r * network[0].ld_Y, output.dZ + row, terms + row
                 loss_of_row(
                     code, S[z : z + columns], S[y : y + columns], S[dz : dz + columns], S[term : term + columns],
-                    network[0].loss_setting,
+                    settings[r],
                 )  # fmt: skip
             start += columns
 

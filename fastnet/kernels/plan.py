@@ -78,11 +78,11 @@ i8, f8 = np.int64, np.float64
 NETWORK = np.dtype(
     [
         ("chunk", i8),  # examples in a chunk, at most
-        ("Y", i8),  # the targets in S, laid out like A of the last layer
+        ("Y", i8), ("ld_Y", i8),  # the targets in S, laid out like A of the last layer; ld, or 0 for one of all outputs
         ("terms", i8),  # the loss of each example, laid out alike; several rows that are added, or one
         ("term_rows", i8),
         ("weights", i8),  # of the examples of the chunk, in S
-        ("loss_setting", f8),  # Huber's delta
+        ("settings", i8),  # of the loss, in S, one for each output: Huber's delta, q of a quantile
         # Addresses of parts; NONE (0): there is nothing to do.
         ("forward", i8), ("backward", i8), ("gradients", i8), ("steps", i8), ("load_targets", i8), ("loss", i8),
         ("weigh", i8), ("penalty_cost", i8), ("signs", i8), ("keep_outputs", i8), ("update", i8), ("finish", i8),
@@ -283,6 +283,7 @@ def make_plan(
             layer["dW"] = room(units[1] * int(layers[0]["block"]))
     if backward:
         network["Y"], network["terms"], network["weights"] = room(size), room(size), room(blocks * in_blocks[1])
+        network["ld_Y"], network["settings"] = in_blocks[1], room(padded(units[-1]))
     return Plan(network, layers, n_parameters, scratch)
 
 

@@ -17,7 +17,7 @@ from fastnet.engine.network import division_for
 from fastnet.engine.run import Run
 from fastnet.errors import may_get_lost
 from fastnet.kernels import codes
-from fastnet.losses import Huber
+from fastnet.losses import AnyLoss
 from fastnet.sklearn.parameters import NetworkEstimator
 from fastnet.sklearn.rules import LossScale, inverse_scaling, lowest_rate
 
@@ -64,7 +64,7 @@ class Validation:
     `training` is the run that trains, `loss` fastnet's, and `score` a function of A (m, n_L); None: minus the loss.
     """
 
-    def __init__(self, examples: Data, training: Run, loss: str | Huber | None, score: Score | None) -> None:
+    def __init__(self, examples: Data, training: Run, loss: AnyLoss | None, score: Score | None) -> None:
         network = training.network.without_dropout.replaced(l2=(0.0,) * len(training.network.l2))
         self.run = Run(
             network, training.parameters, examples, mode=codes.COST, with_outputs=True, cores=training.division.threads

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn import neural_network
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from fastnet.engine.examples import Data, weighted
 from fastnet.files import settings
-from fastnet.losses import Huber
+from fastnet.losses import AnyLoss, Huber, Quantile, settings_of
 from fastnet.sklearn import files, rules
 from fastnet.sklearn.base import BaseMLP, typed
 
@@ -217,18 +217,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : str or Huber, default "squared_error"
+    loss : str, Huber or Quantile, default "squared_error"
         "squared_error" or "poisson", as scikit-learn has them; "absolute_error", "huber" or `fastnet.Huber(delta)`. Of
         several outputs errors are averaged, but for "poisson"; their gradient is that of their sum, in either library.
+        `fastnet.Quantile(q)`: the network predicts that quantile; with several, of y (m,), `predict` returns all,
+        (m, n_quantiles), which never cross.
     scoring : str, callable or None
-        What early stopping goes by: a scorer as in `sklearn.model_selection`, "loss", or None for R2.
+        What early stopping goes by: a scorer as in `sklearn.model_selection`, "loss", or None for what `score` gives.
     """
 
     _counterpart: ClassVar[Any] = neural_network.MLPRegressor
-    loss: str | Huber
+    loss: AnyLoss
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(set(rules.REGRESSION_LOSSES)), Huber],
+        "loss": [StrOptions(set(rules.REGRESSION_LOSSES)), Huber, Quantile],
     }
 
     def __init__(
@@ -243,9 +245,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ) -> None:  # fmt: skip
         self._keep(locals())
 
-    def _loss(self) -> str | Huber:
+    def _loss(self) -> AnyLoss:
         """Return fastnet's loss."""
         return rules.REGRESSION_LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
+
+    def _validate_params(self) -> None:
+        """Raise ValueError for an argument that is none; scikit-learn's own check, but for a name of its losses."""
+        if isinstance(self.loss, str) and self.loss == "quantile":
+            raise ValueError(
+                "loss='quantile' does not say which. Pass loss=fastnet.Quantile(0.9), or of several "
+                "loss=fastnet.Quantile([0.1, 0.5, 0.9])."
+            )
+        super()._validate_params()
 
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
@@ -261,7 +272,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return self._fit(X, y, sample_weight, incremental=True)
 
     def _learn_targets(self, y: Any, incremental: bool) -> None:
-        self.n_outputs_ = y.shape[1] if y.ndim == 2 else 1
+        self.n_outputs_ = len(settings_of(self._loss(), y.shape[1] if y.ndim == 2 else 1))
         self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
 
     def _encoded(self, y: Any) -> np.ndarray:
@@ -269,14 +280,30 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return np.reshape(y, (len(y), -1))
 
     def _score_of(self, held_out: Data, A: np.ndarray) -> float:
-        """Return R2."""
+        """Return R2; of quantiles, D2."""
+        if isinstance(self.loss, Quantile):
+            return d2_of_quantiles(self.loss, held_out.y, A, held_out.weights)
         with np.errstate(all="ignore"):
             return float(r2_score(held_out.y, A, sample_weight=held_out.weights))
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R2 of the predictions for X (m, n_features); of quantiles, D2: the mean of `d2_pinball_score`."""
+        if isinstance(self.loss, Quantile):
+            return d2_of_quantiles(self.loss, np.asarray(y), self.predict(X), sample_weight)
+        return float(super().score(X, y, sample_weight))
+
     def predict(self, X: Any) -> np.ndarray:
-        """Return the predicted values, (m,), or (m, n_outputs) of several outputs."""
+        """Return the predicted values, (m,), or (m, n_outputs) of several outputs or quantiles."""
         A = self._outputs(X)
         return A[:, 0] if A.shape[1] == 1 else A
+
+
+def d2_of_quantiles(loss: Quantile, y: np.ndarray, A: np.ndarray, weights: Any) -> float:
+    """Return the share of the pinball loss that is gone, in place of a constant's, 1 at best: the mean of quantiles."""
+    levels = settings_of(loss, 1)
+    columns = A.T if len(levels) > 1 else [A]
+    scores = [d2_pinball_score(y, a, sample_weight=weights, alpha=q) for q, a in zip(levels, columns, strict=True)]
+    return float(np.mean(scores))
 
 
 def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:

@@ -19,7 +19,7 @@ from fastnet.sklearn import rules
 
 if TYPE_CHECKING:
     from fastnet.engine.course import OptimizerState
-    from fastnet.losses import Huber
+    from fastnet.losses import AnyLoss
     from fastnet.model import Model
     from fastnet.optimizers import Optimizer
 
@@ -59,7 +59,7 @@ class NetworkEstimator(BaseEstimator):
     _best_parameters: np.ndarray
     _no_improvement_count: int
 
-    def _loss(self) -> str | Huber | None:
+    def _loss(self) -> AnyLoss | None:
         """Return fastnet's loss, or None for the one that belongs to the output."""
         raise NotImplementedError
 

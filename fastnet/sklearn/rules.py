@@ -12,7 +12,7 @@ from fastnet import checks
 from fastnet.activations import ACTIVATIONS, AnyActivation
 from fastnet.engine.sparse import DENSE_BYTES, SparseRows
 from fastnet.layers import Dense, Dropout
-from fastnet.losses import Huber
+from fastnet.losses import AnyLoss, settings_of
 from fastnet.model import Model
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Design(NamedTuple):
     activations: tuple[AnyActivation, ...]
     dropout: tuple[float, ...]
     out_activation: str
-    loss: str | Huber | None
+    loss: AnyLoss | None
     alpha: float
     dtype: np.dtype
 
@@ -155,17 +155,17 @@ class LossScale(NamedTuple):
     constant: float = 0.0
 
     @classmethod
-    def of(cls, loss: str | Huber | None, y: np.ndarray, weights: np.ndarray | None) -> LossScale:
+    def of(cls, loss: AnyLoss | None, y: np.ndarray, weights: np.ndarray | None) -> LossScale:
         """Return the difference for a loss and targets (m, n_L).
 
-        Errors of several outputs are averaged, not summed (though their gradient is that of the sum, as J's is); and
-        Poisson's deviance is zero where the prediction is right.
+        Errors of several outputs, or quantiles, are averaged, not summed (though their gradient is that of the sum, as
+        J's is); and Poisson's deviance is zero where the prediction is right.
         """
         if loss == "poisson":
             with np.errstate(all="ignore"):
                 terms = np.multiply(y, np.log(y, where=y > 0, out=np.zeros(y.shape)), dtype=np.float64) - y
                 return cls(constant=float(np.average(terms, axis=0, weights=weights).sum()))
-        return cls() if loss is None else cls(divisor=y.shape[1])
+        return cls() if loss is None else cls(divisor=len(settings_of(loss, y.shape[1])))
 
     def __call__(self, run: Run) -> float:
         """Return scikit-learn's loss of the epoch that a run has finished last."""

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.metrics import accuracy_score, make_scorer
 
 import fastnet
-from fastnet import Adam, CosineDecay, FileFormatError, Huber, LeakyReLU
+from fastnet import Adam, CosineDecay, FileFormatError, Huber, LeakyReLU, Quantile
 from fastnet.sklearn import MLPClassifier, MLPRegressor, load
 
 pytestmark = [
@@ -144,8 +144,9 @@ def test_arguments_record_and_what_training_goes_on_from(tmp_path, what, kind):
 
 
 def test_regression_losses_outputs_and_weights(tmp_path):
-    for loss in ("squared_error", "poisson", "huber", Huber(0.3)):
-        estimator = MLPRegressor(loss, (5,), max_iter=3).fit(X, X**2, eval_set=(X, X**2))
+    for loss in ("squared_error", "poisson", "huber", Huber(0.3), Quantile(0.8), Quantile([0.1, 0.9])):
+        y = X[:, 0] if loss == Quantile([0.1, 0.9]) else X**2
+        estimator = MLPRegressor(loss, (5,), max_iter=3).fit(X, y, eval_set=(X, y))
         found = saved(estimator, tmp_path / "file")
         assert_equal(found, estimator)
         np.testing.assert_array_equal(found.predict(X), estimator.predict(X))

@@ -27,6 +27,7 @@ from fastnet import (
     Model,
     Normal,
     OneCycle,
+    Quantile,
     ReduceOnPlateau,
     RMSprop,
     StepDecay,
@@ -121,7 +122,7 @@ def test_a_loaded_model_goes_on_to_the_bit(tmp_path, optimizer):
     assert found.epochs_finished == 4
 
 
-@pytest.mark.parametrize("loss", [*LOSSES, Huber(0.3)], ids=str)
+@pytest.mark.parametrize("loss", [*LOSSES, Huber(0.3), Quantile(0.9), Quantile([0.1, 0.9])], ids=str)
 def test_each_loss(tmp_path, loss):
     outputs = {"binary_crossentropy": "sigmoid", "categorical_crossentropy": "softmax"}
     model = Model([Dense(2, outputs.get(loss if isinstance(loss, str) else "", "linear"))], loss=loss, seed=1)

@@ -43,15 +43,18 @@ def recipes():
         for at, (dropped, clipped, weighted) in enumerate(product((False, True), repeat=3)):
             drops = (dropped,) * (depth - 1) + (False,)
             last = {codes.CATEGORICAL_CROSSENTROPY: codes.SOFTMAX, codes.POISSON: codes.EXPONENTIAL}.get(loss, g)
-            activations = (g,) * (depth - 1) + (last,)
+            several = loss == codes.QUANTILE and weighted
+            activations = (g,) * (depth - 1) + (codes.INCREASING if several else last,)
             stores_slopes = tuple(
-                code in codes.SLOPE_FROM_Z or drop for code, drop in zip(activations, drops, strict=True)
+                code in (*codes.SLOPE_FROM_Z, codes.INCREASING) or drop
+                for code, drop in zip(activations, drops, strict=True)
             )
             yield Recipe(
                 units=units, use_bias=(at % 2 == 0,) * depth, activations=activations, stores_slopes=stores_slopes,
                 drops=drops, loss=loss, penalised=at % 3 > 0, with_l1=at % 3 == 2, dtype=np.dtype("float32"),
                 mode=mode, batch_size=(1, 10_000)[at // 4], clipped=clipped and mode >= codes.SGD, weighted=weighted,
-                with_classes=loss == codes.CATEGORICAL_CROSSENTROPY and weighted, with_outputs=at % 5 == 0,
+                with_classes=loss == codes.CATEGORICAL_CROSSENTROPY and weighted, one_target=several,
+                with_outputs=at % 5 == 0,
             )  # fmt: skip
 
 
@@ -60,7 +63,7 @@ def uses():
     """Return every use of a part, by any network."""
     found = {(use.layer, use.field, use.part, use.code) for recipe in recipes() for use in wanted(recipe)}
     found |= {(use.layer, use.field, use.part, use.code) for recipe in recipes() for use in in_passing(recipe)}
-    for units, g, few_rows in product(SHAPES, [*HIDDEN, codes.SOFTMAX, codes.EXPONENTIAL], (False, True)):
+    for units, g, few_rows in product(SHAPES, [*HIDDEN, *codes.COUPLED, codes.EXPONENTIAL], (False, True)):
         for use in wanted_to_predict(units, (g,) * (len(units) - 1), few_rows=few_rows):
             found.add((use.layer, use.field, use.part, use.code))
     return found
@@ -101,7 +104,7 @@ def recipe_of(**changes):
         "units": (7, 9, 5), "use_bias": (True, True), "activations": (codes.TANH, codes.SIGMOID),
         "stores_slopes": (False, False), "drops": (False, False), "loss": codes.BINARY_CROSSENTROPY,
         "penalised": False, "with_l1": False, "dtype": np.dtype("float32"), "mode": codes.SGD, "batch_size": 32,
-        "clipped": False, "weighted": False, "with_classes": False, "with_outputs": False,
+        "clipped": False, "weighted": False, "with_classes": False, "one_target": False, "with_outputs": False,
     }  # fmt: skip
     return Recipe(**settings | changes)
 
@@ -138,6 +141,10 @@ def test_a_dense_network_in_training():
         }, set()),
         ({"loss": codes.MEAN_SQUARED_ERROR}, {
             (2, "activate"): ("activate", codes.SIGMOID), (2, "differentiate"): ("differentiate", codes.SIGMOID),
+        }, set()),
+        ({"loss": codes.QUANTILE, "activations": (codes.TANH, codes.INCREASING), "stores_slopes": (False, True)}, {
+            (2, "activate"): ("activate_storing_slopes", codes.INCREASING),
+            (2, "differentiate"): ("differentiate", codes.INCREASING),
         }, set()),
         ({"units": (7, 9, 1)}, {(2, "weight_gradient"): ("narrow_weight_gradient",)}, {(2, "input_gradient")}),
         ({"units": (WIDE_FROM, 3, 9)}, {

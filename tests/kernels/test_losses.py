@@ -10,7 +10,7 @@ import reference
 from bounds import DTYPES, TEN_BATCHES, Guarded, assert_within
 from compiled import Chunk, from_python, part
 
-from fastnet import Dense, Huber, Model
+from fastnet import Dense, Huber, Model, Quantile
 from fastnet.kernels import codes
 from fastnet.kernels.activations import softmax
 from fastnet.kernels.blocks import BOUNDS_CHECKED
@@ -22,6 +22,7 @@ from fastnet.kernels.losses import (
     mean_absolute_error,
     mean_squared_error,
     poisson,
+    quantile,
 )
 
 
@@ -94,6 +95,27 @@ def test_mean_absolute_error_and_huber(delta, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("q", [1e-7, 0.1, 0.5, 0.999, 1 - 2e-7])
+def test_quantile(q, dtype):
+    for n in TEN_BATCHES:
+        rng = np.random.default_rng(n)
+        A, Y = rng.standard_normal(n).astype(dtype), rng.standard_normal(n).astype(dtype)
+        A[n // 2] = Y[n // 2]
+        dA, terms = Guarded(n, dtype), Guarded(n, dtype)
+        from_python(quantile)(A, Y, dA.inside, terms.inside, q)
+        d, kept = A.astype(float) - Y, float(np.dtype(dtype).type(q))  # the loss is that of q as the dtype has it
+        assert 0 < kept < 1
+        gradient = np.where(d > 0, 1 - kept, np.where(d < 0, -kept, 0))
+        assert_within(dA.inside, gradient, np.abs(gradient), 1)
+        assert_within(terms.inside, reference.pinball(A.astype(float), Y, kept), gradient * d, 1)
+        dA.assert_guards()
+        terms.assert_guards()
+    for bad in (np.nan, np.inf, -np.inf):
+        from_python(quantile)(np.full(1, bad, dtype), np.zeros(1, dtype), dA.inside[:1], terms.inside[:1], q)
+        assert not np.isfinite(terms.inside[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("z", [0.0, 1e-30, 1.0, -1.0, 30.0, -30.0, 80.0, -80.0, -1e30])
 def test_poisson_is_exact_for_any_logarithm(z, dtype):
     smallest = float(np.finfo(dtype).tiny) / np.finfo(dtype).eps
@@ -113,6 +135,7 @@ LOSSES_OF_REGRESSION = [
     ("huber", reference.huber),
     (Huber(0.3), lambda A, Y: reference.huber(A, Y, 0.3)),
     ("poisson", lambda A, Y: A - Y * np.log(A)),
+    (Quantile(0.8), lambda A, Y: reference.pinball(A, Y, 0.8)),
 ]
 
 
@@ -139,6 +162,27 @@ def test_the_losses_of_regression_through_the_model(loss, by_example):
     ("make", "message"),
     [
         (lambda: Huber(0), "delta must be a finite number greater than 0, not 0."),
+        (
+            lambda: Quantile(1),
+            "q must be a number between 0 and 1, at least 1e-7 from both, or a sequence of such, not 1.",
+        ),
+        (lambda: Quantile([0.1, 0]), "q[1] must be a number between 0 and 1, at least 1e-7 from both, not 0."),
+        (lambda: Quantile([0.5, 0.5]), "q must hold increasing numbers, and at least one, not [0.5, 0.5]."),
+        (lambda: Quantile(()), "q must hold increasing numbers, and at least one, not ()."),
+        (lambda: Model([Dense(1)], loss="quantile"), "a Huber(delta), a Quantile(q) or None, not 'quantile'."),
+        (
+            lambda: Model([Dense(1)], loss=Quantile([0.1, 0.9])),
+            "loss Quantile(q=(0.1, 0.9)) needs a last layer of 2 units, one for each quantile, but it has 1. ",
+        ),
+        (
+            lambda: Model([Dense(2, "tanh")], loss=Quantile([0.1, 0.9])),
+            "loss Quantile(q=(0.1, 0.9)) needs a last activation of 'linear', but the last layer has 'tanh'. ",
+        ),
+        (lambda: Model([Dense(2, "softmax")], loss=Quantile(0.5)), "'categorical_crossentropy', not Quantile(q=0.5). "),
+        (
+            lambda: Model([Dense(3)], loss=Quantile([0.1, 0.5, 0.9])).fit([[1.0]], [[1.0, 2.0, 3.0]]),
+            "y must have shape (m,) or (m, 1), a single target, of which the outputs are quantiles, but has (1, 3).",
+        ),
         (lambda: Model([Dense(1, "relu")], loss="poisson"), "loss 'poisson' needs a last activation of 'linear'"),
         (lambda: Model([Dense(1)], loss="hubber"), "loss must be one of 'binary_crossentropy', "),
         (
@@ -256,17 +300,21 @@ def test_softmax_gives_the_bits_of_the_loss_at_any_stride(dtype):
         S.assert_guards()
 
 
+def settings_of(n, dtype):
+    return np.linspace(0.3, 0.7, n).astype(dtype)
+
+
 def loss_chunk(n, m, dtype):
-    """Return a chunk with Z (or A) of the last layer, Y and weights; and those three."""
+    """Return a chunk with Z (or A) of the last layer, Y, weights and settings; and the first three."""
     chunk, rng = Chunk((1, n), m, dtype), np.random.default_rng(n)
     Z, Y, weights = rng.standard_normal((n, m)).astype(dtype), rng.random((n, m)), rng.random(m).astype(dtype)
     Y = (Y / Y.sum(axis=0)).astype(dtype)
     chunk.put(1, "A", Z)
     chunk.put(1, "Y", Y)
-    at = int(chunk.network["weights"][0])
-    chunk.S.inside[at : at + m] = weights
-    chunk.filled.append((slice(at, at + m), weights))
-    chunk.network["loss_setting"] = 0.7
+    for field, values in (("weights", weights), ("settings", settings_of(n, dtype))):
+        at = int(chunk.network[field][0])
+        chunk.S.inside[at : at + len(values)] = values
+        chunk.filled.append((slice(at, at + len(values)), values))
     return chunk, Z, Y, weights
 
 
@@ -286,7 +334,7 @@ def test_a_loss_over_a_chunk_is_that_of_its_rows(n, code, dtype):
                 A[:, e : e + 1], dZ[:, e : e + 1], terms[0, [e]] = call_categorical(Z[:, [e]], Y[:, [e]], 1, ld=16)
         else:
             for r in range(n):
-                from_python(OF_ROW[code])(A[r], Y[r], dZ[r], terms[r], 0.7)
+                from_python(OF_ROW[code])(A[r], Y[r], dZ[r], terms[r], settings_of(n, dtype)[r])
         np.testing.assert_array_equal(chunk.get(1, "A"), A)
         np.testing.assert_array_equal(chunk.get(1, "dZ"), dZ)
         rows = 1 if categorical else n
@@ -294,6 +342,21 @@ def test_a_loss_over_a_chunk_is_that_of_its_rows(n, code, dtype):
         stop = parts[-1][1]
         touched = [chunk.place(1, field, m=stop) for field in ("A", "dZ")]
         chunk.assert_untouched(*touched, chunk.place(1, "terms", n=4 if categorical else n, m=stop))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_outputs_with_one_target(dtype):
+    """Which is the first row of Y: those after it hold anything."""
+    for n, m in ((3, 9), (17, 130)):
+        chunk, A, Y, _ = loss_chunk(n, m, dtype)
+        chunk.put(1, "Y", np.where(np.arange(n)[:, None] > 0, np.nan, Y))
+        chunk.network["ld_Y"] = 0
+        part("loss", codes.QUANTILE)(chunk.network, chunk.layers, 0, m, chunk.S.inside)
+        dA, terms = np.empty_like(A), np.empty_like(A)
+        for r, q in enumerate(settings_of(n, dtype)):
+            from_python(quantile)(A[r], Y[0], dA[r], terms[r], q)
+        np.testing.assert_array_equal(chunk.get(1, "dZ"), dA)
+        np.testing.assert_array_equal(chunk.get(1, "terms"), terms)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -315,11 +378,13 @@ def test_weighing(term_rows, dtype):
 
 @pytest.mark.skipif(not BOUNDS_CHECKED, reason="bounds are checked with NUMBA_BOUNDSCHECK=1, and with the JIT off")
 @pytest.mark.parametrize("bad", [-1, "end", 2**40])
-@pytest.mark.parametrize("field", ["A", "Y", "dZ", "terms", "weights"])
+@pytest.mark.parametrize("field", ["A", "Y", "dZ", "terms", "weights", "settings"])
 def test_what_lies_outside_is_refused(field, bad):
     """A slice of an array that ends before is silently shorter, and one from before its start is elsewhere."""
     for name in [("loss", codes.MEAN_SQUARED_ERROR), ("loss", codes.CATEGORICAL_CROSSENTROPY), ("weigh",)]:
-        if field in {"weigh": ["A", "Y"], "loss": ["weights"]}[name[0]]:
+        if field in {"weigh": ["A", "Y", "settings"], "loss": ["weights"]}[name[0]]:
+            continue
+        if field == "settings" and name[1] == codes.CATEGORICAL_CROSSENTROPY:
             continue
         chunk, *_ = loss_chunk(5, 17, "float32")
         chunk.network["term_rows"] = 5

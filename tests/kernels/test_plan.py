@@ -53,6 +53,7 @@ def places(chunk, *, backward, few_rows):
         yield chunk.place(last, "Y", n=padded(layers[last]["units"]), m=padded(chunk.m))
         yield chunk.place(last, "terms", n=padded(layers[last]["units"]), m=padded(chunk.m))
         yield chunk.network["weights"][0] + np.arange(padded(chunk.m))
+        yield chunk.network["settings"][0] + np.arange(padded(layers[last]["units"]))
 
 
 @pytest.mark.parametrize("units", SHAPES)
