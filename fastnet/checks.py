@@ -184,6 +184,14 @@ def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
         raise ValueError(f"{name} must be in the range of {dtype}, but {value!r} is {there} there.")
 
 
+def output_number(value: Any, n_outputs: int) -> int:
+    """Return the number of an output, from 0, as an int; TypeError or ValueError if there is none of that number."""
+    number = integer_from(0, value, "output")
+    if number >= n_outputs:
+        raise ValueError(f"output must be from 0 to {n_outputs - 1}, as the last layer has them, not {number}.")
+    return number
+
+
 # ------------------------------------------------------------------------------------------------------------- data
 
 

@@ -293,14 +293,7 @@ class Model(checks.FixedSettings):
         FloatingPointError, as all predictions do, if an output is infinite or NaN: with the first row, and its first
         layer.
         """
-        predictor = self._predictor
-        if predictor is None:
-            parameters = self._built_parameters()
-            n_features = parameters.network.units[0]
-            X = checks.examples(X, self.dtype, n_features)  # what is wrong with it is said before seconds of compiling
-            self._predictor = predictor = Predictor(parameters.network, parameters.vector)
-            if self._parameters is not parameters:  # another thread has built the model anew
-                self._predictor = None
+        predictor = self._predictor or self._new_predictor(X)
         # A prediction of one row takes 3 us, a third of it these lines: an array that is right is only looked at.
         if not (
             type(X) is np.ndarray
@@ -323,6 +316,15 @@ class Model(checks.FixedSettings):
         if found is not out:
             out[...] = found
         return out
+
+    def _new_predictor(self, X: Any) -> Predictor:
+        parameters = self._built_parameters()
+        n_features = parameters.network.units[0]
+        checks.examples(X, self.dtype, n_features)  # what is wrong with it is said before seconds of compiling
+        self._predictor = predictor = Predictor(parameters.network, parameters.vector)
+        if self._parameters is not parameters:  # another thread has built the model anew
+            self._predictor = None
+        return predictor
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the prediction for each row of X, (m,) if the last layer has one unit or is a softmax, else (m, n_L).
@@ -350,6 +352,40 @@ class Model(checks.FixedSettings):
             )
         A = self.forward(X)
         return np.hstack([1 - A, A]) if A.shape[1] == 1 else A
+
+    def input_gradients(self, X: Any, output: int | None = None, *, logits: bool = False) -> np.ndarray:
+        """Return how the outputs change with the features: dA_L / dX for X (m, n_x), as `forward` gives A_L.
+
+        For explanations and sensitivities, and where a network stands in for another function. Nothing is dropped out.
+        A row's result depends on no other row, to the bit. At the kink of a ReLU, the derivative on its left.
+
+        Parameters
+        ----------
+        X : array_like, (m, n_x)
+        output : int, optional
+            Of which output, from 0. None: of each.
+        logits : bool, default False
+            Of Z_L instead, before the last activation: of a sigmoid or softmax that is certain of its answer, A_L
+            hardly changes any more.
+
+        Returns
+        -------
+        numpy.ndarray
+            (m, n_x) for one output, of a last layer that has one or by `output`; else (m, n_L, n_x). In the model's
+            dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or `output` is not as described.
+        """
+        n_outputs = self.output_layer.units
+        first = 0 if output is None else checks.output_number(output, n_outputs)
+        predictor = self._predictor or self._new_predictor(X)
+        X = checks.examples(X, self.dtype, predictor.n_features)
+        many = output is None and n_outputs > 1
+        gradients = predictor.input_gradients(X, first, n_outputs if many else 1, logits=bool(logits))
+        return gradients if many else gradients[:, 0]
 
     # ------------------------------------------------------------------------------------------ cost and gradient
 

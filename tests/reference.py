@@ -82,6 +82,8 @@ def activation(Z: np.ndarray, name: str) -> np.ndarray:
     """Return g(Z)."""
     if name == "increasing":
         return increasing(Z)
+    if name == "exponential":
+        return np.exp(Z)
     if name == "sigmoid":
         return sigmoid(Z)
     if name == "softmax":
@@ -130,6 +132,8 @@ def activation_derivative(Z: np.ndarray, A: np.ndarray, name: str) -> np.ndarray
         return np.tanh(softplus(Z)) + Z * sigmoid(Z) / np.cosh(np.minimum(softplus(Z), 300)) ** 2
     if name == "softplus":
         return sigmoid(Z)
+    if name == "exponential":
+        return A
     assert name == "linear"
     return np.ones_like(Z)
 
@@ -255,9 +259,12 @@ def input_backward(dZ: np.ndarray, cache: Cache) -> np.ndarray:
 
 
 def activation_backward(dA: np.ndarray, cache: Cache, name: str) -> np.ndarray:
-    """Return dZ = dA * g'(Z); of units that are increasing, each Z_k moves all A from its own on."""
+    """Return dZ = dA * g'(Z); of units that are increasing, each Z_k moves all A from its own on, of a softmax all."""
     if name == "increasing":
         return np.cumsum(dA[::-1], axis=0)[::-1] * increasing_slopes(cache[3])
+    if name == "softmax":
+        A = cache[4]
+        return A * (dA - np.sum(A * dA, axis=0))
     return dA * activation_derivative(cache[3], cache[4], name)
 
 
@@ -303,6 +310,15 @@ def backward(
             dA_prev = input_backward(dZ, caches[layer - 1])
             dZ = activation_backward(dA_prev, caches[layer - 2], activations[layer - 2])
     return gradients
+
+
+def input_gradients(caches: list[Cache], activations: list[str], output: int) -> np.ndarray:
+    """Return dA_L[output] / dX, (n_x, m): of each example, how that output changes with each of its features."""
+    dA = np.zeros_like(caches[-1][4])
+    dA[output] = 1
+    for cache, name in zip(reversed(caches), reversed(activations), strict=True):
+        dA = input_backward(activation_backward(dA, cache, name), cache)
+    return dA
 
 
 # ----------------------------------------------------------------------------------------------------------- training

@@ -55,6 +55,21 @@ def test_backward_is_the_derivative_of_the_cost(loss, name, l2):
             assert abs((above - below) / (2 * h) - gradients[f"d{key}"][index]) < 1e-7
 
 
+@pytest.mark.parametrize("last", ["linear", "sigmoid", "softmax", "exponential", "increasing"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_input_gradients_are_the_derivatives_of_the_outputs(name, last):
+    activations, h = [name, name, last], 1e-6
+    X, _, parameters = small_problem(activations)
+    _, caches = reference.forward(X, parameters, activations)
+    for j in range(4):
+        shift = np.zeros_like(X)
+        shift[j] = h
+        above, below = (reference.forward(x, parameters, activations)[0] for x in (X + shift, X - shift))
+        for k in range(3):
+            found = reference.input_gradients(caches, activations, k)
+            np.testing.assert_allclose(found[j], (above - below)[k] / (2 * h), rtol=1e-6, atol=1e-7)
+
+
 def test_loops_equal_the_vectorised_logistic_regression():
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((5, 33)), (rng.random((1, 33)) < 0.5).astype(float)

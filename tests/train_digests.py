@@ -42,6 +42,7 @@ def parameters_after_training(dtype: str) -> bytes:
         history = model.fit(X_model, y_model, epochs=epochs, batch_size=batch_size)
         everything += [model.parameters.tobytes(), np.array(history.cost).tobytes()]
         everything += [model.forward(X_model).tobytes(), model.forward(X_model[:5]).tobytes()]
+        everything.append(model.input_gradients(X_model[:70]).tobytes())
     for n_threads in (1, 2):
         layers = [Dense(65, "relu"), Dropout(0.2), Dense(33, "gelu"), Dropout(0.5), Dense(3, "softmax")]
         watched = Model(layers, None, Adam(0.01), 0.1, dtype, 8, l1=0.05)

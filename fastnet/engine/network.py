@@ -74,11 +74,13 @@ class Network:
         products = sum(6 * n * n_prev for n_prev, n in pairwise(self.units))
         return products + 100 * sum(self.units)
 
-    def plan(self, examples: int, *, backward: bool, threads: int = 1, few_rows: bool = False) -> Plan:
+    def plan(
+        self, examples: int, *, backward: bool, threads: int = 1, few_rows: bool = False, for_inputs: bool = False
+    ) -> Plan:
         """Lay the network out for batches of up to that many examples; see `kernels.plan.make_plan`."""
         plan = make_plan(
             self.units, self.use_bias, examples=examples, backward=backward, threads=threads,
-            stores_slopes=self.stores_slopes, few_rows=few_rows,
+            stores_slopes=self.stores_slopes, few_rows=few_rows, for_inputs=for_inputs,
         )  # fmt: skip
         of_layers = {"setting": self.activation_settings, "dropout": self.dropout, "l2": self.l2, "l1": self.l1}
         for field, values in of_layers.items():

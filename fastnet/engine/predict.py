@@ -1,4 +1,7 @@
-"""The bridge from Python to the prediction kernel: for a few rows in microseconds, for many by a team of threads."""
+"""The bridge from Python to the kernels of predictions: for a few rows in microseconds, for many by a team of threads.
+
+And of their gradients with respect to the input, for any number of rows.
+"""
 
 import threading
 import time
@@ -8,10 +11,11 @@ import numpy as np
 
 from fastnet.engine.memory import aligned_zeros
 from fastnet.engine.network import Network
-from fastnet.engine.recipe import call_of_predict, link_for_prediction
+from fastnet.engine.recipe import call_of_input_gradients, call_of_predict, link_for_inputs, link_for_prediction
 from fastnet.engine.run import CALL_SECONDS, FIRST_GUESS
 from fastnet.engine.threads import Helpers, get_num_threads, reserved_cores
-from fastnet.kernels.plan import LANES
+from fastnet.kernels import codes
+from fastnet.kernels.plan import LANES, MOST_OPERATIONS, Plan
 
 OPERATIONS_PER_THREAD = 1e8
 """Operations for each thread that make it worth starting: a millisecond, against 0.1 ms."""
@@ -22,31 +26,40 @@ FEW = 7
 
 
 class LinkedPlan:
-    """A plan for predictions of up to `most_rows` rows at a time, linked, and calls of the kernel that are free."""
+    """A plan that is linked, and calls of its kernel that are free; `new_call` makes one that works in a vector S."""
 
-    def __init__(self, network: Network, parameters: np.ndarray, *, most_rows: int, few_rows: bool) -> None:
-        self.dtype, self.parameters = network.dtype, parameters
-        self.plan = network.plan(most_rows, backward=False, few_rows=few_rows)
-        self.free_calls: list[Callable[[int, np.ndarray, np.ndarray], int]] = []
-        link_for_prediction(network, self.plan, few_rows=few_rows)
+    def __init__(self, plan: Plan, dtype: np.dtype, new_call: Callable[[np.ndarray], Callable[..., int]]) -> None:
+        self.plan, self.dtype, self.new_call = plan, dtype, new_call
+        self.free_calls: list[Callable[..., int]] = []
 
-    def new_call(self) -> Callable[[int, np.ndarray, np.ndarray], int]:
-        """Return a call, with memory of its own to work in."""
-        S = aligned_zeros(self.plan.n_scratch, self.dtype)
-        return call_of_predict(self.dtype, self.plan.layers, np.arange(LANES), self.parameters, S)
+    def predict(self, X: np.ndarray, out: np.ndarray, *more: int) -> bool:
+        """Write what the kernel finds for X (m, n_x) to `out`; return whether all of both is finite, or leave off.
 
-    def predict(self, X: np.ndarray, out: np.ndarray) -> bool:
-        """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of both is finite, and leave off where not.
-
-        Both are C-contiguous, of the network's dtype.
+        Both are C-contiguous, of the network's dtype; `more` is what that kernel takes beside.
         """
         try:
             call = self.free_calls.pop()
         except IndexError:
-            call = self.new_call()
-        finite = call(X.shape[0], X, out) == 1
+            call = self.new_call(aligned_zeros(self.plan.n_scratch, self.dtype))
+        finite = call(X.shape[0], X, out, *more) == 1
         self.free_calls.append(call)
         return finite
+
+
+def linked_to_predict(network: Network, parameters: np.ndarray, most_rows: int, *, few_rows: bool) -> LinkedPlan:
+    """Return a plan for A_L (m, n_L) of up to `most_rows` rows at a time."""
+    plan = network.plan(most_rows, backward=False, few_rows=few_rows)
+    link_for_prediction(network, plan, few_rows=few_rows)
+    arguments = network.dtype, plan.layers, np.arange(LANES), parameters
+    return LinkedPlan(plan, network.dtype, lambda S: call_of_predict(*arguments, S))
+
+
+def linked_for_inputs(network: Network, parameters: np.ndarray) -> LinkedPlan:
+    """Return a plan for dA_L / dX (m, n, n_x) of n outputs from one on, which `predict` then takes as well."""
+    plan = network.plan(LANES, backward=True, for_inputs=True)
+    link_for_inputs(network, plan)
+    arguments = network.dtype, plan.layers, np.arange(LANES), parameters
+    return LinkedPlan(plan, network.dtype, lambda S: call_of_input_gradients(*arguments, S))
 
 
 class Predictor:
@@ -55,10 +68,10 @@ class Predictor:
     def __init__(self, network: Network, parameters: np.ndarray) -> None:
         self.network, self.parameters, self.dtype = network, parameters, network.dtype
         self.n_features, self.n_outputs = network.units[0], network.units[-1]
-        self.few = LinkedPlan(network, parameters, most_rows=FEW, few_rows=True)
-        self.many = LinkedPlan(network, parameters, most_rows=LANES, few_rows=False)
-        # As many rows as a call should take, before the speed is known.
-        self.first_rows = LANES * (1 + int(CALL_SECONDS * FIRST_GUESS / (LANES * network.operations)))
+        self.few = linked_to_predict(network, parameters, FEW, few_rows=True)
+        self.many = linked_to_predict(network, parameters, LANES, few_rows=False)
+        self.for_inputs: dict[bool, LinkedPlan] = {}
+        """By whether it is the gradients of Z_L; made when they are first asked for."""
 
     def __call__(self, X: np.ndarray, out: np.ndarray) -> bool:
         """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of both is finite, and leave off where not.
@@ -67,7 +80,7 @@ class Predictor:
         """
         m = X.shape[0]
         if m > LANES:
-            return self._in_slices(X, out)
+            return in_slices(self.many, X, out, self.network.operations / 3)
         return (self.few if m <= FEW else self.many).predict(X, out)
 
     def place_for(self, X: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -75,18 +88,47 @@ class Predictor:
         overlaps = np.may_share_memory(out, X) or np.may_share_memory(out, self.parameters)
         return np.empty_like(out) if overlaps else out
 
-    def _in_slices(self, X: np.ndarray, out: np.ndarray) -> bool:
-        operations = self.network.operations / 3 * X.shape[0]
-        wanted = max(1, min(get_num_threads(), int(operations / OPERATIONS_PER_THREAD)))
-        with reserved_cores(wanted) as threads:
-            return Slices(self, X, out, threads).run()
+    def input_gradients(self, X: np.ndarray, first_output: int, n_outputs: int, *, logits: bool) -> np.ndarray:
+        """Return dA_L / dX, or dZ_L / dX, (m, n_outputs, n_x), of the network as it is outside training.
+
+        X (m, n_x) is finite, as the kernels take it. A row's result depends on no other row, to the bit.
+        """
+        if logits not in self.for_inputs:
+            network = self.network.without_dropout
+            last = codes.LINEAR if logits else network.activations[-1]
+            network = network.replaced(activations=(*network.activations[:-1], last))
+            self.for_inputs[logits] = linked_for_inputs(network, self.parameters)
+        linked, operations = self.for_inputs[logits], self.network.operations / 3
+        out = np.empty((len(X), n_outputs, self.n_features), self.dtype)
+        at_once = max(1, int(MOST_OPERATIONS / (LANES * operations)))  # so that a call of the kernel is not long
+        for first in range(0, n_outputs, at_once):
+            n = min(at_once, n_outputs - first)
+            some = out if n == n_outputs else np.empty((len(X), n, self.n_features), self.dtype)
+            in_slices(linked, X, some, operations * (1 + n), first_output + first, n)
+            if some is not out:
+                out[:, first : first + n] = some
+        return out
+
+
+def in_slices(linked: LinkedPlan, X: np.ndarray, out: np.ndarray, operations: float, *more: int) -> bool:
+    """Predict, by as many threads as it is worth, at so many operations a row; return whether all of X is finite."""
+    if len(X) <= LANES:
+        return linked.predict(X, out, *more)
+    wanted = max(1, min(get_num_threads(), int(operations * X.shape[0] / OPERATIONS_PER_THREAD)))
+    # As many rows as a call should take, before the speed is known.
+    first_rows = LANES * (1 + int(CALL_SECONDS * FIRST_GUESS / (LANES * 3 * operations)))
+    with reserved_cores(wanted) as threads:
+        return Slices(linked, X, out, more, threads, first_rows).run()
 
 
 class Slices:
-    """The rows of one large prediction, handed out to threads a slice at a time."""
+    """The rows of one large prediction, handed out to threads a slice at a time, the first ones of `first_rows`."""
 
-    def __init__(self, predictor: Predictor, X: np.ndarray, out: np.ndarray, threads: int) -> None:
-        self.predictor, self.X, self.out, self.threads = predictor, X, out, threads
+    def __init__(
+        self, linked: LinkedPlan, X: np.ndarray, out: np.ndarray, more: tuple[int, ...], threads: int, first_rows: int
+    ) -> None:
+        self.linked, self.X, self.out, self.more = linked, X, out, more
+        self.threads, self.first_rows = threads, first_rows
         self.lock = threading.Lock()
         self.next_row = 0
         self.finite, self.stopped = True, False
@@ -115,7 +157,7 @@ class Slices:
 
         So none is left with a long slice when the others have no more: of what remains, one takes half of its share.
         """
-        rows = self.predictor.first_rows
+        rows = self.first_rows
         while True:
             with self.lock:
                 start = self.next_row
@@ -125,7 +167,7 @@ class Slices:
             if start == stop or self.stopped:
                 return
             began = time.perf_counter()
-            if not self.predictor.many.predict(self.X[start:stop], self.out[start:stop]):
+            if not self.linked.predict(self.X[start:stop], self.out[start:stop], *self.more):
                 self.finite = False
                 self.stop()
             seconds = max(time.perf_counter() - began, 1e-9)

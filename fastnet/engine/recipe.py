@@ -85,6 +85,27 @@ def call_of_predict(dtype: np.dtype, layers: np.ndarray, *arguments: Any) -> Cal
     return call_of("predict", dtype, layers, address_of("forward", dtype), *arguments, changing="iaa")
 
 
+def link_for_inputs(network: Network, plan: Plan) -> None:
+    """Compile, or load, what the gradients with respect to the input need; write the addresses to a plan."""
+    from fastnet.kernels import link
+    from fastnet.kernels.build.load import address_of
+
+    uses = link.wanted_for_inputs(network.units, network.activations, network.stores_slopes)
+    link.link(plan, uses, network.dtype)
+    address_of("input_gradients", network.dtype)
+
+
+def call_of_input_gradients(dtype: np.dtype, layers: np.ndarray, *arguments: Any) -> Callable[..., int]:
+    """Return a call of the entry point `input_gradients`, which takes m, X, out, and first and number of the outputs.
+
+    `arguments` are those after the addresses of the passes.
+    """
+    from fastnet.kernels.build.load import address_of, call_of
+
+    passes = address_of("forward", dtype), address_of("backward", dtype)
+    return call_of("input_gradients", dtype, layers, *passes, *arguments, changing="iaaii")
+
+
 def warmup(dtype: Any = "float32") -> None:
     """Compile now all that training and prediction in that dtype can need, and store it on disk; or load it from there.
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.activations import activation_for
+from fastnet.kernels.codes import INCREASING
 from fastnet.layers import Dense, Dropout, dropout_rates
-from fastnet.losses import Huber, output_code
+from fastnet.losses import AnyLoss, output_code
 from fastnet.metrics import CLASS_ACTIVATIONS
 
 
@@ -15,7 +16,7 @@ class AnyModel(Protocol):
     """The part of a `Model` that is exported."""
 
     layers: tuple[Dense | Dropout, ...]
-    loss: str | Huber
+    loss: AnyLoss
     dtype: np.dtype
     output_layer: Dense
 
@@ -47,6 +48,11 @@ def layers_of(model: AnyModel) -> list[Layer]:
     activations = [activation_for(layer.activation) for layer in dense]
     codes = [activation.code for activation in activations]
     codes[-1] = output_code(model.loss, model.output_layer.activation)  # Poisson's A = e^Z comes with the loss
+    if codes[-1] == INCREASING:
+        raise ValueError(
+            f"loss {model.loss!r} makes outputs of each other, which no exported network does yet. Train one for each, "
+            "such as Quantile(0.9)."
+        )
     return [
         Layer(layer.W.copy(), None if layer.b is None else layer.b[:, 0].copy(), code, activation.setting, rate)
         for layer, code, activation, rate in zip(dense, codes, activations, dropout_rates(model.layers), strict=True)

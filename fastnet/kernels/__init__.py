@@ -15,7 +15,7 @@ The reading path, for who knows NumPy and the course notes; each file says at it
    for thousands of inputs before few units.
 7. `elementary.py`, `activations.py`, `losses.py`, `dropout.py`, `updates.py`: the mathematics, element by element.
    `constants.py`: the numbers in it.
-8. `predict.py`: the other entry point. `codes.py`: the names of activations, losses and updates as integers.
+8. `predict.py`: the other entry points. `codes.py`: the names of activations, losses and updates as integers.
 9. `build/load.py`: where the machine code of a part comes from. `build/target.py`: what it is made for;
    `build/store.py`: its files; `build/machine.py`: from object code to functions that Python calls, by LLVM alone, and
    what becomes of subnormal numbers in them;

@@ -264,7 +264,7 @@ def make_derivative(code: int) -> Function:
 
     dA (units, ld) lies where dZ will, in blocks in S. But before a layer of one unit it is formed in passing, as W^T dZ
     of that layer, an outer product: its W (1, units) lies in `parameters`, its dZ (1, ld) in S. Of increasing units,
-    dZ_k is the sum of dA from k on, times the slope of k.
+    dZ_k is the sum of dA from k on, times the slope of k; of a softmax, A (dA - sum of A dA).
     """
 
     def differentiate(layers: Any, l: int, first: int, stop: int, parameters: Any, S: Any) -> None:
@@ -318,4 +318,19 @@ def make_derivative(code: int) -> Function:
                     dZ[e] *= slopes[e]
             start += columns
 
-    return differentiate_increasing if code == codes.INCREASING else differentiate
+    def differentiate_softmax(layers: Any, l: int, first: int, stop: int, parameters: Any, S: Any) -> None:
+        layer = layers[l]
+        n, ld = layer.units, layer.ld
+        if BOUNDS_CHECKED:
+            check_layer(layers, l, layer.A, n, first, stop, S)
+            check_layer(layers, l, layer.dZ, n, first, stop, S)
+        for e in range(first, stop):
+            a, dz = layer.A + place(e, layer.block), layer.dZ + place(e, layer.block)
+            mean = S.dtype.type(0)
+            for r in range(n):
+                mean += S[a + r * ld] * S[dz + r * ld]
+            for r in range(n):
+                S[dz + r * ld] = S[a + r * ld] * (S[dz + r * ld] - mean)
+
+    of_code = {codes.SOFTMAX: differentiate_softmax, codes.INCREASING: differentiate_increasing}
+    return of_code.get(code, differentiate)

@@ -1,7 +1,8 @@
 """Which parts a network consists of, and their addresses in its plan.
 
-`wanted`, `in_passing` and `wanted_to_predict` are the lists of parts: what they name is compiled and written to the
-records. That is all there is to choosing how a layer is computed: the kernels call what stands in its record.
+`wanted`, `in_passing`, `wanted_to_predict` and `wanted_for_inputs` are the lists of parts: what they name is compiled
+and written to the records. That is all there is to choosing how a layer is computed: the kernels call what stands in
+its record.
 """
 
 from collections.abc import Iterable
@@ -85,25 +86,28 @@ def wanted(recipe: Recipe) -> list[Use]:
     uses = [Use(None, field, part, code) for field, (is_wanted, part, code) in of_network.items() if is_wanted]
     uses.append(Use(0, "load", ways[0].load))
     for l, way in enumerate(ways, start=1):
-        code, has_derivative = recipe.activations[l - 1], derives(recipe, l)
         uses.append(Use(l, "product", way.product))
-        if has_derivative and recipe.stores_slopes[l - 1]:
-            uses.append(Use(l, "activate", "activate_storing_slopes", (code,)))
-            code = code if code == INCREASING else STORED_SLOPE
-        elif has_derivative:
-            uses.append(Use(l, "activate", "activate", (code,)))
+        if derives(recipe, l):
+            uses += of_activation(l, recipe.activations[l - 1], recipe.stores_slopes[l - 1], differentiated=trains)
         if recipe.drops[l - 1]:
             uses.append(Use(l, "drop", "drop"))
         if not trains:
             continue
         uses.append(Use(l, "weight_gradient", way.weight_gradient))
-        if has_derivative:
-            uses.append(Use(l, "differentiate", "differentiate", (code,)))
         if recipe.use_bias[l - 1]:
             uses.append(Use(l, "bias_gradient", "bias_gradient"))
         # Before a single unit, the derivative forms the input gradient in passing.
         if l > 1 and not (recipe.units[l] == 1 and derives(recipe, l - 1)):
             uses.append(Use(l, "input_gradient", "input_gradient"))
+    return uses
+
+
+def of_activation(l: int, code: int, stores_slopes: bool, *, differentiated: bool) -> list[Use]:
+    """Return what computes the activation of layer l, and its derivative."""
+    uses = [Use(l, "activate", "activate_storing_slopes" if stores_slopes else "activate", (code,))]
+    if differentiated:
+        code = STORED_SLOPE if stores_slopes and code != INCREASING else code
+        uses.append(Use(l, "differentiate", "differentiate", (code,)))
     return uses
 
 
@@ -131,7 +135,22 @@ def wanted_to_predict(units: tuple[int, ...], activations: tuple[int, ...], *, f
     for l, (way, code) in enumerate(zip(ways, activations, strict=True), start=1):
         uses.append(Use(l, "product", way.product))
         if code != LINEAR:
-            uses.append(Use(l, "activate", "activate", (code,)))
+            uses += of_activation(l, code, stores_slopes=False, differentiated=False)
+    return uses
+
+
+def wanted_for_inputs(
+    units: tuple[int, ...], activations: tuple[int, ...], stores_slopes: tuple[bool, ...]
+) -> list[Use]:
+    """Return the parts of the gradients of outputs with respect to the input, but for the passes."""
+    ways = strategies(units)
+    uses = [Use(0, "load", ways[0].load)]
+    for l, (way, code) in enumerate(zip(ways, activations, strict=True), start=1):
+        uses.append(Use(l, "product", way.product))
+        if code != LINEAR:
+            uses += of_activation(l, code, stores_slopes[l - 1], differentiated=True)
+        if not (l > 1 and units[l] == 1 and activations[l - 2] != LINEAR):  # as above
+            uses.append(Use(l, "input_gradient", "input_gradient"))
     return uses
 
 
@@ -154,11 +173,7 @@ def every_part() -> list[tuple[str, tuple[int, ...]]]:
         "activate": [*(code for code in elementwise if code != LINEAR), *COUPLED],
         # The exponential stands in the last layer alone, before a loss that goes from Z to dZ.
         "activate_storing_slopes": [*(code for code in elementwise if code != EXPONENTIAL), INCREASING],
-        "differentiate": [
-            *(code for code in SLOPE_FROM_VALUE if code not in (LINEAR, EXPONENTIAL)),
-            INCREASING,
-            STORED_SLOPE,
-        ],
+        "differentiate": [*(code for code in SLOPE_FROM_VALUE if code != LINEAR), *COUPLED, STORED_SLOPE],
         "loss": LOSSES,
         "update": UPDATES,
     }

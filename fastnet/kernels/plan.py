@@ -98,7 +98,7 @@ LAYER = np.dtype(
         ("A", i8), ("lanes", i8), ("ld", i8), ("block", i8),  # see above; block: from one to the next
         ("AT", i8), ("panel", i8),  # -1: none; elements in a panel
         ("slopes", i8),  # g'(Z), laid out like A: the stored derivative; A itself where g' is a function of A
-        ("dZ", i8),
+        ("dZ", i8),  # of the input only where its gradient is asked for
         ("dW", i8),  # behind a wide input: (units, block of the input)
         ("group", i8),  # of the input: examples propagated through all layers at a time
         ("l1", f8), ("l2", f8), ("setting", f8), ("dropout", f8),
@@ -233,12 +233,15 @@ def make_plan(
     threads: int = 1,
     stores_slopes: Sequence[bool] = (),
     few_rows: bool = False,
+    for_inputs: bool = False,
 ) -> Plan:
     """Lay out a network of `units` (the input's width first) for batches of up to `examples` examples.
 
     `use_bias` has one entry a layer, so one fewer than `units`. Without `backward` there is room for predictions alone;
-    `few_rows` makes that rows. `threads` is how many share the scratch vector. `stores_slopes` says of each layer
-    whether its slopes have a place of their own; empty, of none. Settings and addresses of parts are left empty.
+    `few_rows` makes that rows. `for_inputs`: for a backward pass of a single block that ends at the input, whose
+    gradient has a place, instead of at the weights, which need AT and heads. `threads` is how many share the scratch
+    vector. `stores_slopes` says of each layer whether its slopes have a place of their own; empty, of none. Settings
+    and addresses of parts are left empty.
     """
     network, layers = np.zeros(1, NETWORK), np.zeros(len(units), LAYER)
     chosen = strategies(units, few_rows=few_rows)
@@ -247,7 +250,7 @@ def make_plan(
     examples = min(examples, chunk)
     in_blocks = LANES, min(LANES, padded(examples))
     blocks = 1 if few_rows else -(-examples // in_blocks[1])
-    scratch = threads * HEAD if backward else 0
+    scratch = threads * HEAD if backward and not for_inputs else 0
 
     def room(elements: int) -> int:
         nonlocal scratch
@@ -274,12 +277,14 @@ def make_plan(
             continue
         if l > 0 and stores_slopes and stores_slopes[l - 1]:
             layer["slopes"] = room(size)
-        if l < len(chosen) and chosen[l].transposes:
+        if l < len(chosen) and chosen[l].transposes and not for_inputs:
             layer["panel"] = blocks * in_blocks[1] * PANEL
             layer["AT"] = room(int(layer["panel"]) * -(-units[l] // PANEL))
         if l > 0:
             layer["dZ"] = room(size)
-        if l == 1 and chosen[0] is WIDE:
+        elif for_inputs:
+            layer["dZ"] = room(padded(units[0]) * in_blocks[1])
+        if l == 1 and chosen[0] is WIDE and not for_inputs:
             layer["dW"] = room(units[1] * int(layers[0]["block"]))
     if backward:
         network["Y"], network["terms"], network["weights"] = room(size), room(size), room(blocks * in_blocks[1])

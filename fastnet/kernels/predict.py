@@ -1,14 +1,15 @@
-"""The entry point `predict`: predictions for many rows, in blocks, or for a few, with units in the lanes.
+"""The entry points `predict`, for many rows, in blocks, or for a few, with units in the lanes; and `input_gradients`.
 
 Both give the same bits: a unit's sum runs over its inputs in order, whatever lies in the other lanes.
 """
 
 from typing import Any
 
-from fastnet.kernels.blocks import columns_of
-from fastnet.kernels.build.callers import call_forward, call_load
+from fastnet.kernels.blocks import columns_of, padded_columns
+from fastnet.kernels.build.callers import call_backward, call_forward, call_load
 from fastnet.kernels.build.jit import kernel
-from fastnet.kernels.ir.copies import prefetch_range, rows_at
+from fastnet.kernels.gather import transpose
+from fastnet.kernels.ir.copies import copy_rows, prefetch_range, rows_at
 from fastnet.kernels.plan import LANES
 from fastnet.kernels.updates import is_finite
 
@@ -54,4 +55,36 @@ def predict(m: int, X_at: int, out_at: int, layers: Any, forward: int, order: An
                 row[r] = S[a + r * output.ld]
         if not all_finite(results[start * n_L : stop * n_L]):
             return False
+    return True
+
+
+def input_gradients(
+    m: int, X_at: int, out_at: int, first_output: int, n_outputs: int, layers: Any, forward: int, backward: int,
+    order: Any, parameters: Any, S: Any,
+) -> bool:  # fmt: skip
+    """out[i, k] = dA_L[first_output + k] / dX of example X[i], for i < m, k < n_outputs; out (m, n_outputs, n_x).
+
+    Otherwise as `predict`, in blocks: an example's result depends on no other. For each output, dA_L is 1 in its row
+    and 0 elsewhere, and what the backward pass makes of that comes to lie at dZ of the input, (n_x, ld).
+    """
+    T = S.dtype.type
+    x, output = layers[0], layers[layers.shape[0] - 1]
+    n_x, ld, width = x.units, output.ld, padded_columns(x.units)
+    X, out, entries = rows_at(X_at, m, n_x, S), rows_at(out_at, m * n_outputs, n_x, S), rows_at(X_at, 1, m * n_x, S)[0]
+    for start in range(0, m, LANES):
+        stop = min(m, start + LANES)
+        if not all_finite(entries[start * n_x : stop * n_x]):
+            return False
+        columns = columns_of(stop - start)
+        call_load(x.load, X[start:stop], order, 0, 0, stop - start, S, x.A, x.block, x.ld, x.AT, x.panel)
+        call_forward(forward, layers, 0, columns, stop - start, parameters, S, 0, 0)
+        for k in range(n_outputs):
+            for r in range(output.units):
+                dA = S[output.dZ + r * ld : output.dZ + r * ld + columns]
+                for e in range(columns):
+                    dA[e] = T(1) if r == first_output + k else T(0)
+            call_backward(backward, layers, 0, columns, parameters, S, 0)
+            # By way of the input's A, which nothing needs any more.
+            transpose(S, x.dZ, ld, x.A, width, width, padded_columns(stop - start))
+            copy_rows(S, x.A, width, out, (start * n_outputs + k) * n_x, n_outputs * n_x, stop - start, n_x, False)
     return True

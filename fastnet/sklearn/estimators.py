@@ -60,7 +60,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     validation_loss_curve_ : list of float
         The loss of the examples held out, after each epoch; if there are any.
     model_ : fastnet.Model
-        The fitted network, for what else fastnet does: gradients, diagnosis. It has the parameters in common.
+        The fitted network, for what else fastnet does: `model_.input_gradients(X)`, which explanations go by, gradients
+        of the cost, diagnosis. It has the parameters in common.
 
     Notes
     -----

@@ -13,7 +13,7 @@ import pytest
 from bounds import DTYPES
 from compiled import random_data
 
-from fastnet import Dense, Dropout, Huber, LeakyReLU, Model, NotFittedError
+from fastnet import Dense, Dropout, Huber, LeakyReLU, Model, NotFittedError, Quantile
 from fastnet.activations import ACTIVATIONS
 from fastnet.exchange import onnx_graph
 from fastnet.kernels import codes
@@ -233,3 +233,10 @@ def test_without_onnx_the_extra_is_named(monkeypatch, tmp_path):
 
 def test_there_are_nodes_for_every_activation():
     assert set(onnx_graph.ACTIVATIONS) == {*codes.SLOPE_FROM_VALUE, *codes.SLOPE_FROM_Z, codes.SOFTMAX}
+
+
+def test_several_quantiles_are_not_exported_yet():
+    model = Model([Dense(3)], loss=Quantile([0.1, 0.5, 0.9]), seed=0).build(2)
+    for export in (model.to_onnx, model.to_c, lambda path: model.to_torch()):
+        with pytest.raises(ValueError, match=r"Train one for each, such as Quantile\(0\.9\)"):
+            export("never written")

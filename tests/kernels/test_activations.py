@@ -129,6 +129,23 @@ def test_some_examples(m, first, stop, name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("m", "first", "stop"), SOME)
+def test_derivative_of_a_softmax(m, first, stop, dtype):
+    """Of some examples and no others."""
+    for n in (2, 5, 17):
+        chunk, code = layer_of("softmax", n, m, dtype)
+        A = reference.softmax(points(n * m, float).reshape(n, m)).astype(dtype)
+        dA, last = points(n * m + 1, dtype)[1:].reshape(n, m), min(stop, m)
+        chunk.put(1, "A", A)
+        chunk.put(1, "dZ", dA)
+        part("differentiate", code)(chunk.layers, 1, first, stop, NO_PARAMETERS[dtype], chunk.S.inside)
+        a, da = A[:, first:last].astype(float), dA[:, first:last].astype(float)
+        size = a * (np.abs(da) + n * (a * np.abs(da)).sum(axis=0))
+        assert_within(chunk.get(1, "dZ", first=first, m=last), a * (da - (a * da).sum(axis=0)), size, 1)
+        chunk.assert_untouched(chunk.place(1, "dZ", first=first, m=stop))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [*ELEMENTWISE, "softmax"], ids=str)
 def test_few_rows(name, dtype):
     """One example a block, in the bits that it has beside others."""

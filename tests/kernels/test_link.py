@@ -11,7 +11,7 @@ from fastnet.kernels import codes, link
 from fastnet.kernels.activations import FROM_VALUE, WITH_SLOPE
 from fastnet.kernels.build import load
 from fastnet.kernels.build.parts import NONE, PARTS
-from fastnet.kernels.link import Recipe, every_part, in_passing, wanted, wanted_to_predict
+from fastnet.kernels.link import Recipe, every_part, in_passing, wanted, wanted_for_inputs, wanted_to_predict
 from fastnet.kernels.losses import OF_ROW
 from fastnet.kernels.plan import (
     DENSE,
@@ -66,10 +66,15 @@ def uses():
     for units, g, few_rows in product(SHAPES, [*HIDDEN, *codes.COUPLED, codes.EXPONENTIAL], (False, True)):
         for use in wanted_to_predict(units, (g,) * (len(units) - 1), few_rows=few_rows):
             found.add((use.layer, use.field, use.part, use.code))
+    for units, g, last in product(SHAPES, HIDDEN, [*HIDDEN, *codes.COUPLED, codes.EXPONENTIAL]):
+        activations = (g,) * (len(units) - 2) + (last,)
+        stores_slopes = tuple(code in (*codes.SLOPE_FROM_Z, codes.INCREASING) for code in activations)
+        for use in wanted_for_inputs(units, activations, stores_slopes):
+            found.add((use.layer, use.field, use.part, use.code))
     return found
 
 
-ENTRY_POINTS = {"train", "predict"}
+ENTRY_POINTS = {"train", "predict", "input_gradients"}
 
 
 def test_every_part_that_is_wanted_is_listed_and_every_other_is_not(uses):
@@ -220,4 +225,5 @@ def test_after_a_warmup_nothing_is_compiled(dtype, monkeypatch):
         model.predict(data)
         model.predict(data[:3])
         model.gradients(data, y)
+        model.input_gradients(data)
     assert load._addresses == made

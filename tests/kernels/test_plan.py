@@ -45,6 +45,8 @@ def places(chunk, *, backward, few_rows):
             yield chunk.place(l, "slopes", **whole)
         if backward and l > 0:
             yield chunk.place(l, "dZ", **whole)
+        elif layer["dZ"] > 0:  # in a block, whatever A is in
+            yield layer["dZ"] + np.arange(padded(layer["units"]) * padded(chunk.m))
         if layer["AT"] >= 0:
             yield chunk.place_in_panels(l, **whole)
         if layer["dW"] > 0:
@@ -69,6 +71,21 @@ def test_nothing_lies_on_anything_else(threads, backward, few_rows, units):
             assert indices.min() >= threads * HEAD * backward
             times[indices] += 1
         assert times.max() == 1
+
+
+@pytest.mark.parametrize("units", SHAPES)
+def test_nor_where_the_gradient_of_the_input_is_wanted(units):
+    """Which has a place then, and what weight gradients need has none."""
+    for m, slopes in product((1, 17, 64), (False, True)):
+        chunk = Chunk(units, m, "float32", for_inputs=True, stores_slopes=[slopes] * (len(units) - 1))
+        times = np.zeros(chunk.S.inside.size, int)
+        for indices in places(chunk, backward=True, few_rows=False):
+            times[indices] += 1
+        assert times.max() == 1
+        assert chunk.layers["dZ"][0] > 0
+        assert (chunk.layers["AT"] == -1).all()
+        assert chunk.layers["dW"][1] == 0
+        assert times.size < HEAD + Chunk(units, m, "float32").S.inside.size
 
 
 @pytest.mark.parametrize("units", SHAPES)

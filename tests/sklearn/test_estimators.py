@@ -416,6 +416,15 @@ def test_a_list_of_activations_dropout_and_an_optimizer():
     assert not np.array_equal(without.coefs_[0], estimator.coefs_[0])
 
 
+def test_how_probabilities_change_with_the_features():
+    estimator, h = ours.MLPClassifier(**SMALL).fit(X_IRIS, Y_IRIS), 1e-5
+    found = estimator.model_.input_gradients(X_IRIS)
+    assert found.shape == (len(X_IRIS), 3, 4)
+    for j, shift in enumerate(np.eye(4) * h):
+        difference = estimator.predict_proba(X_IRIS + shift) - estimator.predict_proba(X_IRIS - shift)
+        np.testing.assert_allclose(found[:, :, j], difference / (2 * h), atol=1e-8)
+
+
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", fastnet.Huber(0.3)])
 def test_further_losses(loss):
     X, y = problem("one number")
