@@ -285,6 +285,6 @@ def read(path: Any, functions: Mapping[str, Any]) -> Resumed:
             return _read_file(each, functions)
         except FileFormatError as error:
             with may_get_lost():
-                warnings.warn(f"A checkpoint is skipped: {error}", stacklevel=4)
+                warnings.warn(f"A checkpoint is skipped: {error}", stacklevel=5)
             damaged = error
     raise damaged

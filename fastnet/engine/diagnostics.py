@@ -40,7 +40,7 @@ def warn_of_scales(X: Any) -> None:
                 f"{scales[largest]:.3g}, feature {smallest} only {scales[smallest]:.3g}. Training will hardly see the "
                 "small ones. Bring all to one scale first, as by (X - X.mean(axis=0)) / X.std(axis=0).",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,  # the line that calls fit
             )
 
 
