@@ -302,6 +302,11 @@ class Elementwise:
         plan.network["term_rows"] = 64
         repeated_part("weigh")(REPEATS, plan.network, plan.layers, 0, LANES, S)
 
+    def time_smoothing(self, dtype):
+        plan, _, S = square(dtype)
+        plan.network["kept"] = 1.0  # what was scaled 200 times would become slow, subnormal
+        repeated_part("smooth")(REPEATS, plan.network, plan.layers, 0, LANES, S)
+
     def time_penalty_cost(self, dtype):
         plan, parameters, _ = network((63, 64), dtype)
         plan.layers["l2"], plan.layers["l1"] = 1.0, 1.0

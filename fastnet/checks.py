@@ -184,6 +184,17 @@ def in_range_of(dtype: np.dtype, value: float, name: str) -> None:
         raise ValueError(f"{name} must be in the range of {dtype}, but {value!r} is {there} there.")
 
 
+def label_smoothing(value: Any, loss: str) -> float:
+    """Return how much labels are smoothed as a float; TypeError or ValueError if it is no share, or the loss no fit."""
+    share = number_below_one(value, "label_smoothing")
+    if share and loss not in ("binary_crossentropy", "categorical_crossentropy"):
+        raise ValueError(
+            "label_smoothing is for the losses 'binary_crossentropy' and 'categorical_crossentropy', but the model has "
+            f"{loss!r}. Leave it out."
+        )
+    return share
+
+
 def output_number(value: Any, n_outputs: int) -> int:
     """Return the number of an output, from 0, as an int; TypeError or ValueError if there is none of that number."""
     number = integer_from(0, value, "output")

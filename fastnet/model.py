@@ -450,6 +450,7 @@ class Model(checks.FixedSettings):
         shuffle: bool = True,
         sample_weight: Any = None,
         class_weight: Any = None,
+        label_smoothing: float = 0.0,
         validation_data: Any = None,
         validation_split: float = 0.0,
         metrics: Sequence[str] | str = (),
@@ -475,6 +476,11 @@ class Model(checks.FixedSettings):
         class_weight : dict, "balanced" or None
             How much the examples of each class count, 1 for a class left out; "balanced": so that all classes count
             alike. Multiplies `sample_weight`; examples held out are not weighted by it.
+        label_smoothing : float, default 0.0
+            For a cross-entropy, the share of each target that is spread evenly over the classes, so that the network is
+            never certain: y (1 - s) + s / K of K classes, y (1 - s) + s / 2 of a sigmoid unit. The cost in `History`,
+            which is what training lowers, is of those; `val_cost` and metrics, like `cost` and `evaluate`, are of y as
+            it is. Source: Szegedy et al., Rethinking the Inception architecture for computer vision, 2016.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Examples to validate with after each epoch.
         validation_split : float, default 0.0
@@ -517,6 +523,7 @@ class Model(checks.FixedSettings):
         batch_size = None if batch_size is None else checks.positive_integer(batch_size, "batch_size")
         threads = None if threads is None else checks.positive_integer(threads, "threads")
         shuffle = checks.flag(shuffle, "shuffle")
+        smoothing = checks.label_smoothing(label_smoothing, name_of(self.loss))
         progress = Progress(verbose, epochs)
         activation = self.output_layer.activation
         names = metrics_for(metrics, activation)
@@ -531,7 +538,7 @@ class Model(checks.FixedSettings):
             if wanted or resume is not None:
                 m = len(examples.training.X)
                 given = checkpoints.FitSettings(
-                    min(batch_size or m, m), shuffle, names, checkpoints.names_of(callbacks),
+                    min(batch_size or m, m), shuffle, names, checkpoints.names_of(callbacks), smoothing,
                     checkpoints.fingerprint(examples),
                 )  # fmt: skip
                 resumed = self._resumed(resume, wanted, given)
@@ -548,7 +555,7 @@ class Model(checks.FixedSettings):
             self.history = history = History()
             self._train(
                 data, progress, history, names, held_out, callbacks, savers, resumed, epochs=epochs,
-                batch_size=batch_size, threads=threads, shuffle=shuffle,
+                batch_size=batch_size, threads=threads, shuffle=shuffle, label_smoothing=smoothing,
             )  # fmt: skip
         return history
 

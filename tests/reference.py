@@ -212,6 +212,11 @@ def losses(Z: np.ndarray, A: np.ndarray, Y: np.ndarray, loss: str) -> np.ndarray
     return (A - Y) ** 2 / 2
 
 
+def smoothed(Y: np.ndarray, smoothing: float, classes: int) -> np.ndarray:
+    """Return Y with so much of it spread evenly over all classes, 2 for a sigmoid: Szegedy et al., 2016."""
+    return Y * (1 - smoothing) + smoothing / classes
+
+
 def compute_cost(
     caches: list[Cache],
     Y: np.ndarray,

@@ -45,6 +45,7 @@ class FitSettings(NamedTuple):
     shuffle: bool
     metrics: tuple[str, ...]
     callbacks: tuple[str, ...]
+    label_smoothing: float
     data: str
 
     def check(self, fit: Mapping[str, Any]) -> None:
@@ -228,7 +229,8 @@ class Resumed(NamedTuple):
 
 
 FORM: dict[str, type] = {
-    "batch_size": int, "shuffle": bool, "metrics": list, "callbacks": list, "data": str,
+    "batch_size": int, "shuffle": bool, "metrics": list, "callbacks": list, "label_smoothing": float,
+    "data": str,
     "first_epoch": int, "epoch": int, "example": int, "reason": str, "seconds": list, "states": list,
 }  # fmt: skip
 """The entries of the text FIT and their types in JSON."""

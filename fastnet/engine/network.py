@@ -87,7 +87,9 @@ class Network:
             plan.layers[field][1:] = values
         return plan
 
-    def recipe(self, mode: int | Optimizer, data: Data, batch_size: int, with_outputs: bool) -> Recipe:
+    def recipe(
+        self, mode: int | Optimizer, data: Data, batch_size: int, with_outputs: bool, smoothed: bool = False
+    ) -> Recipe:
         """Return what decides which parts a run consists of: to train, or for codes.COST or codes.GRADIENT."""
         import_kernels()
         from fastnet.kernels.link import Recipe
@@ -109,6 +111,7 @@ class Network:
             weighted=data.weights is not None,
             with_classes=has_fewer and self.loss == codes.CATEGORICAL_CROSSENTROPY,
             one_target=has_fewer and self.loss == codes.QUANTILE,
+            smoothed=smoothed,
             with_outputs=with_outputs,
         )
 

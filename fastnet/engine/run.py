@@ -71,6 +71,8 @@ class Run:
         None: as many as the work is worth.
     cores : int or None
         So many at most, of those that a run around this one has reserved; None: those that none has.
+    label_smoothing : float, default 0.0
+        How much of each target is spread evenly over all classes, two for a sigmoid unit; for cross-entropies.
     with_outputs : bool, default False
         Store A_L of every example, as it was when the example was last propagated, for `results`.
     compiling : callable
@@ -93,6 +95,7 @@ class Run:
         state: OptimizerState | None = None,
         threads: int | None = None,
         cores: int | None = None,
+        label_smoothing: float = 0.0,
         with_outputs: bool = False,
         compiling: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
@@ -102,7 +105,8 @@ class Run:
         self.parameters, self.course, self.m = parameters, course, len(data.X)
         self.batch_size = min(course.batch_size or self.m, self.m)
         self.chunk = network.chunk
-        self.recipe = self.network.recipe(mode, data, self.batch_size, with_outputs)
+        self.label_smoothing = label_smoothing
+        self.recipe = self.network.recipe(mode, data, self.batch_size, with_outputs, smoothed=label_smoothing > 0)
         self.compile_seconds = 0.0
         if not is_loaded(self.recipe):
             start = time.perf_counter()
@@ -159,6 +163,9 @@ class Run:
         n_scratch, n_partial = -(-self.plan.n_scratch // 16) * 16, -(-len(self.parameters) // 16) * 16
         self.scratch = take(scratches * n_scratch, dtype).reshape(scratches, n_scratch)
         self.progress["loaded"] = 0
+        classes = self.network.units[-1] if self.network.loss == codes.CATEGORICAL_CROSSENTROPY else 2
+        self.plan.network["kept"] = 1 - self.label_smoothing
+        self.plan.network["shared"] = self.label_smoothing / classes
         at, settings = int(self.plan.network["settings"][0]), self.network.loss_settings
         self.scratch[:, at : at + len(settings)] = settings
         self.partials = take(division.by_chunks * scratches * n_partial, dtype).reshape(-1, n_partial)

@@ -49,6 +49,7 @@ class Recipe(NamedTuple):
     weighted: bool
     with_classes: bool  # targets are numbers of classes
     one_target: bool  # of all outputs
+    smoothed: bool  # labels are
     with_outputs: bool
 
 
@@ -78,6 +79,7 @@ def wanted(recipe: Recipe) -> list[Use]:
         "finish": (recipe.clipped, "finish", ()),
         "loss": (True, "loss", (recipe.loss,)),
         "load_targets": (True, "load_classes" if recipe.with_classes else "gather", ()),
+        "smooth": (recipe.smoothed, "smooth", ()),
         "weigh": (recipe.weighted, "weigh", ()),
         "penalty_cost": (recipe.penalised, "penalty_cost", ()),
         "signs": (recipe.with_l1 and trains, "signs", ()),

@@ -193,6 +193,26 @@ def make_loss(code: int) -> Function:
     return by_example if code == codes.CATEGORICAL_CROSSENTROPY else by_unit
 
 
+def smooth(network: Any, layers: Any, first: int, stop: int, S: Any) -> None:
+    """Y <- Y kept + shared, for the targets of the examples first to stop, (n_L, ld) in blocks in S.
+
+    With kept = 1 - s and shared = s / classes, labels are smoothed by s: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna,
+    Rethinking the Inception architecture for computer vision, 2016.
+    """
+    T, output = S.dtype.type, layers[layers.shape[0] - 1]
+    kept, shared = T(network[0].kept), T(network[0].shared)
+    if BOUNDS_CHECKED:
+        check_layer(layers, layers.shape[0] - 1, network[0].Y, output.units, first, stop, S)
+    start = first
+    while start < stop:
+        columns, at = run_of(start, stop), network[0].Y + place(start, output.block)
+        for r in range(output.units):
+            Y = S[at + r * output.ld : at + r * output.ld + columns]
+            for e in range(columns):
+                Y[e] = Y[e] * kept + shared
+        start += columns
+
+
 def weigh(network: Any, layers: Any, first: int, stop: int, S: Any) -> None:
     """dZ, or dA, of the last layer and the terms of the cost *= the weights of the examples first to stop.
 

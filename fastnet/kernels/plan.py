@@ -82,10 +82,12 @@ NETWORK = np.dtype(
         ("terms", i8),  # the loss of each example, laid out alike; several rows that are added, or one
         ("term_rows", i8),
         ("weights", i8),  # of the examples of the chunk, in S
+        ("kept", f8), ("shared", f8),  # where labels are smoothed: Y becomes Y kept + shared
         ("settings", i8),  # of the loss, in S, one for each output: Huber's delta, q of a quantile
         # Addresses of parts; NONE (0): there is nothing to do.
-        ("forward", i8), ("backward", i8), ("gradients", i8), ("steps", i8), ("load_targets", i8), ("loss", i8),
-        ("weigh", i8), ("penalty_cost", i8), ("signs", i8), ("keep_outputs", i8), ("update", i8), ("finish", i8),
+        ("forward", i8), ("backward", i8), ("gradients", i8), ("steps", i8), ("load_targets", i8), ("smooth", i8),
+        ("loss", i8), ("weigh", i8), ("penalty_cost", i8), ("signs", i8), ("keep_outputs", i8), ("update", i8),
+        ("finish", i8),
         ("wide_gradient", i8),  # of each GRAIN examples while they are near, right after their backward pass
     ],
     align=True,

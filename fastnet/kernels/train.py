@@ -157,6 +157,8 @@ def go_through(
             net.load_targets, examples.targets, examples.order, chunk_start, first, last, S, net.Y, output.block,
             output.ld, -1, 0,
         )  # fmt: skip
+        if net.smooth != NONE:
+            callers.call_smoothing(net.smooth, network, layers, first, last, S)
         if examples.weights.shape[0] > 0:
             load_weights(examples.weights, examples.order, chunk_start, first, last, S, net.weights)
     key = stream_of(~this.key, now.first_epoch + now.epoch)  # not that of the shuffle

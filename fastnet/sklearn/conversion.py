@@ -18,8 +18,8 @@ FITTED = (
 )  # fmt: skip
 """The attributes that a fitted estimator has in both libraries, but for the parameters."""
 
-OF_TRAINING = {"class_weight", "dropout", "clip_norm", "scoring"}
-"""The arguments that scikit-learn's classes do not have, and that decide what a fit gives."""
+OF_TRAINING = {"class_weight": None, "label_smoothing": 0.0, "dropout": 0.0, "clip_norm": None, "scoring": None}
+"""The arguments that scikit-learn's classes do not have, and that decide what a fit gives; and what they are there."""
 
 
 def to_ours(theirs: Any, kind: type[Ours]) -> Ours:
@@ -34,11 +34,11 @@ def to_ours(theirs: Any, kind: type[Ours]) -> Ours:
 def to_theirs(ours: NetworkEstimator, theirs: Any) -> Any:
     """Give scikit-learn's estimator the arguments and the network of fastnet's; return it, or raise ValueError."""
     name_of_theirs, arguments = type(theirs).__name__, ours.get_params(deep=False)
-    for name in OF_TRAINING & set(arguments):
+    for name in OF_TRAINING.keys() & arguments.keys():
         if arguments[name] is not None and np.any(np.asarray(arguments[name]) != 0):
             raise ValueError(
                 f"scikit-learn's {name_of_theirs} has no {name}, which is {arguments[name]!r}. If only predictions "
-                f"matter, call set_params({name}={'0.0' if name == 'dropout' else None}) first."
+                f"matter, call set_params({name}={OF_TRAINING[name]}) first."
             )
     theirs.set_params(**{name: value for name, value in arguments.items() if name in theirs.get_params()})
     try:

@@ -106,7 +106,7 @@ class Epochs:
                 Run(
                     network, model.parameters, examples, mode=estimator._optimizer, state=estimator._moments,
                     course=Course(1, batch_size, False, estimator._dropout_key, estimator._epochs_finished),
-                    threads=division.threads,
+                    threads=division.threads, label_smoothing=float(estimator.label_smoothing),
                 )
             )  # fmt: skip
             estimator._moments = self.run.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,7 +10,7 @@ from sklearn import neural_network
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
@@ -38,6 +39,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     class_weight : dict, "balanced", list of dicts or None
         How much the examples of each class count in training, as in scikit-learn's other classifiers; a list has a dict
         for each label.
+    label_smoothing : float, default 0.0
+        The share of each target that is spread evenly over the classes, in training: for the examples held out, the
+        loss is of y as it is. See `fastnet.Model.fit`.
     dropout : float or list of floats, default 0.0
         The rate of dropout after each hidden layer.
     clip_norm : float or None
@@ -77,6 +81,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
@@ -88,7 +93,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: Any = None, dropout: Any = 0.0,
         clip_norm: float | None = None, scoring: Any = None, callbacks: Any = None, n_threads: int | None = None,
-        dtype: Any = None,
+        dtype: Any = None, label_smoothing: float = 0.0,
     ) -> None:  # fmt: skip
         self._keep(locals())
 

@@ -29,9 +29,10 @@ def minimise_loss(estimator: NetworkEstimator, examples: Data, hooks: Hooks) -> 
     examples = examples.astype(network.dtype)
     scale = LossScale.of(estimator._loss(), examples.y, examples.weights)
     numbers, stopped = count(1), False
+    settings = {"threads": estimator.n_threads, "label_smoothing": float(estimator.label_smoothing)}
     with (
         np.errstate(all="ignore"),
-        Run(network, start.copy(), examples, mode=codes.GRADIENT, threads=estimator.n_threads) as run,
+        Run(network, start.copy(), examples, mode=codes.GRADIENT, **settings) as run,
     ):
 
         def loss_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:

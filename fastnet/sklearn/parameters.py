@@ -47,6 +47,9 @@ class NetworkEstimator(BaseEstimator):
     _epochs_finished = 0
     _dropout_key = 0
 
+    label_smoothing: float = 0.0
+    """An argument of the classifier's alone."""
+
     # The record of its training.
     n_iter_: int
     t_: int

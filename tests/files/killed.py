@@ -61,6 +61,7 @@ def drawn(rng: np.random.Generator) -> dict[str, Any]:
         "batches": [None, 1, 5][rng.integers(3)],
         "epochs": 25,
         "seed": int(rng.integers(1000)),
+        "label_smoothing": float(rng.choice([0.0, 0.1])),
     }
 
 
@@ -86,6 +87,7 @@ def fit(settings: dict[str, Any], folder: Path | None, threads: int = 1) -> str:
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
         sample_weight=rng.random(700),
+        label_smoothing=settings["label_smoothing"],
         validation_split=0.2,
         metrics=settings["metrics"],
         callbacks=callbacks,

@@ -167,6 +167,7 @@ def test_a_damaged_newest_one_is_skipped_with_a_warning(tmp_path):
     [
         ({"batch_size": 16}, "resume: the fit that would go on had batch_size=17, but this one has 16. Pass the same"),
         ({"batch_size": None}, "batch_size=17, but this one has 65"),
+        ({"label_smoothing": 0.1}, "label_smoothing=0.0, but this one has 0.1"),
         ({"shuffle": False}, "shuffle=True, but this one has False"),
         ({"metrics": ["auc"]}, r"metrics=\(\), but this one has \('auc',\)"),
         ({"callbacks": [EarlyStopping("cost")]}, r"callbacks=\(\), but this one has \('EarlyStopping',\)"),

@@ -54,7 +54,7 @@ def recipes():
                 drops=drops, loss=loss, penalised=at % 3 > 0, with_l1=at % 3 == 2, dtype=np.dtype("float32"),
                 mode=mode, batch_size=(1, 10_000)[at // 4], clipped=clipped and mode >= codes.SGD, weighted=weighted,
                 with_classes=loss == codes.CATEGORICAL_CROSSENTROPY and weighted, one_target=several,
-                with_outputs=at % 5 == 0,
+                smoothed=dropped and loss == codes.CATEGORICAL_CROSSENTROPY, with_outputs=at % 5 == 0,
             )  # fmt: skip
 
 
@@ -109,7 +109,8 @@ def recipe_of(**changes):
         "units": (7, 9, 5), "use_bias": (True, True), "activations": (codes.TANH, codes.SIGMOID),
         "stores_slopes": (False, False), "drops": (False, False), "loss": codes.BINARY_CROSSENTROPY,
         "penalised": False, "with_l1": False, "dtype": np.dtype("float32"), "mode": codes.SGD, "batch_size": 32,
-        "clipped": False, "weighted": False, "with_classes": False, "one_target": False, "with_outputs": False,
+        "clipped": False, "weighted": False, "with_classes": False, "one_target": False,
+        "smoothed": False, "with_outputs": False,
     }  # fmt: skip
     return Recipe(**settings | changes)
 
@@ -134,6 +135,7 @@ def test_a_dense_network_in_training():
         ({"mode": codes.GRADIENT}, {(None, "update"): ("finish",)}, {(None, "steps")}),
         ({"clipped": True}, {(None, "finish"): ("finish",), (None, "update"): ("update", codes.SGD)}, set()),
         ({"weighted": True}, {(None, "weigh"): ("weigh",), (None, "gradients"): ("gradients",)}, set()),
+        ({"smoothed": True}, {(None, "smooth"): ("smooth",)}, set()),
         ({"with_classes": True}, {(None, "load_targets"): ("load_classes",)}, set()),
         ({"penalised": True}, {(None, "penalty_cost"): ("penalty_cost",)}, {(None, "signs")}),
         ({"penalised": True, "with_l1": True}, {(None, "signs"): ("signs",)}, set()),

@@ -360,6 +360,20 @@ def test_outputs_with_one_target(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_smoothing(dtype):
+    """Of some examples, in all their rows, and nothing beside."""
+    for m, parts in ((9, [(0, 9)]), (130, [(0, 48), (48, 130)])):
+        chunk, _, Y, _ = loss_chunk(3, m, dtype)
+        chunk.network["kept"], chunk.network["shared"] = 0.9, 0.1 / 3
+        for first, stop in parts:
+            part("smooth")(chunk.network, chunk.layers, first, stop, chunk.S.inside)
+        T = np.dtype(dtype).type
+        np.testing.assert_array_equal(chunk.get(1, "Y"), Y * T(0.9) + T(0.1 / 3))
+        assert_within(chunk.get(1, "Y"), reference.smoothed(Y.astype(float), 0.1, 3), Y + 1, 1)
+        chunk.assert_untouched(chunk.place(1, "Y"))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("term_rows", [1, 3])
 def test_weighing(term_rows, dtype):
     for m, parts in ((9, [(0, 9)]), (130, [(0, 48), (48, 130)])):
@@ -381,8 +395,13 @@ def test_weighing(term_rows, dtype):
 @pytest.mark.parametrize("field", ["A", "Y", "dZ", "terms", "weights", "settings"])
 def test_what_lies_outside_is_refused(field, bad):
     """A slice of an array that ends before is silently shorter, and one from before its start is elsewhere."""
-    for name in [("loss", codes.MEAN_SQUARED_ERROR), ("loss", codes.CATEGORICAL_CROSSENTROPY), ("weigh",)]:
-        if field in {"weigh": ["A", "Y", "settings"], "loss": ["weights"]}[name[0]]:
+    for name in [("loss", codes.MEAN_SQUARED_ERROR), ("loss", codes.CATEGORICAL_CROSSENTROPY), ("weigh",), ("smooth",)]:
+        but = {
+            "weigh": ["A", "Y", "settings"],
+            "loss": ["weights"],
+            "smooth": ["A", "dZ", "terms", "weights", "settings"],
+        }
+        if field in but[name[0]]:
             continue
         if field == "settings" and name[1] == codes.CATEGORICAL_CROSSENTROPY:
             continue

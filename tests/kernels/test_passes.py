@@ -117,7 +117,7 @@ def recipe_of(units, use_bias, dtype):
         units=units, use_bias=(use_bias,) * depth, activations=(codes.TANH,) * depth, stores_slopes=(False,) * depth,
         drops=(False,) * depth, loss=codes.BINARY_CROSSENTROPY, penalised=False, with_l1=False,
         dtype=np.dtype(dtype), mode=codes.GRADIENT, batch_size=1, clipped=False, weighted=False, with_classes=False,
-        one_target=False, with_outputs=False,
+        one_target=False, smoothed=False, with_outputs=False,
     )  # fmt: skip
 
 

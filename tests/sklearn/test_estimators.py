@@ -205,6 +205,7 @@ def test_bad_arguments_get_their_message(mine, other, arguments):
         ({"activation": ["relu"]}, "activation has 1 entries, but hidden_layer_sizes has 2"),
         ({"activation": ["relu", "softmax"]}, "activation must be among"),
         ({"clip_norm": 0}, "The 'clip_norm' parameter of MLPClassifier must be"),
+        ({"label_smoothing": 1}, "The 'label_smoothing' parameter of MLPClassifier must be"),
         ({"class_weight": "even"}, "The 'class_weight' parameter of MLPClassifier must be"),
         ({"n_threads": 0}, "The 'n_threads' parameter of MLPClassifier must be"),
         ({"dtype": "float16"}, "The 'dtype' parameter of MLPClassifier must be"),

@@ -131,5 +131,5 @@ call_product, call_input_gradient = caller("matmul_plus_bias"), caller("input_gr
 call_weight_gradient, call_wide_gradient = caller("weight_gradient"), caller("wide_gradient")
 call_bias_gradient = caller("bias_gradient")
 call_activation, call_derivative, call_dropout = caller("activate"), caller("differentiate"), caller("drop")
-call_loss, call_weighting = caller("loss"), caller("weigh")
+call_smoothing, call_loss, call_weighting = caller("smooth"), caller("loss"), caller("weigh")
 call_update, call_penalty_cost, call_signs = caller("update"), caller("penalty_cost"), caller("signs")

@@ -70,6 +70,7 @@ PARTS = {
     "differentiate": Part("layers l first stop parameters S", "activations:make_derivative"),
     "drop": Part("layers l first stop S key example", "dropout:drop"),
     "loss": Part("network layers first stop S", "losses:make_loss"),
+    "smooth": Part("network layers first stop S", "losses:smooth"),
     "weigh": Part("network layers first stop S", "losses:weigh"),
     "update": Part(UPDATE, "updates:make_update", "boolean"),
     "finish": Part(UPDATE, "updates:finish_gradient", "boolean"),
