@@ -9,7 +9,8 @@ from numba.extending import intrinsic
 
 from fastnet.kernels.blocks import TALL
 from fastnet.kernels.build.jit import OPTIONS, VECTOR_BYTES
-from fastnet.kernels.ir.vectors import INT, fma_of, forbid_unrolling, load, pointer, store
+from fastnet.kernels.ir.fused import fma_of
+from fastnet.kernels.ir.vectors import INT, forbid_unrolling, load, pointer, store
 
 REGISTERS = 2 * TALL
 
