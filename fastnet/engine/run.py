@@ -40,8 +40,6 @@ CALL_SECONDS = 0.02
 planar`)."""
 
 MOST_CHUNKS = 10**9
-MOST_EPOCHS = 2**63 - 1
-"""What a record can hold; no run gets there."""
 FIRST_GUESS = 1e9
 """Operations per second assumed of a machine not yet measured: fewer than any reaches, so the first call is short."""
 
@@ -116,8 +114,7 @@ class Run:
             self.compile_seconds = time.perf_counter() - start
         # Lines of the cache of their own: one thread writes while all read what lies beside.
         self.job, self.progress = aligned_zeros(1, JOB), aligned_zeros(1, PROGRESS)
-        self.job["mode"], self.job["batch_size"] = self.mode, self.batch_size
-        self.job["epochs"] = min(course.epochs, MOST_EPOCHS)
+        self.job["mode"], self.job["batch_size"], self.job["epochs"] = self.mode, self.batch_size, course.epochs
         self.job["shuffled"], self.job["key"] = course.shuffle, course.key
         self.rates_set = 0  # for the epochs before this one
         self.first_epoch = course.first_epoch

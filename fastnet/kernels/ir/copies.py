@@ -217,6 +217,7 @@ ROWS_AHEAD = 4
 def _copy_rows_fallback(
     source: np.ndarray, s: int, lds: int, target: np.ndarray, t: int, ldt: int, rows: int, columns: int, add: bool
 ) -> None:
+    target = target.reshape(-1)
     for r in range(rows):
         row = source.reshape(-1)[s + r * lds : s + r * lds + columns]
         old = target[t + r * ldt : t + r * ldt + columns]
