@@ -272,10 +272,10 @@ def test_no_thread_gets_so_long_a_slice_that_the_others_wait_for_it(team_of_four
     X = rows_of(130 if JIT_DISABLED else 5011, 7, "float32")
     real, slices = predict.LinkedPlan.predict, []
 
-    def recorded(self, rows, out):
+    def recorded(self, rows, out, *more):
         start = (rows.ctypes.data - X.ctypes.data) // X.strides[0]
         slices.append((start, start + len(rows)))
-        return real(self, rows, out)
+        return real(self, rows, out, *more)
 
     monkeypatch.setattr(predict.LinkedPlan, "predict", recorded)
     model.forward(X)

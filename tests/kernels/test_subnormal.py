@@ -63,7 +63,7 @@ NETS = {
     "Adam": ((5, 17, 9, 1), ("relu", "tanh", "sigmoid"), {"optimizer": Adam(0.01), "l2": 0.1}),
     "clipped": ((5, 17, 3), ("gelu", "softmax"), {"optimizer": RMSprop(0.01, clip_norm=0.5), "l1": 0.1}),
     "Huber": ((5, 8, 1), ("elu", "linear"), {"optimizer": Adagrad(0.01), "loss": Huber(0.3)}),
-    "quantiles": ((5, 8, 1), ("tanh", "linear"), {"optimizer": SGD(0.1), "loss": Quantile([0.8])}),
+    "quantiles": ((5, 8, 1), ("tanh", "linear"), {"optimizer": SGD(0.1, 0.9), "loss": Quantile([0.8])}),
     "Nesterov": ((7, 33, 2), ("leaky_relu", "linear"), {"optimizer": SGD(0.1, 0.9, True), "l1": 0.2, "l2": 0.1}),
     "wide": ((2100, 3), ("softmax",), {"optimizer": SGD(0.01, 0.9)}),
     "wide, with panels": ((2100, 6, 1), ("selu", "sigmoid"), {"optimizer": Adam(0.01)}),
