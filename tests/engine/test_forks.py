@@ -23,7 +23,7 @@ def in_child(function):
 
 
 def scene(code, **settings):
-    return run_scene(code, before=FORKING, **settings)
+    return run_scene(code, before=FORKING, timeout=300, **settings)  # some compile half of the kernels
 
 
 AT = {
