@@ -237,6 +237,6 @@ def test_there_are_nodes_for_every_activation():
 
 def test_several_quantiles_are_not_exported_yet():
     model = Model([Dense(3)], loss=Quantile([0.1, 0.5, 0.9]), seed=0).build(2)
-    for export in (model.to_onnx, model.to_c, lambda path: model.to_torch()):
+    for export in (model.to_onnx, model.to_c):
         with pytest.raises(ValueError, match=r"Train one for each, such as Quantile\(0\.9\)"):
             export("never written")
