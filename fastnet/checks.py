@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnet import words
+from fastnet.errors import is_of_a_handler
 
 FLOAT_DTYPES = ("float32", "float64")
 TEXT = (
@@ -369,9 +370,9 @@ def read(values: Any, name: str) -> np.ndarray:
         array = np.asarray(values)
         if array.dtype.kind == "O" and hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
             array = np.from_dlpack(values)
-    except MemoryError:
-        raise
     except Exception as error:
+        if isinstance(error, MemoryError) or is_of_a_handler(error):
+            raise
         remedy = f"Pass {name} as a NumPy array."
         if isinstance(values, (list, tuple)):
             remedy = "Pass rows of one length, of numbers."
@@ -396,7 +397,9 @@ def numbers_from_objects(array: np.ndarray, name: str) -> np.ndarray:
             if value is None or isinstance(value, refused):
                 raise TypeError
             numbers[i] = value
-        except Exception:  # whatever a type may raise that is no number
+        except Exception as error:  # whatever a type may raise that is no number
+            if is_of_a_handler(error):
+                raise
             index = format_index(np.unravel_index(i, array.shape))
             where = f"{name}[{index}]" if index else "it"
             what, remedy = type(value).__name__, f"pass {name} as an array of numbers"

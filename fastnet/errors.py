@@ -1,5 +1,6 @@
-"""The exceptions that have no better name among Python's own."""
+"""The exceptions that have no better name among Python's own, and what becomes of some of those."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -45,7 +46,30 @@ def may_get_lost() -> Iterator[None]:
     """
     try:
         yield
-    except Warning:
-        raise
-    except Exception:
-        pass
+    except Exception as error:
+        if isinstance(error, Warning) or is_of_a_handler(error):
+            raise
+
+
+@contextmanager
+def refusals_ignored() -> Iterator[None]:
+    """Leave off, and go on, where the system refuses something by an OSError."""
+    try:
+        yield
+    except OSError as error:
+        if is_of_a_handler(error):
+            raise
+
+
+def is_of_a_handler(error: BaseException) -> bool:
+    """Return whether a signal's handler raised it, such as the TimeoutError of one for SIGALRM: so the caller wants it.
+
+    It may do so wherever Python looks for signals, as if what is called there had raised it.
+    """
+    handlers = [handler for handler in map(signal.getsignal, signal.valid_signals()) if callable(handler)]
+    codes = {getattr(getattr(handler, "func", handler), "__code__", None) for handler in handlers}
+    codes |= {getattr(type(handler).__call__, "__code__", None) for handler in handlers}
+    place = error.__traceback__
+    while place is not None and place.tb_frame.f_code not in codes:
+        place = place.tb_next
+    return place is not None

@@ -63,8 +63,11 @@ class Dense(checks.FixedSettings):
         self._W: np.ndarray | None = None
         self._b: np.ndarray | None = None
 
-    def bind(self, W: np.ndarray, b: np.ndarray | None) -> None:
-        """Make W (n_l, n_{l-1}) and b (n_l, 1), or None without bias, the layer's parameters; `Model.build` does it."""
+    def bind(self, W: np.ndarray | None, b: np.ndarray | None) -> None:
+        """Make W (n_l, n_{l-1}) and b (n_l, 1), or None without bias, the layer's parameters; `Model.build` does it.
+
+        Or let it have none: None and None.
+        """
         self._W, self._b = W, b
 
     @property

@@ -6,7 +6,7 @@ import copy
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -184,10 +184,15 @@ class Model(checks.FixedSettings):
                 f"n_features and units make {network.n_parameters} parameters, more than an array can hold. Use fewer."
             )
         generator = np.random.default_rng(self.seed)
-        self._parameters = Parameters.drawn(network, layers, generator)
-        self._key = int(generator.integers(2**62))
-        self.epochs_finished = 0
-        self._optimizer_state = self._predictor = None
+        try:
+            parameters = Parameters.drawn(network, layers, generator)
+            key = int(generator.integers(2**62))
+        except BaseException:  # as of a signal's handler: some layers may be bound already
+            for layer, pair in zip(layers, old.by_layer() if old else [(None, None)] * len(layers), strict=True):
+                layer.bind(*pair)
+            raise
+        new = {"_parameters": parameters, "_key": key, "epochs_finished": 0, "_optimizer_state": None}
+        self.__dict__.update(new, _predictor=None)  # at once, whenever a signal comes
 
     @property
     def parameters(self) -> np.ndarray:
@@ -612,20 +617,19 @@ class Model(checks.FixedSettings):
         settings |= {"mode": self.optimizer, "state": self._optimizer_state, "key": self._key}
         first_epoch = self.epochs_finished if resumed is None else resumed.fit["first_epoch"]
         settings |= {"first_epoch": first_epoch, "with_outputs": bool(metrics)}
-        with ExitStack() as ends:
-            run = ends.enter_context(self._run(data, compiling=progress.compiling, **settings))
+        with self._run(data, compiling=progress.compiling, **settings) as run:
             history.compile_seconds = run.compile_seconds
-            watch = validation = None
-            if held_out is not None:
-                validation = ends.enter_context(run.beside(held_out, progress.compiling))
-                history.compile_seconds += validation.compile_seconds
-            if metrics or validation or callbacks:
-                watch = Watch(self, run, history, metrics, validation, callbacks)
-            reason = "" if resumed is None else resumed.restore(run, history, watch)
-            try:
-                train_epochs(run, progress, history, watch, savers, reason)
-            finally:
-                self.epochs_finished = run.first_epoch + run.finished_epochs
+            beside = nullcontext() if held_out is None else run.beside(held_out, progress.compiling)
+            with beside as validation:
+                if validation:
+                    history.compile_seconds += validation.compile_seconds
+                watched = metrics or validation or callbacks
+                watch = Watch(self, run, history, metrics, validation, callbacks) if watched else None
+                reason = "" if resumed is None else resumed.restore(run, history, watch)
+                try:
+                    train_epochs(run, progress, history, watch, savers, reason)
+                finally:
+                    self.epochs_finished = run.first_epoch + run.finished_epochs
 
     def evaluate(
         self, X: Any, y: Any, metrics: Sequence[str] | str = DEFAULT_METRICS, *, sample_weight: Any = None

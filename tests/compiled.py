@@ -1,6 +1,7 @@
 """Calls kernels from Python. Those below the entry points have no wrapper for that, so a test makes them one."""
 
-import threading
+import _thread
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ from conftest import JIT_DISABLED
 from numba import njit
 
 from fastnet import SGD, Dense, Model
+from fastnet.engine import threads
 from fastnet.kernels.build.jit import OPTIONS, VECTOR_BYTES
 from fastnet.kernels.build.load import address_of, by_name
 from fastnet.kernels.build.parts import function_of
@@ -168,15 +170,23 @@ def assert_equal_training(model, units, activations, X, y, *, epochs, batch_size
             np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * np.abs(theirs).max())
 
 
-def start_only(startable, monkeypatch):
-    """Let the system start so many threads and no more; return the list of those it starts."""
-    start, started = threading.Thread.start, []
+def threads_left(before):
+    """Return how many more threads Python has than before, once those that are about to end have ended."""
+    patience = time.monotonic() + 5
+    while _thread._count() > before and time.monotonic() < patience:
+        time.sleep(0.001)
+    return _thread._count() - before
 
-    def start_some(thread):
+
+def start_only(startable, monkeypatch):
+    """Let the system start so many helpers and no more; return the list of the members it starts."""
+    start, started = threads.start_new_thread, []
+
+    def start_some(function, arguments):
         if len(started) == startable:
             raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
+        started.append(arguments[0])
+        start(function, arguments)
 
-    monkeypatch.setattr(threading.Thread, "start", start_some)
+    monkeypatch.setattr(threads, "start_new_thread", start_some)
     return started

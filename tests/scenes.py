@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 PROLOGUE = """
-import copy, hashlib, os, random, signal, sys, threading, time
+import _thread, copy, gc, hashlib, os, random, signal, sys, threading, time
 import numpy as np
 from fastnet import Adam, Dense, Model, SGD, TrainingDivergedError
 from fastnet.engine import threads

@@ -23,7 +23,7 @@ from fastnet.callbacks import AnyCallback, Callback, Checkpoint
 from fastnet.engine.examples import FitData
 from fastnet.engine.run import MOST_CHUNKS, Run
 from fastnet.engine.watch import Watch
-from fastnet.errors import FileFormatError, may_get_lost
+from fastnet.errors import FileFormatError, is_of_a_handler, may_get_lost
 from fastnet.files import network, tensors
 from fastnet.history import History
 
@@ -152,6 +152,8 @@ class Saver:
                 if number <= self.number - self.checkpoint.keep:
                     path.unlink(missing_ok=True)
         except OSError as error:
+            if is_of_a_handler(error):
+                raise
             with may_get_lost():
                 warnings.warn(f"A checkpoint could not be written, and training goes on: {error}", stacklevel=6)
         end, share = time.perf_counter(), self.checkpoint.most_time

@@ -6,6 +6,8 @@ import threading
 
 import numpy as np
 
+from fastnet.errors import is_of_a_handler
+
 LINE = 64
 HUGE_PAGE = 2**21
 LARGE = 2 * HUGE_PAGE
@@ -21,8 +23,9 @@ def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
     if size >= LARGE and hasattr(mmap, "MADV_HUGEPAGE"):
         try:
             return in_huge_pages(size).view(dtype)
-        except OSError:  # no room, or the system knows no huge pages
-            pass
+        except OSError as error:  # no room, or the system knows no huge pages
+            if is_of_a_handler(error):
+                raise
     memory = np.zeros(size + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
     return memory[start : start + size].view(dtype)

@@ -140,9 +140,7 @@ class Slices:
         """Work through all rows; return whether all of X and of A_L is finite."""
         helpers = Helpers(self.threads, lambda _: self.work(), self.stop)
         try:
-            try:
-                helpers.start()
-            except RuntimeError:  # no more threads can be started: one gives the same result
+            if not helpers.start():  # one thread gives the same result
                 self.next_row, self.stopped = 0, False
             self.work()
             helpers.join()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnet.errors import is_of_a_handler
 from fastnet.history import History
 from fastnet.report import significant
 
@@ -98,8 +99,10 @@ class Progress:
         """Show something, and nothing any more once that has failed."""
         try:
             yield
-        except Exception:
+        except Exception as error:
             self.wanted = False
+            if is_of_a_handler(error):
+                raise
 
     def close(self, history: History, seconds: float) -> None:
         """Leave the line of the last epoch, the time in all at its end."""
@@ -137,7 +140,9 @@ def is_terminal(stream: Any) -> bool:
     """Return whether a stream is a terminal: one that is closed, or no stream, is not."""
     try:
         return bool(stream.isatty())
-    except Exception:
+    except Exception as error:
+        if is_of_a_handler(error):
+            raise
         return False
 
 

@@ -211,9 +211,14 @@ class Run:
             self.helpers = None
         self._make_team(Division(1))
 
-    def _stop(self) -> None:
-        """Make every thread of the team return from the kernel."""
-        self.team.barrier[STOPPED] = 1
+    def _new_helpers(self) -> Helpers:
+        """Return the other threads of the team, which make the calls until it is stopped."""
+        calls, barrier = self.calls, self.team.barrier  # they may not refer to this run
+
+        def stop() -> None:
+            barrier[STOPPED] = 1
+
+        return Helpers(self.division.threads, lambda member: calls[member](), stop)
 
     @property
     def first_epoch(self) -> int:
@@ -290,11 +295,9 @@ class Run:
         if self.helpers is not None and not self.helpers.are_here:
             self.go_on_alone()
         if self.division.threads > 1 and self.helpers is None:
-            # Known before they start, so that __exit__ ends them whenever Ctrl-C comes.
-            self.helpers = Helpers(self.division.threads, self._call, self._stop)
-            try:
-                self.helpers.start()
-            except RuntimeError:  # no more threads can be started: one gives the same result
+            # Known before they start, so that __exit__ ends them whenever a signal comes.
+            self.helpers = self._new_helpers()
+            if not self.helpers.start():  # one thread gives the same result
                 self.go_on_alone()
         self.progress["chunks_left"] = chunks
         self._call(0)

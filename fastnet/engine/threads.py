@@ -9,17 +9,24 @@ from __future__ import annotations
 import math
 import os
 import threading
+from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import BuiltinFunctionType
 from typing import Any, ClassVar
-from weakref import WeakSet
+from weakref import finalize, ref
 
 from fastnet.checks import positive_integer
+from fastnet.errors import is_of_a_handler
 
 ENVIRONMENT = ("FASTNET_NUM_THREADS", "OMP_NUM_THREADS")
 """Limits from outside, the first that is set counts. joblib sets the second in its worker processes."""
+
+THREADS_ARE_REAL = isinstance(start_new_thread, BuiltinFunctionType)
+"""gevent, and others that put a function of their own there, start what takes turns with the thread that starts it, and
+so would wait for a barrier for ever."""
 
 _lock = threading.Lock()
 _limit: int | None = None
@@ -120,12 +127,13 @@ class OneAtATime:
     `busy` is written, and must be read where it shall stay, under `lock`.
     """
 
-    everyone: ClassVar[WeakSet[OneAtATime]] = WeakSet()
+    everyone: ClassVar[set[ref[OneAtATime]]] = set()
+    """Those that there are. Of a WeakSet, what a signal's handler raises when one goes would be lost."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.thread: int | None = None
-        self.everyone.add(self)
+        self.everyone.add(ref(self, self.everyone.discard))
 
     @property
     def busy(self) -> bool:
@@ -135,17 +143,19 @@ class OneAtATime:
     @contextmanager
     def __call__(self, method: str) -> Iterator[None]:
         """Let nobody else meanwhile; RuntimeError if somebody does already."""
-        with self.lock:
-            if self.busy:
-                raise RuntimeError(
-                    f"{method} was called on a model that is being trained: by a callback, or in another thread. Train "
-                    "a copy.copy(model), or wait for the end of fit."
-                )
-            self.thread = threading.get_ident()
+        mine, thread = False, threading.get_ident()
         try:
+            with self.lock:
+                if self.busy:
+                    raise RuntimeError(
+                        f"{method} was called on a model that is being trained: by a callback, or in another thread. "
+                        "Train a copy.copy(model), or wait for the end of fit."
+                    )
+                self.thread, mine = thread, True  # at once, whenever a signal comes
             yield
         finally:
-            self.thread = None
+            if mine:
+                self.thread = None
 
     def __reduce__(self) -> tuple[type[OneAtATime], tuple[()]]:
         return type(self), ()
@@ -156,7 +166,7 @@ def _forget_other_threads() -> None:
     global _lock
     _lock = threading.Lock()
     _reserved.clear()
-    for each in OneAtATime.everyone:
+    for each in filter(None, [found() for found in list(OneAtATime.everyone)]):
         each.lock = threading.Lock()
         if each.thread != threading.get_ident():
             each.thread = None
@@ -169,57 +179,78 @@ if hasattr(os, "register_at_fork"):
 class Helpers:
     """A team of n threads: this one, and those that each run `work(member)`, for members 1, 2, ..., n - 1.
 
-    `start` starts those. `stop` is called when one raises, and by `close`: must make `work` return soon, everywhere.
+    `stop` must make `work` return soon, everywhere. It is called when one raises, by `close`, and when nobody holds the
+    helpers any more, as where a signal's handler raises just before they would be closed: so neither function may
+    refer to who holds them.
 
-    gevent, and others that patch `threading`, start what takes turns with this thread, and so would wait for a barrier
-    for ever: the system's number of the thread tells.
+    They are no `threading.Thread`s, whose `start` loses what a handler raises meanwhile, or raises something else.
     """
 
     def __init__(self, n: int, work: Callable[[int], Any], stop: Callable[[], None]) -> None:
-        self.work, self.stop = work, stop
-        self.error: BaseException | None = None
-        self.starter, self.process = threading.get_native_id(), os.getpid()
-        self.threads = [
-            threading.Thread(target=self._run, args=(member,), name=f"fastnet-{member}", daemon=True)
-            for member in range(1, n)
-        ]
+        self.n, self.work, self.stop = n, work, stop
+        self.team, self.process = Team(), os.getpid()
+        self.unless_closed = finalize(self, _call_off, self.team, stop)
+        self.unless_closed.atexit = False
 
-    def start(self) -> None:
-        """Start them; RuntimeError, and none is left running, if the system refuses, or they are no threads."""
+    def start(self) -> bool:
+        """Start them; False, and none is left running, if the system refuses, or they would be no threads."""
+        if not THREADS_ARE_REAL:
+            return False
         try:
-            for thread in self.threads:
-                thread.start()
-                if thread.native_id == self.starter:
-                    raise RuntimeError("can't start new thread: threading is patched")
-        except BaseException:
+            for member in range(1, self.n):
+                start_new_thread(_help, (member, self.work, self.stop, self.team))
+        except BaseException as error:
             self.close()
+            if isinstance(error, RuntimeError) and not is_of_a_handler(error):
+                return False
             raise
+        return True
 
     @property
     def are_here(self) -> bool:
         """Whether they can be running: a forked child has none of them."""
         return self.process == os.getpid()
 
-    def _run(self, member: int) -> None:
-        try:
-            if threading.get_native_id() != self.starter:
-                self.work(member)
-        except BaseException as error:
-            self.error = error
-            self.stop()
-
     def check(self) -> None:
         """Raise here what one of the threads raised."""
-        if self.error is not None:
-            raise self.error
+        if self.team.error is not None:
+            raise self.team.error
 
     def join(self) -> None:
         """Wait until all that have begun have returned."""
-        for thread in self.threads:
-            if thread.ident is not None:
-                thread.join()
+        for running in list(self.team.running) if self.are_here else ():
+            with running:
+                pass
 
     def close(self) -> None:
         """Stop them, and wait until all have returned."""
-        self.stop()
+        _call_off(self.team, self.stop)
         self.join()
+        self.unless_closed.detach()
+
+
+class Team:
+    """What the helpers of a team know of each other."""
+
+    def __init__(self) -> None:
+        self.running: list[Any] = []  # a lock for each that has begun, held until it ends
+        self.closed = False
+        self.error: BaseException | None = None
+
+
+def _call_off(team: Team, stop: Callable[[], None]) -> None:
+    team.closed = True
+    stop()
+
+
+def _help(member: int, work: Callable[[int], Any], stop: Callable[[], None], team: Team) -> None:
+    running = allocate_lock()
+    with running:
+        team.running.append(running)
+        if team.closed:  # looked at after it can be waited for
+            return
+        try:
+            work(member)
+        except BaseException as error:
+            team.error = error
+            stop()

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fastnet.errors import refusals_ignored
+
 try:
     import fcntl
 except ImportError:  # on Windows, where a file that is open cannot be deleted: that is lock enough
@@ -52,7 +54,7 @@ def write_whole(path: Any, pieces: Iterable[bytes | memoryview]) -> None:
                 os.close(descriptor)
             os.replace(beside, target)
         finally:
-            with suppress(OSError):
+            with refusals_ignored():
                 os.close(descriptor)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -65,7 +67,7 @@ def temporary(folder: Path) -> tuple[Path, int]:
     while True:
         path = folder / f".{os.urandom(8).hex()}{ENDING}"
         descriptor = os.open(path, WRITE | os.O_CREAT | os.O_EXCL, 0o666)
-        with suppress(OSError):  # where no lock is to be had, none is deleted either
+        with refusals_ignored():  # where no lock is to be had, none is deleted either
             lock(descriptor)
         if path.exists():
             return path, descriptor
@@ -74,10 +76,10 @@ def temporary(folder: Path) -> tuple[Path, int]:
 
 def sweep(folder: Path) -> None:
     """Delete the temporary files in a folder that nobody writes any more."""
-    with suppress(OSError):
+    with refusals_ignored():
         for name in os.listdir(folder):
             if name.startswith(".") and name.endswith(ENDING):
-                with suppress(OSError):
+                with refusals_ignored():
                     descriptor = os.open(folder / name, WRITE)
                     try:
                         lock(descriptor)
@@ -94,7 +96,7 @@ def lock(descriptor: int) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Have the names in a folder written to the disk, where that can be asked for."""
-    with suppress(OSError):
+    with refusals_ignored():
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

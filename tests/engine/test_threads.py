@@ -1,18 +1,20 @@
 """Threads: the result does not depend on them, and whatever happens, none is left behind nor a core kept."""
 
+import _thread
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from bounds import DTYPES
-from compiled import make_model, random_classes, random_data, raw_run, start_only
+from compiled import make_model, random_classes, random_data, raw_run, start_only, threads_left
 from conftest import JIT_DISABLED
 
 import fastnet
@@ -30,9 +32,10 @@ TEAMS = (2, 3) if JIT_DISABLED else (2, 3, 4, 7)
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind():
+    before = _thread._count()  # of Python's threads, those that the module threading does not know, too
     yield
     assert not threads._reserved
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("fastnet")]
+    assert not threads_left(before)
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +52,17 @@ def a_machine_of_seven_cores(monkeypatch):
 @pytest.fixture
 def members(monkeypatch):
     """The members of teams that have worked: (number of threads, by chunks, member)."""
-    seen, call = set(), Run._call
+    seen, make_team = set(), Run._make_team
 
-    def note(run, member):
-        seen.add((run.division.threads, run.division.by_chunks, member))
-        call(run, member)
+    def note(division, member, call):
+        seen.add((division.threads, division.by_chunks, member))
+        call()
 
-    monkeypatch.setattr(Run, "_call", note)
+    def make_noted_team(run, division):
+        make_team(run, division)
+        run.calls = [partial(note, division, member, call) for member, call in enumerate(run.calls)]
+
+    monkeypatch.setattr(Run, "_make_team", make_noted_team)
     return seen
 
 
@@ -357,18 +364,20 @@ class HelperError(Exception):
 @pytest.mark.parametrize("failing", [1, 2])
 @pytest.mark.parametrize("name", ["relu", "by chunks"])
 def test_an_exception_in_one_thread_reaches_the_caller_and_ends_all(name, failing, monkeypatch):
-    case, call = CASES[name], Run._call
+    case, make_team = CASES[name], Run._make_team
     X, y = case.data()
     model = case.model("float32")
     before = model.parameters.copy()
 
-    def fail(run, member):
-        if member == failing:
-            raise HelperError("a helper's")
-        call(run, member)
+    def fail():
+        raise HelperError("a helper's")
+
+    def make_failing_team(run, division):
+        make_team(run, division)
+        run.calls[failing] = fail
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_call", fail)
+        patch.setattr(Run, "_make_team", make_failing_team)
         with pytest.raises(HelperError, match="a helper's"):
             model.fit(X, y, epochs=case.epochs, batch_size=case.batch_size, threads=3)
     assert not threads._reserved
