@@ -156,8 +156,9 @@ class NetworkEstimator(BaseEstimator):
         return Data(rules.rows_of(X, dtype), y, sample_weights(sample_weight, len(y), dtype))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the views to the model; each copy of the estimator has a model of its own."""
+        """Leave the views to the model; each copy of the estimator has a model of its own, which nobody trains."""
         state = dict(super().__getstate__())
+        state.pop("_training", None)
         if "_views" in state:
             state["_model"] = copy.copy(self._bound())
             if "_moments" in state:

@@ -101,6 +101,23 @@ def test_a_store_that_is_deleted_while_a_process_runs(store_without_updates):
     assert out.split() == ["True"] * 5 + ["4"]
 
 
+@pytest.mark.parametrize("option", ["-O", "-OO"])
+def test_without_assertions_or_docstrings_training_gives_the_same_bits(option):
+    pytest.importorskip("fastnet.sklearn")
+    code = """
+        import warnings
+        from fastnet.sklearn import MLPClassifier
+        warnings.simplefilter("ignore")
+        estimator = MLPClassifier((5,), max_iter=2, early_stopping=True, random_state=0).fit(X, y)
+        print(expected(0, 2), hashlib.sha256(estimator.coefs_[0].tobytes()).hexdigest())
+        try:
+            Model([Dense(1)], optimizer=SGD(1e30), seed=0).fit(1e9 * X, y)
+        except TrainingDivergedError as error:
+            print(error)
+    """
+    assert run_scene(code, option) == run_scene(code)
+
+
 def test_a_store_that_can_be_neither_made_nor_read():
     out = run_scene(
         """
