@@ -29,7 +29,6 @@ from fastnet.errors import FileFormatError, NotFittedError
 from fastnet.files import network, settings, tensors
 from fastnet.history import History
 from fastnet.kernels import codes
-from fastnet.kernels.plan import LANES
 from fastnet.layers import Dense, Dropout, checked_layers, table_of
 from fastnet.losses import AnyLoss, Huber, loss_for, name_of
 from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
@@ -311,15 +310,12 @@ class Model(checks.FixedSettings):
             X = checks.examples(X, predictor.dtype, predictor.n_features)
         shape = (X.shape[0], predictor.n_outputs)
         if out is None:
-            found = out = np.empty(shape, predictor.dtype)
+            out = np.empty(shape, predictor.dtype)
         else:
             checks.output(out, shape, predictor.dtype)
-            found = out if shape[0] <= LANES else predictor.place_for(X, out)
-        if not predictor(X, found):
+        if not predictor(X, out):
             checks.examples(X, predictor.dtype)  # says which values are not finite
             raise overflow.outputs_not_finite(predictor.network, predictor.parameters, X)
-        if found is not out:
-            out[...] = found
         return out
 
     def _new_predictor(self, X: Any) -> Predictor:

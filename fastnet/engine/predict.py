@@ -77,17 +77,20 @@ class Predictor:
     def __call__(self, X: np.ndarray, out: np.ndarray) -> bool:
         """Write A_L (m, n_L) for X (m, n_x) to `out`; return whether all of both is finite, and leave off where not.
 
-        Both are C-contiguous, of the network's dtype.
+        Both are C-contiguous, of the network's dtype, and may overlap: of more rows than the kernel reads before it
+        writes the first, `out` is then written at the end, if all is finite.
         """
         m = X.shape[0]
-        if m > LANES:
-            return in_slices(self.many, X, out, self.network.operations / 3)
-        return (self.few if m <= FEW else self.many).predict(X, out)
-
-    def place_for(self, X: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Return where to write A_L of more than LANES rows: `out` or, where that is read meanwhile, other memory."""
+        if m <= FEW:
+            return self.few.predict(X, out)
+        if m <= LANES:
+            return self.many.predict(X, out)
         overlaps = np.may_share_memory(out, X) or np.may_share_memory(out, self.parameters)
-        return np.empty_like(out) if overlaps else out
+        found = np.empty_like(out) if overlaps else out
+        finite = in_slices(self.many, X, found, self.network.operations / 3)
+        if overlaps and finite:
+            out[...] = found
+        return finite
 
     def input_gradients(self, X: np.ndarray, first_output: int, n_outputs: int, *, logits: bool) -> np.ndarray:
         """Return dA_L / dX, or dZ_L / dX, (m, n_outputs, n_x), of the network as it is outside training.
