@@ -14,8 +14,7 @@ import numpy as np
 from fastnet import checks, words
 from fastnet.activations import activation_for
 from fastnet.callbacks import AnyCallback, Checkpoint, checked_callbacks
-from fastnet.engine import checkpoints, diagnostics, gradient_check, overflow
-from fastnet.engine.checkpoints import Resumed, Saver
+from fastnet.engine import diagnostics, gradient_check, overflow
 from fastnet.engine.course import Course, OptimizerState
 from fastnet.engine.examples import Data, Gate, read_only
 from fastnet.engine.fit import train_epochs
@@ -26,7 +25,6 @@ from fastnet.engine.run import EPOCHS_AT_ONCE, Run
 from fastnet.engine.threads import OneAtATime
 from fastnet.engine.watch import Watch, check_callbacks
 from fastnet.errors import FileFormatError, NotFittedError
-from fastnet.files import network, settings, tensors
 from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.layers import Dense, Dropout, checked_layers, table_of
@@ -37,9 +35,11 @@ from fastnet.parameters import Parameters, network_of
 from fastnet.report import Scores, Text
 from fastnet.schedules import SlowedDown
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what most programs never use is imported where it is used
+    from fastnet.engine.checkpoints import FitSettings, Resumed, Saver
     from fastnet.exchange.torch_network import nn
     from fastnet.exchange.weights import Array
+    from fastnet.files.network import Memory, SavedNetwork
 
 DEFAULT_METRICS = ("accuracy",)
 
@@ -241,10 +241,14 @@ class Model(checks.FixedSettings):
         TypeError
             If a setting is of a class that is not fastnet's.
         """
+        from fastnet.files import network, tensors
+
         tensors.write(path, *self._saved(network.MODEL, self.epochs_finished))
 
     def _saved(self, kind: str, epochs_finished: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Return arrays and texts of a file of that kind, of the model after so many epochs."""
+        from fastnet.files import network
+
         built, state = self._parameters, self._optimizer_state
         memory = None
         if built is not None and state is not None:
@@ -254,8 +258,10 @@ class Model(checks.FixedSettings):
         return arrays, {network.FORMAT: f"{kind} {network.VERSION}", **texts}
 
     @classmethod
-    def _restored(cls, saved: network.SavedNetwork) -> Self:
+    def _restored(cls, saved: SavedNetwork) -> Self:
         """Return the model that was saved; FileFormatError if a setting is refused."""
+        from fastnet.files import network, settings
+
         model: Self = settings.made(cls, saved.arguments, network.TEXT)
         if saved.parameters is not None and saved.n_features is not None:
             found = network_of(
@@ -267,7 +273,7 @@ class Model(checks.FixedSettings):
             model._remember(saved.memory)
         return model
 
-    def _remember(self, memory: network.Memory | None) -> None:
+    def _remember(self, memory: Memory | None) -> None:
         """Take an optimizer's memory over from a file; FileFormatError unless the optimizer has such."""
         if memory is None:
             self._optimizer_state = None
@@ -537,13 +543,17 @@ class Model(checks.FixedSettings):
             shuffle = shuffle and batch_size is not None
             savers, resumed = [], None
             if wanted or resume is not None:
+                from fastnet.engine import checkpoints
+                from fastnet.files.network import CHECKPOINT
+
                 m = len(examples.training.X)
                 given = checkpoints.FitSettings(
                     min(batch_size or m, m), shuffle, names, checkpoints.names_of(callbacks), smoothing,
                     checkpoints.fingerprint(examples),
                 )  # fmt: skip
                 resumed = self._resumed(resume, wanted, given)
-                savers = [Saver(each, given, functools.partial(self._saved, network.CHECKPOINT)) for each in wanted]
+                saved = functools.partial(self._saved, CHECKPOINT)
+                savers = [checkpoints.Saver(each, given, saved) for each in wanted]
             if resumed is None:
                 self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE), self.dtype)
             if self.epochs_finished == 0:
@@ -560,10 +570,12 @@ class Model(checks.FixedSettings):
             )  # fmt: skip
         return history
 
-    def _resumed(self, resume: Any, wanted: Sequence[Checkpoint], given: checkpoints.FitSettings) -> Resumed | None:
+    def _resumed(self, resume: Any, wanted: Sequence[Checkpoint], given: FitSettings) -> Resumed | None:
         """Return where a fit goes on; None if it begins, and is the first to write to the folder of a checkpoint."""
         if resume is None:
             return None
+        from fastnet.engine import checkpoints
+
         rate = self.optimizer.learning_rate
         rate = rate.schedule if isinstance(rate, SlowedDown) else rate
         try:
@@ -578,6 +590,8 @@ class Model(checks.FixedSettings):
 
     def _check_same(self, resumed: Resumed) -> None:
         """Raise ValueError unless a checkpoint is of a model like this one."""
+        from fastnet.files import network
+
         other = self._restored(resumed.saved)
         before, here = network.described(other), network.described(self)
         for name in ("layers", "loss", "l2", "l1", "dtype"):
@@ -816,6 +830,8 @@ def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> 
     >>> model.save("model.fastnet")
     >>> model = fastnet.load("model.fastnet")
     """
+    from fastnet.files import network, tensors
+
     contents = tensors.read(path)
     functions = {} if learning_rate is None else {"learning_rate": learning_rate}
     try:

@@ -1,7 +1,5 @@
 """What is returned to be read: text, and numbers by name, that print well on a terminal and in a notebook."""
 
-from html import escape
-
 
 class Text(str):
     """A text that shows itself as it is printed, and not as a literal of Python."""
@@ -12,6 +10,8 @@ class Text(str):
         return str(self)
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         return f"<pre>{escape(self)}</pre>"
 
 
@@ -33,6 +33,8 @@ def significant(value: float) -> str:
 
 def html_table(rows: list[list[str]]) -> str:
     """Return a table of texts in HTML; the first row is its head."""
+    from html import escape
+
     head, *body = (
         "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)
         for tag, row in zip(["th"] + ["td"] * (len(rows) - 1), rows, strict=True)

@@ -1,16 +1,21 @@
 """The loop of `fit`: call the compiled epochs, look at what came out, and report."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fastnet import checks
-from fastnet.engine.checkpoints import Saver
 from fastnet.engine.divergence import bring_back, diverged, take_snapshot
 from fastnet.engine.progress import Progress
 from fastnet.engine.run import MOST_CHUNKS, Run
 from fastnet.engine.watch import Watch
 from fastnet.history import History
 from fastnet.kernels.codes import PARAMETERS_NOT_FINITE
+
+if TYPE_CHECKING:
+    from fastnet.engine.checkpoints import Saver
 
 SNAPSHOT_SECONDS = 0.5
 

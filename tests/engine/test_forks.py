@@ -120,6 +120,7 @@ def test_a_fork_beside_a_part_that_logs():
         reached = threading.Event()
         def compile():
             with forks.lock:
+                forks.come_before_logging()
                 reached.set()
                 time.sleep(0.3)
                 logging.getLogger("compiling").debug("nothing")

@@ -4,12 +4,17 @@ Of all threads a child has the one that forked it. What the others held it would
 Python's imports, of numba and of LLVM, and what they were at stays as it was. So who forks waits for the end of it.
 """
 
-import logging  # noqa: F401 - numba logs: hooks run from the latest, and who forks must not come here with logging's lock
 import os
+from contextlib import suppress
 from threading import RLock
 
 lock = RLock()
 """Held meanwhile. A child has another: `forks.lock`, each time."""
+
+
+def _release() -> None:
+    with suppress(RuntimeError):  # hooks were added while this fork waited
+        lock.release()
 
 
 def _make_new() -> None:
@@ -17,5 +22,23 @@ def _make_new() -> None:
     lock = RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lambda: lock.acquire(), after_in_parent=lambda: lock.release(), after_in_child=_make_new)
+def _add_hooks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lambda: lock.acquire(), after_in_parent=_release, after_in_child=_make_new)
+
+
+_add_hooks()
+_comes_before_logging = False
+
+
+def come_before_logging() -> None:
+    """Make whoever forks come here first, and then to logging's lock, which compiling takes. Needs `lock`.
+
+    The latest hooks are called first. logging takes long to import, and is needed where something is compiled only.
+    """
+    global _comes_before_logging
+    if not _comes_before_logging:
+        import logging  # noqa: F401
+
+        _add_hooks()
+        _comes_before_logging = True

@@ -91,6 +91,7 @@ def _compile(name: str, dtype: np.dtype, *code: int) -> None:
     It is not stored if its name would not tell what it was made from: sources that were edited meanwhile, or settings
     of numba's that stand elsewhere than in the environment.
     """
+    forks.come_before_logging()
     with _in_some_folder():
         from fastnet.kernels.build import jit
         from fastnet.kernels.build.callers import compiled
