@@ -500,8 +500,8 @@ class Model(checks.FixedSettings):
         callbacks : sequence of callables
             Called after each epoch as f(model, epoch, logs), `epoch` counted from 0 and `logs` a dict of the costs and
             metrics; `EarlyStopping`, `ReduceOnPlateau` or any function. Returning True ends the fit.
-        verbose : "auto" or bool
-            Show the progress; "auto": on a terminal, and in a notebook.
+        verbose : "auto", bool or int
+            Show the progress; "auto": on a terminal, and in a notebook. 0 is False, and any other number True.
         threads : int or None
             None: as many as the work is worth, up to `get_num_threads()`. Never more than cores that are free. The
             result does not depend on it.

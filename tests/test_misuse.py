@@ -348,7 +348,7 @@ SETTINGS: dict[str, Setting] = {
     "fit.validation_split": Setting(lambda value: fit(validation_split=value), "below one"),
     "fit.metrics": Setting(lambda value: fit(metrics=value), "nothing", ("dictionary", "iterator", "void")),
     "fit.callbacks": Setting(lambda value: fit(callbacks=value), "nothing", ("dictionary", "iterator", "void")),
-    "fit.verbose": Setting(lambda value: fit(verbose=value), "flag"),
+    "fit.verbose": Setting(lambda value: fit(verbose=value), "count or zero", ("True", "False", "np.True_")),
     "fit.threads": Setting(lambda value: fit(threads=value), "count", ("None",)),
     "evaluate.metrics": Setting(
         lambda value: model_of().evaluate(X, Y, value), "nothing", ("dictionary", "iterator", "void")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnet import checks
 from fastnet.errors import is_of_a_handler
 from fastnet.history import History
 from fastnet.report import significant
@@ -15,21 +16,30 @@ from fastnet.report import significant
 REWRITE_SECONDS = 0.1
 
 
+def _is_asked_for(verbose: Any) -> bool:
+    if isinstance(verbose, (bool, np.bool_)):
+        return bool(verbose)
+    try:
+        return checks.integer_from(0, verbose, "verbose") > 0
+    except (TypeError, ValueError):
+        raise ValueError(f"verbose must be 'auto', True or False, or an integer from 0, not {verbose!r}.") from None
+
+
 class Progress:
     """Epoch, cost, cost of validation, metrics, examples per second and remaining time, on standard output.
 
     On a terminal, one line that is rewritten; in a notebook, tqdm's bar if it is installed. Elsewhere a line for each
-    of the `epochs`, if it is asked for. `verbose` is a bool, or "auto": on a terminal and in a notebook. ValueError for
-    anything else. What cannot be shown is not, from then on: it is no reason to end a fit.
+    of the `epochs`, if it is asked for. `verbose` is a bool, or a number, 0 for nothing; or "auto": on a terminal and
+    in a notebook. ValueError for anything else. What cannot be shown is not, from then on, and ends no fit.
     """
 
     def __init__(self, verbose: Any, epochs: int) -> None:
-        if not isinstance(verbose, (bool, np.bool_)) and not (isinstance(verbose, str) and verbose == "auto"):
-            raise ValueError(f"verbose must be 'auto', True or False, not {verbose!r}.")
+        if not (isinstance(verbose, str) and verbose == "auto"):
+            verbose = _is_asked_for(verbose)
         self.stream: Any = getattr(sys, "stdout", None)
         self.in_notebook = in_notebook()
         self.rewrites = self.in_notebook or is_terminal(self.stream)
-        self.wanted = self.rewrites if verbose == "auto" else bool(verbose) and self.stream is not None
+        self.wanted = self.rewrites if verbose == "auto" else verbose and self.stream is not None
         self.bar: Any = None
         self.epochs = epochs
         self.finished = 0

@@ -48,16 +48,17 @@ def fit(epochs=3, **settings):
     return make_model((4, 3, 1), ("relu", "sigmoid")).fit(X, Y, epochs=epochs, **settings)
 
 
-@pytest.mark.parametrize(("is_terminal", "verbose"), [(False, "auto"), (True, False), (False, False)])
+@pytest.mark.parametrize(("is_terminal", "verbose"), [(False, "auto"), (True, False), (False, False), (True, 0)])
 def test_nothing_is_shown_unasked_where_nobody_looks(is_terminal, verbose, stream_of):
     stream = stream_of(is_terminal)
     fit(verbose=verbose)
     assert stream.text == ""
 
 
-def test_a_file_gets_a_line_for_each_epoch(stream_of):
+@pytest.mark.parametrize("verbose", [True, 1, 2])
+def test_a_file_gets_a_line_for_each_epoch(verbose, stream_of):
     stream = stream_of(False)
-    history = fit(verbose=True, validation_split=0.2)
+    history = fit(verbose=verbose, validation_split=0.2)
     assert "\r" not in stream.text
     for epoch, line in enumerate(stream.text.splitlines()):
         costs = f"cost {history.cost[epoch]:.4g}  val_cost {history.val_cost[epoch]:.4g}"
