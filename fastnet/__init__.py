@@ -15,6 +15,7 @@ from fastnet.layers import Dense, Dropout
 from fastnet.losses import Huber, Quantile
 from fastnet.model import Model, load
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastnet.scaling import Standardize
 from fastnet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "Quantile",
     "RMSprop",
     "ReduceOnPlateau",
+    "Standardize",
     "StepDecay",
     "TimeLimit",
     "TrainingDivergedError",

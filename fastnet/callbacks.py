@@ -16,6 +16,7 @@ from fastnet.layers import Dense
 from fastnet.losses import AnyLoss
 from fastnet.metrics import METRICS
 from fastnet.optimizers import Optimizer
+from fastnet.scaling import Scales
 
 Logs = Mapping[str, float]
 AnyCallback = Callable[[Any, int, Logs], Any]
@@ -30,6 +31,7 @@ class AnyModel(Protocol):
     output_layer: Dense
     optimizer: Optimizer
     epochs_finished: int
+    y_scales: Scales | None
 
     @property
     def parameters(self) -> np.ndarray:

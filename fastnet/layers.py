@@ -10,6 +10,7 @@ from fastnet import checks
 from fastnet.activations import AnyActivation, activation_for, canonical
 from fastnet.errors import NotFittedError
 from fastnet.initializers import Normal, initializer_for
+from fastnet.scaling import Standardize
 
 
 class Dense(checks.FixedSettings):
@@ -137,6 +138,9 @@ class Dropout(checks.FixedSettings):
         return f"Dropout({self.rate:g})"
 
 
+AnyLayer = Dense | Dropout | Standardize
+
+
 def assign(view: np.ndarray, value: Any, name: str) -> None:
     """Copy a value of exactly the view's shape, finite in its dtype, into a parameter; ValueError otherwise."""
     array = checks.real_array(value, name)
@@ -145,24 +149,27 @@ def assign(view: np.ndarray, value: Any, name: str) -> None:
     view[...] = checks.parameter(array, view.dtype, name)
 
 
-def checked_layers(layers: Sequence[Dense | Dropout]) -> tuple[Dense | Dropout, ...]:
-    """Return the layers as a tuple; ValueError or TypeError unless they are distinct, and dropout is between two."""
-    if isinstance(layers, (Dense, Dropout)) or not isinstance(layers, Sequence):
+def checked_layers(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:
+    """Return the layers as a tuple; ValueError or TypeError unless each stands where it may, and once."""
+    if isinstance(layers, AnyLayer) or not isinstance(layers, Sequence):
         raise TypeError(f"layers must be a list of layers, such as [Dense(1, 'sigmoid')], not {layers!r}.")
     if not layers:
         raise ValueError("layers must hold at least one layer, such as [Dense(1, 'sigmoid')], but is empty.")
     for index, layer in enumerate(layers):
-        if isinstance(layer, Dropout) and (index in (0, len(layers) - 1) or isinstance(layers[index - 1], Dropout)):
+        if isinstance(layer, Standardize) and (index > 0 or len(layers) == 1):
+            raise ValueError(f"layers[{index}] is {layer!r}, which must be the first of several. Move it.")
+        follows_dense = index > 0 and isinstance(layers[index - 1], Dense)
+        if isinstance(layer, Dropout) and (not follows_dense or index == len(layers) - 1):
             raise ValueError(
                 f"layers[{index}] is {layer!r}, which must stand after a hidden Dense layer and before another. "
                 "Leave it out, or move it."
             )
     for index, layer in enumerate(layers):
-        if isinstance(layer, Dropout):
+        if isinstance(layer, (Dropout, Standardize)):
             continue
         if not isinstance(layer, Dense):
             raise TypeError(
-                f"layers must hold Dense and Dropout layers, but layers[{index}] is {layer!r}. Pass such as "
+                f"layers must hold Dense, Dropout and Standardize, but layers[{index}] is {layer!r}. Pass such as "
                 "[Dense(8, 'relu'), Dense(1, 'sigmoid')]."
             )
         if any(layer is other for other in layers[:index]):
@@ -174,18 +181,21 @@ def checked_layers(layers: Sequence[Dense | Dropout]) -> tuple[Dense | Dropout, 
     return tuple(layers)
 
 
-def dropout_rates(layers: Sequence[Dense | Dropout]) -> tuple[float, ...]:
+def dropout_rates(layers: Sequence[AnyLayer]) -> tuple[float, ...]:
     """Return, for each Dense layer, the rate of the dropout that follows it, or 0."""
     after_dense = [after for layer, after in pairwise((*layers, None)) if isinstance(layer, Dense)]
     return tuple(after.rate if isinstance(after, Dropout) else 0.0 for after in after_dense)
 
 
-def table_of(layers: Sequence[Dense | Dropout], n_features: int | None) -> str:
+def table_of(layers: Sequence[AnyLayer], n_features: int | None) -> str:
     """Return a table of the layers; None: the number of features is not known yet."""
     rows = [("layer", "activation", "W", "b", "Z, A", "parameters")]
     n_prev: int | str = "n_x" if n_features is None else n_features
     number = 0
     for layer in layers:
+        if isinstance(layer, Standardize):
+            rows.append(("", "standardize", "-", "-", f"({n_prev}, m)", "0"))
+            continue
         if isinstance(layer, Dropout):
             rows.append(("", f"dropout {layer.rate:g}", "-", "-", f"({n_prev}, m)", "0"))
             continue

@@ -16,7 +16,7 @@ from fastnet.activations import activation_for
 from fastnet.callbacks import AnyCallback, Checkpoint, checked_callbacks
 from fastnet.engine import diagnostics, gradient_check, overflow
 from fastnet.engine.course import Course, OptimizerState
-from fastnet.engine.examples import Data, Gate, read_only
+from fastnet.engine.examples import Data, Gate, exact_dtype, read_only
 from fastnet.engine.fit import train_epochs
 from fastnet.engine.network import Network
 from fastnet.engine.predict import Predictor
@@ -27,12 +27,13 @@ from fastnet.engine.watch import Watch, check_callbacks
 from fastnet.errors import FileFormatError, NotFittedError
 from fastnet.history import History
 from fastnet.kernels import codes
-from fastnet.layers import Dense, Dropout, checked_layers, table_of
+from fastnet.layers import AnyLayer, Dense, checked_layers, table_of
 from fastnet.losses import AnyLoss, Huber, loss_for, name_of
 from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
 from fastnet.optimizers import SGD, Optimizer, optimizer_for
 from fastnet.parameters import Parameters, network_of
 from fastnet.report import Scores, Text
+from fastnet.scaling import Scales, Standardize, in_units, scaled_gradients, scales_of
 from fastnet.schedules import SlowedDown
 
 if TYPE_CHECKING:  # what most programs never use is imported where it is used
@@ -42,6 +43,8 @@ if TYPE_CHECKING:  # what most programs never use is imported where it is used
     from fastnet.files.network import Memory, SavedNetwork
 
 DEFAULT_METRICS = ("accuracy",)
+NOT_OF_VALUES = ("binary_crossentropy", "categorical_crossentropy", "poisson")
+"""The losses whose targets are no values that have a scale: classes, probabilities, counts."""
 
 
 class Model(checks.FixedSettings):
@@ -49,7 +52,7 @@ class Model(checks.FixedSettings):
 
     Parameters
     ----------
-    layers : sequence of Dense and Dropout
+    layers : sequence of Dense and Dropout, and Standardize as the first
         From the first hidden layer to the output; one layer alone is logistic or linear regression.
     loss : str, Huber, Quantile or None
         "binary_crossentropy" (needs a sigmoid output), "categorical_crossentropy" (softmax), "poisson" (linear: Z is
@@ -70,6 +73,10 @@ class Model(checks.FixedSettings):
         The same for L1: J += l1/m * sum |W|. Its gradient at zero is taken as zero.
     random_state : int, numpy.random.Generator or None
         The name that `seed` has elsewhere.
+    standardize_y : bool, default False
+        Train on targets of mean 0 and spread 1, for each output, by the examples of the first `fit` or `step`. Needs a
+        linear last layer, and not "poisson". `forward` and `predict` give values on the scale of y, and metrics are of
+        those; J, and so `cost` and a `delta` of Huber's, is of the standardized targets.
 
     Raises
     ------
@@ -77,11 +84,11 @@ class Model(checks.FixedSettings):
         If a setting is out of its range, or the loss does not fit the last activation.
     """
 
-    fixed = ("layers", "output_layer", "loss", "l2", "dtype", "seed", "l1")
+    fixed = ("layers", "output_layer", "loss", "l2", "dtype", "seed", "l1", "standardize_y")
 
     def __init__(
         self,
-        layers: Sequence[Dense | Dropout],
+        layers: Sequence[AnyLayer],
         loss: AnyLoss | None = None,
         optimizer: Optimizer | str | type[Optimizer] | None = None,
         l2: float = 0.0,
@@ -90,12 +97,14 @@ class Model(checks.FixedSettings):
         l1: float = 0.0,
         *,
         random_state: int | np.random.Generator | None = None,
+        standardize_y: bool = False,
     ) -> None:
         if seed is not None and random_state is not None:
             raise ValueError("seed and random_state are two names of one setting. Pass one of them.")
         self._training = OneAtATime()
         self.layers = checked_layers(layers)
         self._dense = tuple(layer for layer in self.layers if isinstance(layer, Dense))
+        self._standardize = self.layers[0] if isinstance(self.layers[0], Standardize) else None
         self.output_layer = self._dense[-1]
         self.loss = loss_for(loss, self.output_layer.activation, self.output_layer.units)
         self.dtype = checks.float_dtype(dtype)
@@ -110,6 +119,14 @@ class Model(checks.FixedSettings):
         for number, name in numbers:
             checks.in_range_of(self.dtype, number, name)
         self.seed = checks.seed(random_state if seed is None else seed)
+        self.standardize_y = checks.flag(standardize_y, "standardize_y")
+        if self.standardize_y and (self.output_layer.activation != "linear" or self.loss == "poisson"):
+            raise ValueError(
+                f"standardize_y needs a linear last layer, and another loss than 'poisson', not "
+                f"{self.output_layer.activation!r} with {self.loss!r}. Leave it out."
+            )
+        self.y_scales: Scales | None = None
+        """Mean and spread of the targets, for each output, once they are known; with `standardize_y` alone."""
         self.history: History | None = None
         self._parameters: Parameters | None = None
         self._predictor: Predictor | None = None
@@ -190,7 +207,9 @@ class Model(checks.FixedSettings):
             for layer, pair in zip(layers, old.by_layer() if old else [(None, None)] * len(layers), strict=True):
                 layer.bind(*pair)
             raise
-        new = {"_parameters": parameters, "_key": key, "epochs_finished": 0, "_optimizer_state": None}
+        if old and self._standardize:
+            self._standardize.scales = None
+        new = {"_parameters": parameters, "_key": key, "epochs_finished": 0, "_optimizer_state": None, "y_scales": None}
         self.__dict__.update(new, _predictor=None)  # at once, whenever a signal comes
 
     @property
@@ -254,7 +273,8 @@ class Model(checks.FixedSettings):
         if built is not None and state is not None:
             memory = network.Memory(state.moments.reshape(-1, len(built)), state.powers)
         pairs = [] if built is None else built.by_layer()
-        arrays, texts = network.written(network.described(self), pairs, memory, self._key, epochs_finished)
+        scales = {"X": self._standardize.scales if self._standardize else None, "y": self.y_scales}
+        arrays, texts = network.written(network.described(self), pairs, memory, scales, self._key, epochs_finished)
         return arrays, {network.FORMAT: f"{kind} {network.VERSION}", **texts}
 
     @classmethod
@@ -263,6 +283,7 @@ class Model(checks.FixedSettings):
         from fastnet.files import network, settings
 
         model: Self = settings.made(cls, saved.arguments, network.TEXT)
+        model._take_scales(saved.scales)
         if saved.parameters is not None and saved.n_features is not None:
             found = network_of(
                 model.layers, model.loss, saved.n_features, model.dtype, l2=model.l2, l1=model.l1
@@ -272,6 +293,11 @@ class Model(checks.FixedSettings):
             model._key, model.epochs_finished = saved.key, saved.epochs_finished
             model._remember(saved.memory)
         return model
+
+    def _take_scales(self, scales: Mapping[str, Scales | None]) -> None:
+        if self._standardize:
+            self._standardize.scales = scales["X"]
+        self.y_scales = scales["y"]
 
     def _remember(self, memory: Memory | None) -> None:
         """Take an optimizer's memory over from a file; FileFormatError unless the optimizer has such."""
@@ -288,12 +314,48 @@ class Model(checks.FixedSettings):
 
     def _gate(self) -> Gate:
         n_features = None if self._parameters is None else self._built().units[0]
-        return Gate(self.dtype, n_features, self.output_layer, name_of(self.loss))
+        exactly = bool(self._standardize), self.standardize_y
+        return Gate(self.dtype, n_features, self.output_layer, name_of(self.loss), *exactly)
 
     def _data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
-        return self._gate().data(X, y, sample_weight)
+        """Return examples as the network takes them."""
+        return self._scaled(self._gate().data(X, y, sample_weight), self.dtype)
 
-    # ------------------------------------------------------------------------------------------------- prediction
+    def _scaled(self, data: Data, dtype: np.dtype) -> Data:
+        """Return examples that the gate has let in, on the scale of the network; NotFittedError before it is known."""
+        if self._standardize:
+            data = data._replace(X=self._standardize.learned().standardized(data.X, dtype, "X"))
+        if self.standardize_y:
+            data = data._replace(y=self._learned_y_scales().standardized(data.y, dtype, "y"))
+        return data
+
+    def _learned_y_scales(self) -> Scales:
+        if self.y_scales is None:
+            raise NotFittedError("With standardize_y, the scale of y comes from the first fit(X, y): call that first.")
+        return self.y_scales
+
+    def _warn_of_scales(self, data: Data) -> None:
+        """Warn if X or y is far from the scale that networks learn on."""
+        if not self._standardize:
+            diagnostics.warn_of_scales(data.X, diagnostics.FOR_X)
+        if not self.standardize_y and name_of(self.loss) not in NOT_OF_VALUES:
+            linear = self.output_layer.activation == "linear"
+            diagnostics.warn_of_scales(data.y, diagnostics.FOR_Y if linear else diagnostics.FOR_OTHER_Y)
+
+    def _learn_scales(self, data: Data) -> None:
+        """Learn the scales from the examples that train, as the gate has let them in, unless they are known."""
+        if self._standardize and self._standardize.scales is None:
+            self._standardize.scales = scales_of(data.X, data.weights, "X")
+        if self.standardize_y and self.y_scales is None:
+            self.y_scales = scales_of(data.y, data.weights, "y")
+
+    def _examples(self, X: Any) -> np.ndarray:
+        """Check X alone, and return it as the network takes it."""
+        n_features = self._built().units[0]
+        if self._standardize is None:
+            return checks.examples(X, self.dtype, n_features)
+        X = checks.examples(X, exact_dtype(X), n_features)
+        return self._standardize.learned().standardized(X, self.dtype, "X")
 
     def forward(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Return A_L, the activations of the last layer, (m, n_L), for X (m, n_x).
@@ -307,13 +369,13 @@ class Model(checks.FixedSettings):
         # A prediction of one row takes 3 us, a third of it these lines: an array that is right is only looked at.
         if not (
             type(X) is np.ndarray
-            and X.dtype is predictor.dtype
+            and X.dtype is predictor.X_dtype
             and X.ndim == 2
             and X.shape[1] == predictor.n_features
             and X.shape[0]
             and (X.flags.carray or (X.flags.c_contiguous and X.flags.aligned))
         ):
-            X = checks.examples(X, predictor.dtype, predictor.n_features)
+            X = self._examples(X)
         shape = (X.shape[0], predictor.n_outputs)
         if out is None:
             out = np.empty(shape, predictor.dtype)
@@ -322,13 +384,19 @@ class Model(checks.FixedSettings):
         if not predictor(X, out):
             checks.examples(X, predictor.dtype)  # says which values are not finite
             raise overflow.outputs_not_finite(predictor.network, predictor.parameters, X)
+        if self.y_scales is not None:
+            out[...] = self.y_scales.restored(out)
+            if not np.isfinite(out).all():
+                raise FloatingPointError(f"Predictions on the scale of y are beyond {self.dtype}. Use dtype='float64'.")
         return out
 
     def _new_predictor(self, X: Any) -> Predictor:
         parameters = self._built_parameters()
-        n_features = parameters.network.units[0]
-        checks.examples(X, self.dtype, n_features)  # what is wrong with it is said before seconds of compiling
-        self._predictor = predictor = Predictor(parameters.network, parameters.vector)
+        self._examples(X)  # what is wrong with it is said before seconds of compiling
+        if self.standardize_y:
+            self._learned_y_scales()
+        X_dtype = None if self._standardize else self.dtype
+        self._predictor = predictor = Predictor(parameters.network, parameters.vector, X_dtype)
         if self._parameters is not parameters:  # another thread has built the model anew
             self._predictor = None
         return predictor
@@ -389,9 +457,11 @@ class Model(checks.FixedSettings):
         n_outputs = self.output_layer.units
         first = 0 if output is None else checks.output_number(output, n_outputs)
         predictor = self._predictor or self._new_predictor(X)
-        X = checks.examples(X, self.dtype, predictor.n_features)
+        X = self._examples(X)
         many = output is None and n_outputs > 1
         gradients = predictor.input_gradients(X, first, n_outputs if many else 1, logits=bool(logits))
+        x_scales = self._standardize.scales if self._standardize else None
+        gradients = scaled_gradients(gradients, x_scales, self.y_scales, first)
         return gradients if many else gradients[:, 0]
 
     # ------------------------------------------------------------------------------------------ cost and gradient
@@ -422,12 +492,13 @@ class Model(checks.FixedSettings):
         Returns a report that prints, with `max_relative_error` and `ok`. Nothing is dropped out. Takes four costs or
         more per parameter: meant for small networks and some tens of examples.
         """
-        checked = self._data(X, y, sample_weight)
+        checked = self._gate().data(X, y, sample_weight)
         if self._parameters is None:
             self.build(checked.X.shape[1])
         parameters = self._built_parameters()
         network = parameters.network.replaced(dtype=np.dtype(np.float64))
         data = self._gate()._replace(dtype=network.dtype, n_features=network.units[0]).data(X, y, sample_weight)
+        data = self._scaled(data, network.dtype)
         errors = gradient_check.check_gradients(network, parameters.vector.astype(network.dtype), data)
         return gradient_check.GradientReport(parameters.by_layer(errors))
 
@@ -440,10 +511,11 @@ class Model(checks.FixedSettings):
         """
         history = History()
         with self._training("step"):
-            data = self._data(X, y, sample_weight)
+            data = self._gate().data(X, y, sample_weight)
             self.optimizer.learning_rates(self.epochs_finished, 1, self.dtype)
             self._prepare_parameters(data)
-            self._train(data, Progress(False, 1), history, epochs=1)
+            self._learn_scales(data)
+            self._train(self._scaled(data, self.dtype), Progress(False, 1), history, epochs=1)
         return history.cost[0]
 
     @words.helpful
@@ -557,12 +629,15 @@ class Model(checks.FixedSettings):
             if resumed is None:
                 self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE), self.dtype)
             if self.epochs_finished == 0:
-                diagnostics.warn_of_scales(examples.training.X)
+                self._warn_of_scales(examples.training)
             # From here on, things change.
             if resumed is not None:
                 self._go_back_to(resumed)
             self._prepare_parameters(examples.training)
             data, held_out = examples.divided(activation, self._key)
+            self._learn_scales(data)
+            data = self._scaled(data, self.dtype)
+            held_out = None if held_out is None else self._scaled(held_out, self.dtype)
             self.history = history = History()
             self._train(
                 data, progress, history, names, held_out, callbacks, savers, resumed, epochs=epochs,
@@ -594,7 +669,7 @@ class Model(checks.FixedSettings):
 
         other = self._restored(resumed.saved)
         before, here = network.described(other), network.described(self)
-        for name in ("layers", "loss", "l2", "l1", "dtype"):
+        for name in ("layers", "loss", "l2", "l1", "dtype", "standardize_y"):
             if before[name] != here[name]:
                 raise ValueError(
                     f"resume: the checkpoint is of a model with {name}={before[name]!r}, but this has {here[name]!r}."
@@ -610,6 +685,7 @@ class Model(checks.FixedSettings):
         self.parameters[:] = other.parameters
         self._optimizer, self._optimizer_state = other._optimizer, other._optimizer_state
         self._key, self.epochs_finished = other._key, other.epochs_finished
+        self._take_scales({"X": other._standardize.scales if other._standardize else None, "y": other.y_scales})
 
     def _prepare_parameters(self, data: Data) -> None:
         """Build the model, unless it is built; ValueError if a parameter is not finite."""
@@ -656,7 +732,8 @@ class Model(checks.FixedSettings):
         names = metrics_for(metrics, activation)
         self._built()
         with self._run(self._data(X, y, sample_weight), mode=codes.COST, with_outputs=bool(names)) as run:
-            return Scores(cost=overflow.finite_cost(run), **compute(names, *run.results, activation))
+            cost = overflow.finite_cost(run)
+            return Scores(cost=cost, **compute(names, *in_units(self.y_scales, *run.results), activation))
 
     def diagnose(self, X: Any, y: Any = None) -> diagnostics.Diagnosis:
         """Return what each layer does with X (m, n_x): a report that prints, of dead and of saturated units.
@@ -664,8 +741,8 @@ class Model(checks.FixedSettings):
         And of mean and spread of its activations; with y, of the gradients of `cost` too. Nothing is dropped out. A
         ReLU unit that is dead for all of a large X no longer learns; many saturated units learn slowly.
         """
-        X = checks.examples(X, self.dtype, self._built().units[0])
         dW = None if y is None else [pair[0] for pair in self.gradients(X, y)]
+        X = self._examples(X)
         targets = np.zeros((len(X), self.output_layer.units), self.dtype)
         with self._run(Data(X, read_only(targets), None), mode=codes.COST, threads=1) as run:
             return diagnostics.diagnose(run, tuple(layer.activation for layer in self._dense), dW)
@@ -760,7 +837,9 @@ class Model(checks.FixedSettings):
         from fastnet.exchange import torch_network
 
         found = torch_network.from_torch(module, settings)
-        return cls(found.layers, **found.settings)._with_arrays("from_torch", found.arrays)
+        model = cls(found.layers, **found.settings)._with_arrays("from_torch", found.arrays)
+        model._take_scales(found.scales)
+        return model
 
     def load_torch(self, state_dict: Mapping[str, Any]) -> Self:
         """Take the parameters of PyTorch's `module.state_dict()`; return the model, which is built if it is not yet.

@@ -11,7 +11,7 @@ from fastnet.activations import activation_for
 from fastnet.engine.memory import aligned_zeros
 from fastnet.engine.network import Network
 from fastnet.kernels.plan import parameter_offsets
-from fastnet.layers import Dense, Dropout, dropout_rates
+from fastnet.layers import AnyLayer, Dense, dropout_rates
 from fastnet.losses import AnyLoss, loss_of, output_code, settings_of
 
 
@@ -66,7 +66,7 @@ class Parameters:
 
 
 def network_of(
-    layers: Sequence[Dense | Dropout], loss: AnyLoss, n_features: int, dtype: np.dtype, *, l2: float, l1: float
+    layers: Sequence[AnyLayer], loss: AnyLoss, n_features: int, dtype: np.dtype, *, l2: float, l1: float
 ) -> Network:
     """Return the network of some layers; `l2` and `l1` hold for those that have no strength of their own."""
     dense = [layer for layer in layers if isinstance(layer, Dense)]

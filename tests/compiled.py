@@ -12,7 +12,7 @@ from bounds import Guarded
 from conftest import JIT_DISABLED
 from numba import njit
 
-from fastnet import SGD, Dense, Model
+from fastnet import SGD, Dense, Model, Standardize
 from fastnet.engine import threads
 from fastnet.kernels.build.jit import OPTIONS, VECTOR_BYTES
 from fastnet.kernels.build.load import address_of, by_name
@@ -190,3 +190,14 @@ def start_only(startable, monkeypatch):
 
     monkeypatch.setattr(threads, "start_new_thread", start_some)
     return started
+
+
+def standardizing(dtype, outputs=2, standardize_y=True):
+    """Return a trained model that standardizes X and, if asked, y; and examples, (70, 5), in that dtype."""
+    rng = np.random.default_rng(5)
+    X = np.array([1900.0, -3e5, 0.02, 7.0, 5.0]) + [20.0, 7e4, 1e-4, 1.0, 0.0] * rng.standard_normal((70, 5))
+    y = X[:, 3:4] * np.linspace(100, 300, outputs) + 1000
+    layers = [Standardize(), Dense(7, "tanh"), Dense(outputs)]
+    model = Model(layers, dtype=dtype, seed=0, standardize_y=standardize_y)
+    model.fit(X, y if standardize_y else y / 1000, epochs=2, verbose=False)
+    return model, X.astype(dtype)

@@ -505,3 +505,16 @@ def logistic_gradients_with_loops(
             dw[j] += X[j, i] * dz
         db += dz
     return float(J / m), dw / m, float(db / m)
+
+
+def scales(X, weights=None):
+    """Mean and standard deviation of the columns of X (m, n), a row of weight w counting as w rows; 1 for constants."""
+    w = np.ones(len(X)) if weights is None else weights
+    mean = w @ X / w.sum()
+    variance = w @ (X - mean) ** 2 / w.sum()
+    return mean, np.where(variance > (1e-14 * mean) ** 2, np.sqrt(variance), 1.0)
+
+
+def standardized(X, mean, spread):
+    """(x - mean) / spread of each column of X (m, n)."""
+    return (X - mean) / spread

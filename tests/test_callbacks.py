@@ -392,13 +392,13 @@ def test_wrong_settings_of_callbacks(make, error, message):
         make()
 
 
-def test_features_of_different_scale_are_warned_of_before_the_first_fit_alone():
+def test_features_on_a_bad_scale_are_warned_of_before_the_first_fit_alone():
     unscaled = X * [1, 1e4, 0, 1]
     model = classifier()
-    with pytest.warns(UserWarning, match="feature 1 reaches .*, feature [03] only .* Bring all to one scale"):
+    with pytest.warns(UserWarning, match=r"feature 1 has mean .* and spread [\d.e+]*\. Put Standardize\(\) first"):
         model.fit(unscaled, Y, epochs=1)
     model.fit(unscaled, Y, epochs=1)
-    classifier().fit(X * [1, 100, 0, 1], Y, epochs=1)
+    classifier().fit(X * [1, 10, 0, 1], Y, epochs=1)
     Model.fit(make_model((4, 1), ("linear",)), np.zeros((3, 4)), np.zeros(3), epochs=1)
 
 

@@ -254,7 +254,7 @@ def test_bad_y_of_several_outputs():
         model.fit(X, Y[:, 0])
 
 
-@pytest.mark.filterwarnings("ignore:The features of X differ in scale")
+@pytest.mark.filterwarnings("ignore:The features of X are far from the scale")
 def test_values_of_float64_that_float32_cannot_hold_are_fine_in_float64():
     assert fit(changed(X, (1, 2), 1e39), dtype="float64").epochs == 1
 
@@ -273,7 +273,7 @@ SETTINGS = [
     ({"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0."),
     ({"batch_size": -3}, ValueError, "batch_size must be at least 1, not -3."),
     ({"batch_size": "all"}, TypeError, "batch_size must be an integer of at least 1, not 'all'."),
-    ({"verbose": "loud"}, ValueError, "verbose must be 'auto', True or False, not 'loud'."),
+    ({"verbose": "loud"}, ValueError, "verbose must be 'auto', True or False, or an integer from 0, not 'loud'."),
 ]
 
 
@@ -342,7 +342,7 @@ CONSTRUCTORS = [
     (
         lambda: Model([Dense(1), 3]),
         TypeError,
-        "layers must hold Dense and Dropout layers, but layers[1] is 3. Pass such as "
+        "layers must hold Dense, Dropout and Standardize, but layers[1] is 3. Pass such as "
         "[Dense(8, 'relu'), Dense(1, 'sigmoid')].",
     ),
     (

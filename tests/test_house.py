@@ -26,8 +26,8 @@ FLOORS = {
     "entry points": ["kernels.train", "kernels.predict", "kernels.link", "kernels.ahead"],
     "errors, checks, reports": ["errors", "words", "checks", "report"],
     "what a user names": [
-        "activations", "initializers", "losses", "schedules", "optimizers", "layers", "metrics", "plot", "history",
-        "callbacks",
+        "scaling", "activations", "initializers", "losses", "schedules", "optimizers", "layers", "metrics", "plot",
+        "history", "callbacks",
     ],
     "files": ["files.*"],
     "engine": ["engine.*"],

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from fastnet.activations import AnyActivation
 from fastnet.engine.run import Run
 from fastnet.errors import may_get_lost
 
-LARGEST_RATIO = 1e3
+LARGEST_RATIO, LARGEST, SMALLEST = 10.0, 30.0, 1 / 30
+"""Of a mean to the spread; of a spread; and of the largest magnitude, beyond which training is slow, or fails."""
 ROWS_LOOKED_AT = 10_000
 
 SATURATED_AT = 0.01
@@ -22,26 +23,44 @@ SATURATED_FOR = 0.95
 RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
-def warn_of_scales(X: Any) -> None:
-    """Warn if features of X (m, n_x) differ in scale by more than 1e3: by their largest magnitudes, zeros apart.
+class Remedy(NamedTuple):
+    """What data are called that may be on a bad scale, their columns, and the line that mends it."""
 
-    Of many rows, some 10,000 at even distances are looked at.
+    data: str
+    column: str
+    line: str
+
+
+FOR_X = Remedy("The features of X", "feature", "Put Standardize() first: Model([Standardize(), Dense(...), ...])")
+FOR_Y = Remedy("The targets", "output", "Pass standardize_y=True to Model")
+FOR_OTHER_Y = Remedy("The targets", "output", "Divide y by its spread, y / y.std(), or let the last layer be linear")
+
+
+def warn_of_scales(values: Any, remedy: Remedy) -> None:
+    """Warn if columns of values (m, n) are far from mean 0 and spread 1, on which networks learn; say which.
+
+    Of many rows, some 10,000 at even distances are looked at. A constant is of no scale.
     """
-    rows = X[:: -(-len(X) // ROWS_LOOKED_AT)]
-    scales = np.maximum(rows.max(axis=0), -rows.min(axis=0))
-    scales = np.where(scales > 0, scales, np.nan)
-    if np.isnan(scales).all():
+    rows = values[:: -(-len(values) // ROWS_LOOKED_AT)].astype(np.float64)
+    with np.errstate(all="ignore"):
+        mean, spread, largest = rows.mean(axis=0), rows.std(axis=0), np.abs(rows).max(axis=0)
+        varies = spread > np.finfo(np.float32).eps * np.abs(mean)
+        ratio = np.where(np.abs(mean) > LARGEST_RATIO / 3, np.abs(mean) / spread, 0)
+        badness = np.where(varies, np.max([ratio / LARGEST_RATIO, spread / LARGEST, SMALLEST / largest], axis=0), 0)
+    bad, worst = int((badness > 1).sum()), int(np.argmax(badness))
+    if not bad:
         return
-    largest, smallest = int(np.nanargmax(scales)), int(np.nanargmin(scales))
-    if float(scales[largest]) > LARGEST_RATIO * float(scales[smallest]):
-        with may_get_lost():
-            warnings.warn(
-                f"The features of X differ in scale by more than {LARGEST_RATIO:g}: feature {largest} reaches "
-                f"{scales[largest]:.3g}, feature {smallest} only {scales[smallest]:.3g}. Training will hardly see the "
-                "small ones. Bring all to one scale first, as by (X - X.mean(axis=0)) / X.std(axis=0).",
-                UserWarning,
-                stacklevel=4,  # the line that calls fit
-            )
+    others = f", and {bad - 1} more are as bad" if bad > 1 else ""
+    digits = ""
+    if ratio[worst] > 1e4 and values.dtype == np.float32:
+        digits = " In float32 few of its digits are left: pass float64 then, which Standardize reads."
+    with may_get_lost():
+        warnings.warn(
+            f"{remedy.data} are far from the scale that networks learn on, mean 0 and spread 1: {remedy.column} "
+            f"{worst} has mean {mean[worst]:.3g} and spread {spread[worst]:.3g}{others}. {remedy.line}.{digits}",
+            UserWarning,
+            stacklevel=5,  # the line that calls fit
+        )
 
 
 @dataclass(frozen=True)

@@ -65,17 +65,23 @@ class FitData(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """The gate of a network: its dtype, features (None: any number), last layer, and the name of its loss."""
+    """The gate of a network: its dtype, features (None: any number), last layer, and the name of its loss.
+
+    X, or y, that is to be standardized is let in with all its digits: `exact_x`, `exact_y`.
+    """
 
     dtype: np.dtype
     n_features: int | None
     output_layer: Dense
     loss: str
+    exact_x: bool = False
+    exact_y: bool = False
 
     def data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
         """Check X, y and weights together and return them as the kernels take them."""
-        X = checks.examples(X, self.dtype, self.n_features)
-        y = checks.targets(y, self.dtype, X.shape, self.output_layer.units, self.loss)
+        X = checks.examples(X, exact_dtype(X) if self.exact_x else self.dtype, self.n_features)
+        y_dtype = exact_dtype(y) if self.exact_y else self.dtype
+        y = checks.targets(y, y_dtype, X.shape, self.output_layer.units, self.loss)
         return Data(X, y, sample_weights(sample_weight, len(X), self.dtype))
 
     def prepared(
@@ -109,6 +115,12 @@ class Gate(NamedTuple):
             return self._replace(n_features=n_features).data(X, *validation_data[1:])
         except (TypeError, ValueError) as error:
             raise type(error)(f"In validation_data: {error}") from None
+
+
+def exact_dtype(values: Any) -> np.dtype:
+    """Return the dtype that takes values as they are: of float32 an array keeps its memory, all else fits float64."""
+    is_float32 = isinstance(values, np.ndarray) and values.dtype == np.float32
+    return np.dtype(np.float32 if is_float32 else np.float64)
 
 
 Rows = TypeVar("Rows", np.ndarray, SparseRows)

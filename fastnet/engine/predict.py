@@ -64,9 +64,13 @@ def linked_for_inputs(network: Network, parameters: np.ndarray) -> LinkedPlan:
 
 
 class Predictor:
-    """Computes A_L with the parameters of one built network; safe to call from several threads at once."""
+    """Computes A_L with the parameters of one built network; safe to call from several threads at once.
 
-    def __init__(self, network: Network, parameters: np.ndarray) -> None:
+    `X_dtype` is that of an X which it may be given as it is: None if every X has to be prepared.
+    """
+
+    def __init__(self, network: Network, parameters: np.ndarray, X_dtype: np.dtype | None = None) -> None:
+        self.X_dtype = X_dtype
         self.network, self.parameters, self.dtype = network, parameters, network.dtype
         self.n_features, self.n_outputs = network.units[0], network.units[-1]
         self.few = linked_to_predict(network, parameters, FEW, few_rows=True)

@@ -10,6 +10,7 @@ from fastnet.callbacks import AnyCallback, AnyModel, Callback, Checkpoint, Early
 from fastnet.engine.run import Run
 from fastnet.history import History
 from fastnet.metrics import compute
+from fastnet.scaling import in_units
 
 CHANGE_NOTHING = (Checkpoint, EarlyStopping, ReduceOnPlateau, TimeLimit)
 """The callbacks that change no parameter between epochs; a subclass of one may."""
@@ -55,11 +56,11 @@ class Watch:
         """Record the epoch just finished, and call the callbacks; return why the fit should end, or ""."""
         run, epoch = self.run, self.run.finished_epochs - 1
         self.model.epochs_finished = run.first_epoch + run.finished_epochs  # for who copies or saves it in a callback
-        logs = {"cost": run.costs_of(epoch, epoch + 1)[0], **compute(self.metrics, *run.results, self.activation)}
+        logs = {"cost": run.costs_of(epoch, epoch + 1)[0], **self.metrics_of(run)}
         self.history.record(logs)
         if self.validation:
             cost = self.validation.cost()
-            found = {"cost": cost, **compute(self.metrics, *self.validation.results, self.activation)}
+            found = {"cost": cost, **self.metrics_of(self.validation)}
             of_held_out = {f"val_{name}": value for name, value in found.items()}
             self.history.record(of_held_out)
             logs |= of_held_out
@@ -73,6 +74,10 @@ class Watch:
             run.use(self.model.optimizer)
             self.changed_something = True
         return reason
+
+    def metrics_of(self, run: Run) -> dict[str, float]:
+        """Return the metrics of what a run has found, on the scale of y."""
+        return compute(self.metrics, *in_units(self.model.y_scales, *run.results), self.activation)
 
     def finish(self) -> None:
         """Tell the callbacks that the fit has ended."""

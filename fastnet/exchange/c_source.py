@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from fastnet import checks
-from fastnet.exchange.layers import AnyModel, Layer, layers_of
+from fastnet.exchange.layers import AnyModel, Layer, layers_of, scales_of
 from fastnet.files.durable import write_whole
 from fastnet.kernels import codes
 from fastnet.kernels.constants import NUMBERS, POLYNOMIALS
 from fastnet.kernels.plan import WIDE, strategies
+from fastnet.scaling import Scales
 
 C_TYPES = {"float32": "float", "float64": "double"}
 
@@ -54,17 +55,25 @@ def write_c(model: AnyModel, path: str | os.PathLike[str], prefix: str) -> None:
     """Write a model as a C file; see `Model.to_c`."""
     if not isinstance(prefix, str) or not re.fullmatch(r"(?:[A-Za-z_][A-Za-z_0-9]*)?", prefix):
         raise ValueError(f"prefix must be what a name in C can begin with, such as 'tumour_', not {prefix!r}.")
-    text = source(layers_of(model), checks.float_dtype(model.dtype), prefix, os.path.basename(os.fsdecode(path)))
+    file = os.path.basename(os.fsdecode(path))
+    text = source(layers_of(model), scales_of(model), checks.float_dtype(model.dtype), prefix, file)
     write_whole(path, [text.encode()])
 
 
-def source(layers: Sequence[Layer], dtype: np.dtype, prefix: str, file: str) -> str:
-    """Return the C file of a network."""
+def source(
+    layers: Sequence[Layer], scales: tuple[Scales | None, Scales | None], dtype: np.dtype, prefix: str, file: str
+) -> str:  # fmt: skip
+    """Return the C file of a network; `scales` are those of X and y."""
+    X_scales, y_scales = scales
     units = [layers[0].W.shape[1], *(len(layer.W) for layer in layers)]
     shown, parameters, used, steps = [str(units[0])], [], [], []
+    if X_scales is not None:
+        parameters += _scales("X", X_scales, units[0])
+        steps.append(f"for (size_t i = 0; i < {units[0]}; i++) A0[i] = (real)((X[i] - X_mean[i]) / X_spread[i]);")
     for l, (layer, way) in enumerate(zip(layers, strategies(units), strict=True), start=1):
         n, n_prev = layer.W.shape
-        A_prev, A = "X" if l == 1 else f"A{l - 1}", "out" if l == len(layers) else f"A{l}"
+        A_prev = "X" if l == 1 and X_scales is None else f"A{l - 1}"
+        A = "out" if l == len(layers) else f"A{l}"
         activation, function = ACTIVATIONS[layer.code]
         shown.append(f"{n} {activation}")
         if way is WIDE:
@@ -81,7 +90,11 @@ def source(layers: Sequence[Layer], dtype: np.dtype, prefix: str, file: str) -> 
         elif function:
             slope = f", {_literal(dtype.type(layer.setting))}" if layer.code == codes.LEAKY_RELU else ""
             steps.append(f"for (size_t i = 0; i < {n}; i++) {A}[i] = {function}({A}[i]{slope});")
-    hidden = ", ".join(f"A{l}[{n}]" for l, n in enumerate(units[1:-1], start=1))
+    if y_scales is not None:
+        parameters += _scales("y", y_scales, units[-1])
+        steps.append(f"for (size_t i = 0; i < {units[-1]}; i++) out[i] = (real)(out[i] * y_spread[i] + y_mean[i]);")
+    first = 1 if X_scales is None else 0
+    hidden = ", ".join(f"A{l}[{n}]" for l, n in enumerate(units[first:-1], start=first))
     return Template(_template("program.c")).substitute(
         summary=f"A network in {dtype}: {' - '.join(shown)}.",
         file=shlex.quote(file),
@@ -91,7 +104,7 @@ def source(layers: Sequence[Layer], dtype: np.dtype, prefix: str, file: str) -> 
         n_features=units[0],
         n_outputs=units[-1],
         meaning=MEANINGS.get(layers[-1].code, MEANING),
-        stack=sum(units[1:-1]) * dtype.itemsize + 256,
+        stack=sum(units[first:-1]) * dtype.itemsize + 256,
         type=_template(f"{dtype}.c").strip(),
         functions=_functions(filter(None, used), dtype),
         parameters="\n\n".join(parameters),
@@ -139,14 +152,20 @@ def _in_dtype(pair: tuple[Any, Any], dtype: np.dtype) -> Any:
     return pair[dtype == np.float64]
 
 
-def _array(name: str, rows: np.ndarray, comment: str) -> str:
+def _scales(name: str, scales: Scales, n: int) -> list[str]:
+    """Return mean and spread of n columns as arrays in C."""
+    of_columns = ((each, np.broadcast_to(values, (1, n))) for each, values in scales._asdict().items())
+    return [_array(f"{name}_{each}", values, f"The {each} of {name} ({n},).", "double") for each, values in of_columns]
+
+
+def _array(name: str, rows: np.ndarray, comment: str, kind: str = "real") -> str:
     """Return a matrix, row by row, as an array in C."""
     lines = []
     for row in rows:
         literals = list(map(_literal, row))
         lines += [", ".join(literals[i : i + NUMBERS_A_LINE]) for i in range(0, len(literals), NUMBERS_A_LINE)]
     body = ",\n    ".join(lines)
-    return f"/* {comment} */\nstatic const real {name}[{rows.size}] = {{\n    {body}\n}};"
+    return f"/* {comment} */\nstatic const {kind} {name}[{rows.size}] = {{\n    {body}\n}};"
 
 
 def _literal(number: np.floating) -> str:

@@ -6,17 +6,21 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.activations import activation_for
+from fastnet.errors import NotFittedError
 from fastnet.kernels.codes import INCREASING
-from fastnet.layers import Dense, Dropout, dropout_rates
+from fastnet.layers import AnyLayer, Dense, dropout_rates
 from fastnet.losses import AnyLoss, output_code
 from fastnet.metrics import CLASS_ACTIVATIONS
+from fastnet.scaling import Scales, Standardize
 
 
 class AnyModel(Protocol):
     """The part of a `Model` that is exported."""
 
-    layers: tuple[Dense | Dropout, ...]
+    layers: tuple[AnyLayer, ...]
     loss: AnyLoss
+    standardize_y: bool
+    y_scales: Scales | None
     dtype: np.dtype
     output_layer: Dense
 
@@ -57,6 +61,14 @@ def layers_of(model: AnyModel) -> list[Layer]:
         Layer(layer.W.copy(), None if layer.b is None else layer.b[:, 0].copy(), code, activation.setting, rate)
         for layer, code, activation, rate in zip(dense, codes, activations, dropout_rates(model.layers), strict=True)
     ]
+
+
+def scales_of(model: AnyModel) -> tuple[Scales | None, Scales | None]:
+    """Return the scales of X and of y, None of what is not standardized; NotFittedError before they are known."""
+    first = model.layers[0]
+    if model.standardize_y and model.y_scales is None:
+        raise NotFittedError("With standardize_y, the scale of y comes from the first fit(X, y): call that first.")
+    return first.learned() if isinstance(first, Standardize) else None, model.y_scales
 
 
 def is_classifier(model: AnyModel) -> bool:

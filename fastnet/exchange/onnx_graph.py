@@ -13,6 +13,7 @@ import numpy as np
 from fastnet.exchange.layers import Layer
 from fastnet.kernels import codes
 from fastnet.kernels.constants import NUMBERS, POLYNOMIALS
+from fastnet.scaling import Scales
 
 OLDEST_OPSET = 13
 
@@ -186,6 +187,32 @@ def add_layers(graph: Graph, X: str, layers: Sequence[Layer]) -> str:
         if A != Z:
             A = graph.rename_last(graph.free(f"A{l}"))
     return A
+
+
+def add_standardized(graph: Graph, X: str, scales: Scales | None) -> str:
+    """Add (X - mean) / spread, in double; return its name, or X's if there are no scales."""
+    if scales is None:
+        return X
+    centred = graph.add("Sub", as_double(graph, X), graph.constant("X_mean", scales.mean))
+    return as_before(graph, graph.add("Div", centred, graph.constant("X_spread", scales.spread)))
+
+
+def add_restored(graph: Graph, A: str, scales: Scales | None) -> str:
+    """Add A spread + mean, in double; return its name, or A's if there are no scales."""
+    if scales is None:
+        return A
+    scaled = graph.add("Mul", as_double(graph, A), graph.constant("y_spread", scales.spread))
+    return as_before(graph, graph.add("Add", scaled, graph.constant("y_mean", scales.mean)))
+
+
+def as_double(graph: Graph, name: str) -> str:
+    """Add what makes a float a double."""
+    return name if graph.is_double else graph.add("Cast", name, to=TYPES["float64"])
+
+
+def as_before(graph: Graph, name: str) -> str:
+    """Add what makes a double what the graph computes in."""
+    return name if graph.is_double else graph.add("Cast", name, to=TYPES["float32"])
 
 
 def add_probabilities(graph: Graph, A: str, output: Layer, to: str) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastnet import checks
 from fastnet.activations import AnyActivation, LeakyReLU
-from fastnet.exchange.layers import AnyModel, layers_of
+from fastnet.exchange.layers import AnyModel, layers_of, scales_of
 from fastnet.exchange.weights import Array, as_array
 from fastnet.kernels import codes
-from fastnet.layers import Dense, Dropout
+from fastnet.layers import AnyLayer, Dense, Dropout
+from fastnet.scaling import FLOAT64, Scales, Standardize
 
 try:
     import torch
@@ -30,6 +33,30 @@ class Exp(nn.Module):
     def forward(self, Z: torch.Tensor) -> torch.Tensor:
         """Return e^Z."""
         return Z.exp()
+
+
+class Standardized(nn.Module):
+    """x' = (x - mean) / spread, in double, as fastnet's layer Standardize; mean and spread (n_x,) are buffers."""
+
+    mean: torch.Tensor
+    spread: torch.Tensor
+
+    def __init__(self, scales: Scales) -> None:
+        super().__init__()
+        for name, values in scales._asdict().items():
+            self.register_buffer(name, torch.from_numpy(values.copy()))
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return X' in the dtype of X."""
+        return ((X.double() - self.mean) / self.spread).to(X.dtype)
+
+
+class Restored(Standardized):
+    """a' spread + mean, in double, as fastnet's standardize_y has it."""
+
+    def forward(self, A: torch.Tensor) -> torch.Tensor:
+        """Return the outputs on the scale of y."""
+        return (A.double() * self.spread + self.mean).to(A.dtype)
 
 
 LEAST_THRESHOLD = 20
@@ -87,7 +114,8 @@ NOT_LAYERS: dict[type[nn.Module], Form] = {
 
 def to_torch(model: AnyModel) -> nn.Sequential:
     """Return a model as a module; see `Model.to_torch`."""
-    modules: list[nn.Module] = []
+    X_scales, y_scales = scales_of(model)
+    modules: list[nn.Module] = [] if X_scales is None else [Standardized(X_scales)]
     for layer in layers_of(model):
         n, n_prev = layer.W.shape
         linear = nn.utils.skip_init(nn.Linear, n_prev, n, bias=layer.b is not None)  # draws no random numbers
@@ -99,6 +127,8 @@ def to_torch(model: AnyModel) -> nn.Sequential:
             modules.append(TO_TORCH[layer.code](layer.setting))
         if layer.dropout:
             modules.append(nn.Dropout(layer.dropout))
+    if y_scales is not None:
+        modules.append(Restored(y_scales))
     return nn.Sequential(*modules).eval()
 
 
@@ -133,9 +163,10 @@ class Stage:
 class Found(NamedTuple):
     """What a module is as a model: layers, settings of its constructor, and parameters."""
 
-    layers: list[Dense | Dropout]
+    layers: list[AnyLayer]
     settings: dict[str, Any]
     arrays: list[Array]
+    scales: dict[str, Scales | None]
 
 
 def from_torch(module: Any, settings: dict[str, Any]) -> Found:
@@ -145,7 +176,14 @@ def from_torch(module: Any, settings: dict[str, Any]) -> Found:
             f"module must be a torch.nn.Sequential, not a {type(module).__name__}. A state_dict is for load_torch, a "
             "method of a Model that has the layers."
         )
-    stages = stages_of(module)
+    each = list(leaves(module, "module"))
+    scales: dict[str, Scales | None] = {"X": None, "y": None}
+    if each and type(each[0][1]) is Standardized:
+        scales["X"] = scales_in(each.pop(0)[1])
+    if each and type(each[-1][1]) is Restored:
+        scales["y"] = scales_in(each.pop()[1])
+        settings = {**settings, "standardize_y": True}
+    stages = stages_of(each, module)
     dtypes = sorted({str(stage.linear.weight.dtype).removeprefix("torch.") for stage in stages})
     if "dtype" not in settings:
         if len(dtypes) > 1 or dtypes[0] not in checks.FLOAT_DTYPES:
@@ -163,14 +201,24 @@ def from_torch(module: Any, settings: dict[str, Any]) -> Found:
                 f"{settings['loss']!r}."
             )
         settings = {**settings, "loss": "poisson"}
-    layers = [layer for stage in stages for layer in stage.layers]
-    return Found(layers, settings, [array for stage in stages for array in stage.arrays])
+    layers: list[AnyLayer] = [layer for stage in stages for layer in stage.layers]
+    if scales["X"] is not None:
+        layers.insert(0, Standardize())
+    return Found(layers, settings, [array for stage in stages for array in stage.arrays], scales)
 
 
-def stages_of(module: nn.Module) -> list[Stage]:
+def scales_in(module: Any) -> Scales:
+    """Return the scales of a Standardized or a Restored; ValueError if they are none."""
+    scales = Scales(*(as_array(getattr(module, name)).astype(FLOAT64) for name in Scales._fields))
+    if not (np.isfinite(scales).all() and (scales.spread > 0).all()):
+        raise ValueError(f"mean and spread of {module!r} must be finite, and spread greater than 0.")
+    return scales
+
+
+def stages_of(modules: list[tuple[str, nn.Module]], module: nn.Module) -> list[Stage]:
     """Return the Linear modules of a module, each with what follows it; ValueError for what fastnet does not have."""
     stages: list[Stage] = []
-    for position, each in leaves(module, "module"):
+    for position, each in modules:
         kind, shown = type(each), f"{position} is {each!r}"
         form = FROM_TORCH.get(kind, NOT_LAYERS.get(kind))
         if form is None and kind not in (nn.Linear, nn.Dropout):

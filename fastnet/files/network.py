@@ -2,6 +2,7 @@
 
 The text "network" is an object of JSON: the arguments of `Model`, and where training stands. The arrays are W1, b1, W2,
 b2, ..., as the layers have them, and, of a network that was trained, "moments" (n_moments, n_parameters) and "powers".
+Where X, or y, is standardized, "X_mean" and "X_spread", or those of y, in float64, once they are known.
 """
 
 import json
@@ -13,13 +14,14 @@ import numpy as np
 from fastnet.errors import FileFormatError
 from fastnet.files import settings, tensors
 from fastnet.layers import Dense
+from fastnet.scaling import Scales, Standardize
 
 TEXT = "network"
 FORMAT, VERSION = "format", "1"
 KINDS = MODEL, CHECKPOINT, ESTIMATOR = "fastnet model", "fastnet checkpoint", "fastnet estimator"
 """The kinds of files, of which the text FORMAT has one, and the version after it: "fastnet model 1"."""
 
-ARGUMENTS = ("layers", "loss", "optimizer", "l2", "dtype", "seed", "l1")
+ARGUMENTS = ("layers", "loss", "optimizer", "l2", "dtype", "seed", "l1", "standardize_y")
 """Of `Model`."""
 
 Pairs = Sequence[tuple[np.ndarray, np.ndarray | None]]
@@ -54,6 +56,7 @@ class SavedNetwork(NamedTuple):
     n_features: int | None
     parameters: np.ndarray | None
     memory: Memory | None
+    scales: dict[str, Scales | None]
     key: int = 0
     epochs_finished: int = 0
 
@@ -65,7 +68,12 @@ def described(model: Any) -> dict[str, Any]:
 
 
 def written(
-    description: Mapping[str, Any], pairs: Pairs, memory: Memory | None, key: int, epochs_finished: int
+    description: Mapping[str, Any],
+    pairs: Pairs,
+    memory: Memory | None,
+    scales: Mapping[str, Scales | None],
+    key: int,
+    epochs_finished: int,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays and the texts of a file, for W and b of each layer, or no pair of a network not built."""
     arrays = {}
@@ -75,6 +83,9 @@ def written(
             arrays[f"b{number}"] = b
     if memory is not None:
         arrays |= memory._asdict()
+    for name, each in scales.items():
+        if each is not None:
+            arrays |= {f"{name}_mean": each.mean, f"{name}_spread": each.spread}
     text = {**description, "n_features": pairs[0][0].shape[1] if pairs else None}
     text |= {"key": key, "epochs_finished": epochs_finished}
     return arrays, {TEXT: json.dumps(text, separators=(",", ":"), ensure_ascii=False, allow_nan=False)}
@@ -96,16 +107,28 @@ def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_fini
     if text:
         raise FileFormatError(f"its {TEXT} has {', '.join(map(repr, text))}, which this version does not know")
     arguments = {name: settings.restored(value, functions, name) for name, value in description.items()}
+    layers = arguments["layers"]
+    if not isinstance(layers, list):
+        raise FileFormatError("its layers must be a list")
     if not all(tensors.are_sizes([n]) for n in (key, epochs, n_features or 0)):
         raise FileFormatError("its key, epochs_finished and n_features must be integers of at least 0")
+    scales = {
+        "X": scales_in(contents.arrays, "X") if any(isinstance(each, Standardize) for each in layers) else None,
+        "y": scales_in(contents.arrays, "y") if arguments["standardize_y"] else None,
+    }
     if n_features is None:
-        return SavedNetwork(arguments, None, None, None)
-    if not isinstance(arguments["layers"], list) or arguments["dtype"] not in ("float32", "float64"):
-        raise FileFormatError("its layers must be a list, and its dtype float32 or float64")
+        return SavedNetwork(arguments, None, None, None, scales)
+    if arguments["dtype"] not in ("float32", "float64"):
+        raise FileFormatError("its dtype must be float32 or float64")
     dtype = np.dtype(arguments["dtype"])
-    shapes = shapes_of([layer for layer in arguments["layers"] if isinstance(layer, Dense)], n_features)
-    if not shapes:
+    dense = [layer for layer in layers if isinstance(layer, Dense)]
+    if not dense:
         raise FileFormatError("its layers have no parameters")
+    for name, sizes in {"X": (n_features,), "y": (1, dense[-1].units)}.items():
+        each = scales[name]
+        if each is not None and len(each.mean) not in sizes:
+            raise FileFormatError(f"array '{name}_mean' has {len(each.mean)} numbers, not {sizes[-1]}")
+    shapes = shapes_of(dense, n_features)
     parts = [array_of(contents.arrays, name, shape, dtype).reshape(-1) for name, shape in shapes.items()]
     n_parameters = sum(map(len, parts))
     memory = None
@@ -119,7 +142,22 @@ def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_fini
     if check_finite:
         found = dict(zip(shapes, parts, strict=True))
         refuse_not_finite(found | (memory._asdict() if memory else {}), shapes)
-    return SavedNetwork(arguments, n_features, np.concatenate(parts), memory, key, epochs)
+    return SavedNetwork(arguments, n_features, np.concatenate(parts), memory, scales, key, epochs)
+
+
+def scales_in(arrays: dict[str, np.ndarray], name: str) -> Scales | None:
+    """Remove mean and spread from arrays and return them; None if they are not there.
+
+    FileFormatError unless they are as many numbers each, finite, and spreads greater than zero.
+    """
+    if f"{name}_mean" not in arrays:
+        return None
+    n = arrays[f"{name}_mean"].size
+    parts = {each: array_of(arrays, f"{name}_{each}", (n,), np.dtype(np.float64)) for each in Scales._fields}
+    refuse_not_finite(parts, {})
+    if not (parts["spread"] > 0).all():
+        raise FileFormatError(f"array '{name}_spread' has a number that is not greater than 0")
+    return Scales(**parts)
 
 
 def shapes_of(layers: Sequence[Dense], n_features: int) -> dict[str, tuple[int, int]]:

@@ -16,12 +16,13 @@ from fastnet.initializers import Normal
 from fastnet.layers import Dense, Dropout
 from fastnet.losses import Huber, Quantile
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, EpsilonHatAdam, RMSprop, UndampedSGD
+from fastnet.scaling import Standardize
 from fastnet.schedules import CosineDecay, ExponentialDecay, OneCycle, SlowedDown, StepDecay
 
 CLASSES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Dense, Dropout, LeakyReLU, Normal, Huber, Quantile,
+        Dense, Dropout, Standardize, LeakyReLU, Normal, Huber, Quantile,
         SGD, RMSprop, Adagrad, Adam, AdamW, EpsilonHatAdam, UndampedSGD,
         ExponentialDecay, StepDecay, CosineDecay, OneCycle, SlowedDown,
     )

@@ -88,6 +88,7 @@ def test_a_large_network_in_batches_of_several_chunks_equals_the_reference():
     assert_equal_training(model, *LARGE, X, y, epochs=2, batch_size=600)
 
 
+@pytest.mark.filterwarnings("ignore:The features of X are far from the scale")
 def test_a_batch_without_weight_is_not_blamed_for_what_comes_later():
     """Its gradient, of 0 times inf, stays in a place that a large network's next step does not use."""
     X, y = np.abs(random_data(32, 260)[0]), np.repeat([0.0, 1.0], 16)
@@ -258,7 +259,7 @@ def test_divergence_names_the_place_and_keeps_the_last_finite_parameters(dtype, 
     np.testing.assert_array_equal(again.parameters, model.parameters)
 
 
-@pytest.mark.filterwarnings("ignore:The features of X differ in scale")
+@pytest.mark.filterwarnings("ignore:The features of X are far from the scale")
 @pytest.mark.parametrize("snapshots", [(), (1,), (2,), (5,), (7,), range(100)])
 @pytest.mark.parametrize(("m", "batch_size", "batches"), [(165, 16, 11), (2400, 600, 4)])
 def test_parameters_before_a_bad_update_come_back(m, batch_size, batches, snapshots, monkeypatch):
@@ -307,6 +308,7 @@ def test_the_first_bad_layer_is_found_in_the_activations():
         np.testing.assert_array_equal(model.parameters, before)
 
 
+@pytest.mark.filterwarnings("ignore:The features of X are far from the scale")
 @pytest.mark.parametrize("rows_scaled", [0, 1])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_divergence_names_what_is_not_finite(rows_scaled, dtype):

@@ -97,7 +97,7 @@ def trained(**settings):
 
 @pytest.fixture(scope="module")
 def expected():
-    with pytest.warns(UserWarning, match="The features of X differ in scale"):
+    with pytest.warns(UserWarning, match="The features of X are far from the scale"):
         return trained(verbose=False)
 
 
@@ -174,13 +174,13 @@ def test_a_bar_that_fails_ends_no_fit(fails, monkeypatch, expected):
     shell = type("ZMQInteractiveShell", (), {})()
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     monkeypatch.setitem(sys.modules, "tqdm.auto", types.SimpleNamespace(tqdm=Bar))
-    with pytest.warns(UserWarning, match="The features of X differ in scale"):
+    with pytest.warns(UserWarning, match="The features of X are far from the scale"):
         assert trained() == expected
 
 
 def test_a_module_that_is_called_ipython_and_is_none(monkeypatch, expected):
     monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
-    with pytest.warns(UserWarning, match="The features of X differ in scale"):
+    with pytest.warns(UserWarning, match="The features of X are far from the scale"):
         assert trained() == expected
 
 
@@ -196,11 +196,11 @@ def test_ctrl_c_while_the_line_is_written_ends_the_fit(monkeypatch):
 @pytest.mark.filterwarnings("error")
 def test_a_warning_that_is_made_an_error_is_one(monkeypatch):
     monkeypatch.setattr(sys, "stderr", closed())
-    with pytest.raises(UserWarning, match="The features of X differ in scale"):
+    with pytest.raises(UserWarning, match="The features of X are far from the scale"):
         trained()
 
 
 def test_the_warning_points_to_the_line_of_the_user():
-    with pytest.warns(UserWarning, match="The features of X differ in scale") as caught:
+    with pytest.warns(UserWarning, match="The features of X are far from the scale") as caught:
         make_model((4, 3, 1), ("relu", "sigmoid")).fit(SCALED, Y, epochs=1)
     assert caught[0].filename == __file__

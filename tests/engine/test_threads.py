@@ -321,7 +321,7 @@ def test_a_gradient_check_gives_its_cores_back():
 
 
 @pytest.mark.jit
-@pytest.mark.filterwarnings("ignore:The features of X differ in scale")
+@pytest.mark.filterwarnings("ignore:The features of X are far from the scale")
 @pytest.mark.parametrize("n", TEAMS)
 @pytest.mark.parametrize(
     ("case", "place"),

@@ -13,6 +13,7 @@ import subprocess
 import numpy as np
 import pytest
 from bounds import DTYPES
+from compiled import standardizing
 from conftest import JIT_DISABLED
 
 from fastnet import Dense, Dropout, LeakyReLU, Model, NotFittedError
@@ -244,3 +245,13 @@ def test_parameters_that_are_not_finite_are_refused(tmp_path):
 
 def test_there_is_a_function_for_every_activation():
     assert set(c_source.ACTIVATIONS) == {*codes.SLOPE_FROM_VALUE, *codes.SLOPE_FROM_Z, codes.SOFTMAX}
+
+
+@compiles
+@pytest.mark.parametrize("standardize_y", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_standardized_has_the_bits_of_forward(dtype, standardize_y, tmp_path):
+    model, X = standardizing(dtype, standardize_y=standardize_y)
+    model.to_c(tmp_path / "net.c")
+    function = library([tmp_path / "net.c"], tmp_path, "-O3").predict
+    assert_same_bits(predicted(function, model, X), model.forward(X))

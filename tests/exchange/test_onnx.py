@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from bounds import DTYPES
-from compiled import random_data
+from compiled import random_data, standardizing
 
 from fastnet import Dense, Dropout, Huber, LeakyReLU, Model, NotFittedError, Quantile
 from fastnet.activations import ACTIVATIONS
@@ -240,3 +240,13 @@ def test_several_quantiles_are_not_exported_yet():
     for export in (model.to_onnx, model.to_c):
         with pytest.raises(ValueError, match=r"Train one for each, such as Quantile\(0\.9\)"):
             export("never written")
+
+
+@pytest.mark.parametrize(("standardize_y", "outputs"), [(False, 2), (True, 2), (True, 1)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_standardized(dtype, standardize_y, outputs, tmp_path):
+    model, X = standardizing(dtype, outputs, standardize_y)
+    model.to_onnx(tmp_path / "net.onnx")
+    (found,) = execute(tmp_path / "net.onnx", X).values()
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, model.predict(X), rtol=TOLERANCE[dtype], strict=True)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from bounds import DTYPES
-from compiled import random_data
+from compiled import random_data, standardizing
 
 from fastnet import Adam, Dense, Dropout, LeakyReLU, Model, NotFittedError
 from fastnet.activations import ACTIVATIONS
@@ -214,3 +214,17 @@ def test_there_is_a_module_for_every_activation():
     assert set(torch_network.TO_TORCH) == every - {codes.LINEAR}
     made = {type(make(0.1)) for make in torch_network.TO_TORCH.values()}
     assert made == set(torch_network.FROM_TORCH)
+
+
+@pytest.mark.parametrize("standardize_y", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_standardized(dtype, standardize_y):
+    model, X = standardizing(dtype, standardize_y=standardize_y)
+    module = model.to_torch()
+    np.testing.assert_allclose(forward(module, X), model.forward(X), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    back = Model.from_torch(module)
+    assert repr(back) == repr(model)
+    np.testing.assert_array_equal(back.forward(X), model.forward(X))
+    module[0].spread[0] = 0
+    with pytest.raises(ValueError, match="spread greater than 0"):
+        Model.from_torch(module)

@@ -1,0 +1,154 @@
+"""The scale that networks learn on: features, and targets, of mean 0 and spread 1, by the examples that train.
+
+x' = (x - mean) / spread, for each column, in float64, rounded to the dtype of the network at the end; and back from the
+outputs, a = a' spread + mean. Sums run over the rows in an order that their number alone decides.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnet import checks
+from fastnet.errors import NotFittedError
+
+FLOAT64 = np.dtype(np.float64)
+
+
+class Scales(NamedTuple):
+    """The mean and the spread, the standard deviation, of each column: (n,) both, in float64."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+
+    @np.errstate(all="ignore")
+    def standardized(self, values: Any, dtype: np.dtype, name: str) -> np.ndarray:
+        """Return (values - mean) / spread, of values (m, n), read-only; ValueError if one is not finite in `dtype`."""
+        if values.shape[1] != len(self.mean):
+            raise ValueError(
+                f"{name} has {values.shape[1]} columns, but its scale was learned from {len(self.mean)}. Call "
+                f"adapt(X) of Standardize with such an {name}."
+            )
+        scaled = np.empty(values.shape, dtype)
+        for rows in checks.slabs(values):
+            scaled[rows] = (values[rows].astype(FLOAT64) - self.mean) / self.spread
+        what = f"{{}} so far from the examples that trained that they are beyond {dtype} on their scale"
+        checks.refuse_not_finite(scaled, name, what, "Look for errors in them.", shown=values)
+        scaled.flags.writeable = False
+        return scaled
+
+    @np.errstate(all="ignore")
+    def restored(self, values: np.ndarray) -> np.ndarray:
+        """Return values (m, n), or (m, 1), spread + mean, in their dtype."""
+        restored: np.ndarray = (values.astype(FLOAT64) * self.spread + self.mean).astype(values.dtype)
+        return restored
+
+
+def in_units(scales: Scales | None, A: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return outputs and targets of a network on the scale that the targets came on."""
+    return (A, y) if scales is None else (scales.restored(A), scales.restored(y))
+
+
+def scaled_gradients(
+    gradients: np.ndarray, of_X: Scales | None, of_y: Scales | None, first_output: int
+) -> np.ndarray:  # fmt: skip
+    """Return dA / dX (m, n, n_x), of n outputs from one on, for A and X as they come, from that on the network's scale.
+
+    None stands for what comes on that scale.
+    """
+    if of_X is None and of_y is None:
+        return gradients
+    factors = np.ones((1, 1)) if of_X is None else 1 / of_X.spread[np.newaxis]
+    if of_y is not None:
+        n = gradients.shape[1]
+        spread = of_y.spread if len(of_y.spread) == 1 else of_y.spread[first_output : first_output + n]
+        factors = factors * spread[:, np.newaxis]
+    return np.asarray(gradients * factors, gradients.dtype)
+
+
+def scales_of(values: Any, weights: np.ndarray | None, name: str) -> Scales:
+    """Return mean and spread of the columns of values (m, n), a row of weight w (m,) counting as w rows.
+
+    A column that is constant, but for rounding, has spread 1. ValueError if one is beyond float64.
+    """
+    with np.errstate(all="ignore"):
+        total = len(values) if weights is None else tree_sum(weights.astype(FLOAT64)[:, np.newaxis])
+        mean = column_sums(values, weights, np.zeros(values.shape[1]), 1) / total
+        spread = np.sqrt(column_sums(values, weights, mean, 2) / total)
+        finfo = np.finfo(FLOAT64)
+        spread = np.where(spread <= np.maximum(16 * finfo.eps * np.abs(mean), finfo.tiny), 1.0, spread)
+    beyond = ~(np.isfinite(mean) & np.isfinite(spread))
+    checks.refuse(mean, beyond, f"mean or spread of {name}", "{} beyond the range of float64", "Scale those columns.")
+    return Scales(mean, spread)
+
+
+def column_sums(values: np.ndarray, weights: np.ndarray | None, mean: np.ndarray, power: int) -> np.ndarray:
+    """Return the sums (n,) of w (x - mean)^power over the rows."""
+    sums = []
+    for rows in checks.slabs(values):
+        terms = (values[rows].astype(FLOAT64) - mean) ** power
+        if weights is not None:
+            terms *= weights[rows].astype(FLOAT64)[:, np.newaxis]
+        sums.append(tree_sum(terms))
+    return tree_sum(np.array(sums))
+
+
+def tree_sum(terms: np.ndarray) -> np.ndarray:
+    """Return the sums (n,) over the rows of terms (m, n), which are used up: those of one half and the other, again."""
+    m = len(terms)
+    while m > 1:
+        half = m // 2
+        terms[:half] += terms[half : 2 * half]
+        if m % 2:
+            terms[0] += terms[m - 1]
+        m = half
+    total: np.ndarray = terms[0]
+    return total
+
+
+class Standardize(checks.FixedSettings):
+    """A first layer that brings each feature to mean 0 and spread 1: x' = (x - mean) / spread, in float64.
+
+    Mean and spread are those of the examples that train in the first `fit` or `step`, by their weights; later ones
+    change nothing, and examples held out do not count. They are part of the model: of all that it computes, of its
+    files and of every export. A constant feature becomes 0. Features that are close together around a large number,
+    such as years, keep all their digits, whatever the dtype of the model, if X is given in float64.
+
+    Examples
+    --------
+    >>> model = Model([Standardize(), Dense(32, "relu"), Dense(1)], standardize_y=True)
+    >>> model.fit(X, y)
+    >>> model.layers[0].mean, model.layers[0].spread
+    """
+
+    def __init__(self) -> None:
+        self.scales: Scales | None = None
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of each feature (n_x,), in float64."""
+        return self.learned().mean
+
+    @property
+    def spread(self) -> np.ndarray:
+        """The standard deviation of each feature (n_x,), in float64; 1 of one that is constant."""
+        return self.learned().spread
+
+    def adapt(self, X: Any) -> None:
+        """Learn mean and spread from X (m, n_x) now, as for a loop of `Model.step` on a few examples each.
+
+        ValueError or TypeError if X is not as `Model.fit` takes it.
+        """
+        self.scales = scales_of(checks.examples(X, FLOAT64), None, "X")
+
+    def learned(self) -> Scales:
+        """Return mean and spread; NotFittedError before there are any."""
+        if self.scales is None:
+            raise NotFittedError(
+                "Standardize has seen no examples yet: call the model's fit(X, y), or this layer's adapt(X), first."
+            )
+        return self.scales
+
+    def __repr__(self) -> str:
+        return "Standardize()"
