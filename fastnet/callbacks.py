@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -103,7 +102,7 @@ class Checkpoint(Callback):
     def __init__(
         self, path: Any, every: int = 1, keep: int = 3, *, batches: int | None = None, most_time: float = 0.03
     ) -> None:
-        self.folder = Path(os.fspath(path))
+        self.folder = Path(checks.path(path, "path"))
         self.every = checks.positive_integer(every, "every")
         self.keep = checks.positive_integer(keep, "keep")
         self.batches = None if batches is None else checks.positive_integer(batches, "batches")
@@ -327,7 +326,8 @@ class TimeLimit(Callback):
     Parameters
     ----------
     seconds : float
-        Greater than 0. Compiling counts; so does, of a fit that goes on from a checkpoint, what was spent before.
+        Greater than 0. Compiling counts; what a fit has taken before a checkpoint that it goes on from does not, so
+        that jobs of an hour each get on.
 
     Raises
     ------
@@ -336,6 +336,7 @@ class TimeLimit(Callback):
     """
 
     reason = "time_limit"
+    shown = ("seconds",)
 
     def __init__(self, seconds: float) -> None:
         self.seconds = checks.positive_number(seconds, "seconds")
@@ -348,14 +349,6 @@ class TimeLimit(Callback):
     def __call__(self, model: AnyModel, epoch: int, logs: Logs) -> bool:
         """Return whether the time is over."""
         return time.monotonic() - self._began >= self.seconds
-
-    def state(self) -> dict[str, Any]:
-        """Return how long the fit has taken."""
-        return {"spent": np.array(time.monotonic() - self._began)}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take that over from a checkpoint."""
-        self._began = time.monotonic() - float(state["spent"])
 
     def __repr__(self) -> str:
         return f"TimeLimit({self.seconds!r})"

@@ -6,6 +6,7 @@ The kernels take one kind of array: native floats of the model's dtype, C-contig
 
 import math
 import operator
+import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -106,6 +107,17 @@ def integer_from(least: int, value: Any, name: str) -> int:
     if number < least:
         raise ValueError(f"{name} must be at least {least}, not {number}.")
     return number
+
+
+def path(value: Any, name: str) -> str:
+    """Return `value`, a text or an os.PathLike, as the name of a file; TypeError or ValueError if it is none."""
+    try:
+        found = os.fsdecode(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a text or an os.PathLike, such as 'model.fastnet', not {value!r}.") from None
+    if not found:
+        raise ValueError(f"{name} must not be empty. Pass '.' for the working directory.")
+    return found
 
 
 def flag(value: Any, name: str) -> bool:

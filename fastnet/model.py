@@ -581,7 +581,8 @@ class Model(checks.FixedSettings):
             Go on where an earlier call, of the same model in the same way, stood when it was killed: the folder of its
             `Checkpoint`, whose newest whole file counts, or one file. The result is to the bit that of a fit that was
             never killed, `History` included. Where that folder is empty yet, and a `Checkpoint` of this fit writes to
-            it, the fit begins. `epochs` may have grown; a model that has parameters already loses them.
+            it, the fit begins. `epochs` may have grown; a model that has parameters already loses them. One that early
+            stopping or a callback has ended stays ended; one that a `TimeLimit` has goes on.
 
         Returns
         -------
@@ -620,12 +621,13 @@ class Model(checks.FixedSettings):
 
                 m = len(examples.training.X)
                 given = checkpoints.FitSettings(
-                    min(batch_size or m, m), shuffle, names, checkpoints.names_of(callbacks), smoothing,
-                    checkpoints.fingerprint(examples),
+                    checkpoints.text_of(self.optimizer), min(batch_size or m, m), shuffle, names,
+                    checkpoints.names_of(callbacks), smoothing, checkpoints.fingerprint(examples),
                 )  # fmt: skip
-                resumed = self._resumed(resume, wanted, given)
+                resumed = self._resumed(resume, wanted, given, epochs)
+                came_from = None if resumed is None else resume
                 saved = functools.partial(self._saved, CHECKPOINT)
-                savers = [checkpoints.Saver(each, given, saved) for each in wanted]
+                savers = [checkpoints.Saver(each, given, saved, came_from) for each in wanted]
             if resumed is None:
                 self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE), self.dtype)
             if self.epochs_finished == 0:
@@ -633,6 +635,7 @@ class Model(checks.FixedSettings):
             # From here on, things change.
             if resumed is not None:
                 self._go_back_to(resumed)
+                progress.go_on(resumed.fit["epoch"], resume)
             self._prepare_parameters(examples.training)
             data, held_out = examples.divided(activation, self._key)
             self._learn_scales(data)
@@ -645,7 +648,7 @@ class Model(checks.FixedSettings):
             )  # fmt: skip
         return history
 
-    def _resumed(self, resume: Any, wanted: Sequence[Checkpoint], given: FitSettings) -> Resumed | None:
+    def _resumed(self, resume: Any, wanted: Sequence[Checkpoint], given: FitSettings, epochs: int) -> Resumed | None:
         """Return where a fit goes on; None if it begins, and is the first to write to the folder of a checkpoint."""
         if resume is None:
             return None
@@ -654,13 +657,18 @@ class Model(checks.FixedSettings):
         rate = self.optimizer.learning_rate
         rate = rate.schedule if isinstance(rate, SlowedDown) else rate
         try:
-            resumed = checkpoints.read(resume, {"learning_rate": rate} if callable(rate) else {})
+            resumed = checkpoints.read(resume, {"learning_rate": rate if callable(rate) else lambda epoch: rate})
         except FileNotFoundError:
             if not any(os.path.realpath(resume) == os.path.realpath(each.folder) for each in wanted):
                 raise
             return None
         self._check_same(resumed)
         given.check(resumed.fit)
+        if resumed.fit["epoch"] > epochs:
+            raise ValueError(
+                f"resume: the fit that would go on has done {resumed.fit['epoch']} epochs, but epochs={epochs}. Pass "
+                "as many, or more."
+            )
         return resumed
 
     def _check_same(self, resumed: Resumed) -> None:
@@ -674,8 +682,8 @@ class Model(checks.FixedSettings):
                 raise ValueError(
                     f"resume: the checkpoint is of a model with {name}={before[name]!r}, but this has {here[name]!r}."
                 )
-        if other.optimizer.kind != self.optimizer.kind:
-            raise ValueError(f"resume: the checkpoint has the optimizer {other.optimizer!r}, not {self.optimizer!r}.")
+        if isinstance(self.seed, int) and isinstance(other.seed, int) and self.seed != other.seed:
+            raise ValueError(f"resume: the checkpoint is of a model with seed={other.seed}, but this has {self.seed}.")
 
     def _go_back_to(self, resumed: Resumed) -> None:
         """Take parameters, optimizer and how far training had come over from a checkpoint of a model like this one."""

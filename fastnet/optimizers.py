@@ -1,7 +1,7 @@
 """The optimizers: what to do with a gradient g of a batch. Definitions and defaults are PyTorch's."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -259,3 +259,14 @@ def optimizer_for(optimizer: Any) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be one of fastnet's, such as SGD(0.1) or Adam(), not {optimizer!r}.")
     return optimizer
+
+
+def _refuse_to_change(optimizer: Optimizer, name: str, value: Any) -> None:
+    kind = type(optimizer).__name__
+    raise FrozenInstanceError(
+        f"{name} of {kind} cannot change. Give the model another: model.optimizer = {kind}({name}={value!r})."
+    )
+
+
+for _kind in (Optimizer, SGD, UndampedSGD, RMSprop, Adagrad, Adam, AdamW, EpsilonHatAdam):
+    _kind.__setattr__ = _refuse_to_change  # type: ignore[assignment, method-assign]  # dataclasses say less

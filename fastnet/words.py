@@ -216,6 +216,12 @@ def refuse_unknown(function: Callable[..., Any], name: str, given: Iterable[str]
 class Helpful(ABCMeta):
     """The class of classes whose constructors say, of an argument that they have not, what may have been meant."""
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """That of the constructor, which `__call__` hides."""
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make an object."""
         if kwargs:

@@ -164,3 +164,18 @@ def test_models_are_copied_and_pickled_as_before():
         np.testing.assert_array_equal(each.parameters, made.parameters)
     assert not hasattr(made, "_repr_html_")
     assert not hasattr(made, "__array__")
+
+
+def test_signatures_are_shown():
+    import inspect
+
+    for kind in (Model, Dense, fastnet.Adam, fastnet.Checkpoint, fastnet.EarlyStopping, fastnet.Quantile):
+        assert "self" not in inspect.signature(kind).parameters
+        assert "kwargs" not in inspect.signature(kind).parameters
+    assert list(inspect.signature(Model).parameters)[:2] == ["layers", "loss"]
+
+
+def test_an_optimizer_says_how_its_settings_are_changed():
+    optimizer = fastnet.AdamW(0.1)
+    with pytest.raises(AttributeError, match=r"model\.optimizer = AdamW\(learning_rate=0\.2\)"):
+        optimizer.learning_rate = 0.2

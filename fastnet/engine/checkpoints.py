@@ -19,13 +19,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnet.callbacks import AnyCallback, Callback, Checkpoint
+from fastnet import checks
+from fastnet.callbacks import AnyCallback, Callback, Checkpoint, TimeLimit
 from fastnet.engine.examples import FitData
 from fastnet.engine.run import MOST_CHUNKS, Run
 from fastnet.engine.watch import Watch
 from fastnet.errors import FileFormatError, is_of_a_handler, may_get_lost
 from fastnet.files import network, tensors
 from fastnet.history import History
+from fastnet.optimizers import Optimizer
+from fastnet.schedules import SlowedDown
 
 FIT = "fit"
 SUMS = ("batch_cost", "batch_penalty", "batch_weight", "epoch_cost", "epoch_penalty", "epoch_weight")
@@ -39,8 +42,12 @@ Saved = tuple[dict[str, np.ndarray], dict[str, str]]
 
 
 class FitSettings(NamedTuple):
-    """What a fit has, and must have again to go on: numbers, names, and the digest of its data."""
+    """What a fit has, and must have again to go on: numbers, names, and the digest of its data.
 
+    `optimizer` is a text of the one that it begins with.
+    """
+
+    optimizer: str
     batch_size: int
     shuffle: bool
     metrics: tuple[str, ...]
@@ -53,12 +60,14 @@ class FitSettings(NamedTuple):
         for name, value in self._asdict().items():
             before = tuple(fit[name]) if isinstance(value, tuple) else fit[name]
             if before != value:
+                remedy = "Pass the same, or leave resume out to begin anew"
                 had = f"{name}={before!r}, but this one has {value!r}"
                 if name == "data":
                     had = "other examples: X, y, weights or those held out differ"
-                raise ValueError(
-                    f"resume: the fit that would go on had {had}. Pass the same, or leave resume out to begin anew."
-                )
+                if name == "optimizer":
+                    had = f"the optimizer {before}, but this one has {value}"
+                    remedy += "; to train on with another, take the model by fastnet.load(path), and set its optimizer"
+                raise ValueError(f"resume: the fit that would go on had {had}. {remedy}.")
 
 
 def fingerprint(examples: FitData) -> str:
@@ -75,6 +84,14 @@ def fingerprint(examples: FitData) -> str:
     return found.hexdigest()
 
 
+def text_of(optimizer: Optimizer) -> str:
+    """Return how an optimizer is known to a file: as it is printed, but of a function as learning rate its name."""
+    rate = optimizer.learning_rate
+    rate = rate.schedule if isinstance(rate, SlowedDown) else rate
+    name = getattr(rate, "__qualname__", None)
+    return repr(optimizer) if name is None else repr(optimizer).replace(repr(rate), name)
+
+
 def names_of(callbacks: tuple[AnyCallback, ...]) -> tuple[str, ...]:
     """Return how callbacks are known to a file: a class by its name."""
     return tuple(type(each).__name__ if isinstance(each, Callback) else "function" for each in callbacks)
@@ -87,10 +104,13 @@ class Saver:
     """Writes the checkpoints of one fit, as the settings of a `Checkpoint` say.
 
     `settings` are what must be the same when the fit goes on; `saved` returns arrays and texts of the network, after so
-    many epochs. Makes the folder: OSError if that cannot be, or nothing can be written there.
+    many epochs. Makes the folder: OSError if that cannot be, or nothing can be written there. Of the files that are
+    there, those of other fits stay: all, unless this one goes on from that folder or a file in it, `came_from`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, settings: FitSettings, saved: Callable[[int], Saved]) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, settings: FitSettings, saved: Callable[[int], Saved], came_from: Any
+    ) -> None:
         self.checkpoint, self.settings, self.saved = checkpoint, settings, saved
         checkpoint.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(checkpoint.folder, os.W_OK | os.X_OK):
@@ -98,6 +118,10 @@ class Saver:
         self.not_before = 0.0
         """The time before which only the last checkpoint is written, by `time.perf_counter`."""
         self.number = max((number for number, _ in numbered(checkpoint.folder)), default=0)
+        source = None if came_from is None else os.path.realpath(came_from)
+        goes_on = source is not None and os.path.realpath(checkpoint.folder) in (source, os.path.dirname(source))
+        self.first_number = 0 if goes_on else self.number + 1
+        """That of the oldest file that is this fit's, to be deleted one day."""
 
     def chunks_until_due(self, run: Run) -> int:
         """Return how many chunks there are up to the next checkpoint that may be written; MOST_CHUNKS if not yet."""
@@ -149,7 +173,7 @@ class Saver:
             self.number += 1
             tensors.write(folder / f"checkpoint-{self.number:08}.fastnet", arrays, texts)
             for number, path in numbered(folder):
-                if number <= self.number - self.checkpoint.keep:
+                if self.first_number <= number <= self.number - self.checkpoint.keep:
                     path.unlink(missing_ok=True)
         except OSError as error:
             if is_of_a_handler(error):
@@ -187,7 +211,7 @@ class Resumed(NamedTuple):
         The network has been restored by now. FileFormatError if what the file says cannot be.
         """
         epoch, example, floats = self.fit["epoch"], self.fit["example"], np.dtype(np.float64)
-        if example >= run.m or example % run.batch_size or (not example and epoch > run.course.epochs):
+        if example >= run.m or example % run.batch_size:
             raise FileFormatError(f"it stands at example {example} of epoch {epoch}, where no batch begins")
         validated = watch is not None and watch.validation is not None
         for name, values in series_of(history).items():
@@ -211,7 +235,7 @@ class Resumed(NamedTuple):
         if self.arrays:
             raise FileFormatError(f"it has {', '.join(map(repr, self.arrays))}, which this fit has not")
         reason: str = self.fit["reason"]
-        return reason
+        return "" if reason == TimeLimit.reason else reason  # there is more time now
 
     def _order(self, m: int) -> np.ndarray:
         """Return the order of the examples of the running epoch; FileFormatError if it is no permutation."""
@@ -231,6 +255,7 @@ class Resumed(NamedTuple):
 
 
 FORM: dict[str, type] = {
+    "optimizer": str,
     "batch_size": int, "shuffle": bool, "metrics": list, "callbacks": list, "label_smoothing": float,
     "data": str,
     "first_epoch": int, "epoch": int, "example": int, "reason": str, "seconds": list, "states": list,
@@ -275,7 +300,7 @@ def read(path: Any, functions: Mapping[str, Any]) -> Resumed:
     OSError
         If it cannot be read; FileNotFoundError if there is none.
     """
-    path = Path(os.fspath(path))
+    path = Path(checks.path(path, "resume"))
     if not path.is_dir():
         return _read_file(path, functions)
     listed = numbered(path)

@@ -1,5 +1,6 @@
 """What `fit` shows while it goes on: a line that is rewritten, or a line for each epoch."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,12 @@ class Progress:
             if shown:
                 self.rewrite("")
 
+    def go_on(self, epoch: int, path: Any) -> None:
+        """Say that a fit goes on from a checkpoint, after so many epochs, which are not shown again."""
+        self.finished = epoch
+        if self.wanted:
+            self.write(f"going on after epoch {epoch}/{self.epochs}, from {os.fspath(path)}\n")
+
     def update(self, history: History, example: int, examples: int, seconds: float) -> None:
         """Show the epochs finished since the last call, and how far the next has come.
 
@@ -65,9 +72,10 @@ class Progress:
         """
         if not self.wanted:
             return
-        if self.in_notebook and self.finished == 0:
+        if self.in_notebook and self.bar is None:
             with self.until_it_fails():
-                self.bar = self.bar or bar_of_epochs(self.epochs)
+                self.bar = bar_of_epochs(self.epochs)
+                self.bar.update(self.finished)
         new, self.finished = range(self.finished, history.epochs), history.epochs
         if self.bar is not None:
             with self.until_it_fails():

@@ -201,6 +201,15 @@ def from_torch(module: Any, settings: dict[str, Any]) -> Found:
                 f"{settings['loss']!r}."
             )
         settings = {**settings, "loss": "poisson"}
+    logits = stages[-1].activation is None and settings.get("loss") in (
+        "binary_crossentropy",
+        "categorical_crossentropy",
+    )
+    if logits:
+        raise ValueError(
+            f"module ends with logits, those of {stages[-1].position}, but loss {settings['loss']!r} takes "
+            "probabilities. Append nn.Sigmoid() or nn.Softmax(dim=1)."
+        )
     layers: list[AnyLayer] = [layer for stage in stages for layer in stage.layers]
     if scales["X"] is not None:
         layers.insert(0, Standardize())
@@ -223,7 +232,10 @@ def stages_of(modules: list[tuple[str, nn.Module]], module: nn.Module) -> list[S
         form = FROM_TORCH.get(kind, NOT_LAYERS.get(kind))
         if form is None and kind not in (nn.Linear, nn.Dropout):
             known = ", ".join(found.__name__ for found in (nn.Linear, nn.Dropout, *FROM_TORCH, *NOT_LAYERS))
-            raise ValueError(f"{shown}, which fastnet does not have. It has, in a Sequential: {known}.")
+            raise ValueError(
+                f"{shown}, which fastnet does not have. It has, in a Sequential: {known}. Of any other it takes "
+                "the parameters: Model([...]).load_torch(module.state_dict())."
+            )
         if form is not None and not form.fits(each):
             raise ValueError(f"{shown}, but fastnet has {kind.__name__} with {form.settings} alone.")
         if kind in NOT_LAYERS:

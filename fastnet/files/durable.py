@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fastnet import checks
 from fastnet.errors import refusals_ignored
 
 try:
@@ -34,13 +35,15 @@ def write_whole(path: Any, pieces: Iterable[bytes | memoryview]) -> None:
     ValueError
         If it is neither file nor folder: a device, say, which would be gone.
     """
-    target = Path(os.path.realpath(os.fspath(path)))
+    target = Path(os.path.realpath(checks.path(path, "path")))
     with suppress(FileNotFoundError):
         mode = target.stat().st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "a folder stands where the file is to be", str(path))
         if not stat.S_ISREG(mode):
             raise ValueError(f"path must be that of a file, but {str(path)!r} is a device or a pipe. Pass another.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no folder for the file", str(path))
     sweep(target.parent)
     beside, descriptor = temporary(target.parent)
     try:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnet.activations import LeakyReLU
+from fastnet.callbacks import EarlyStopping, ReduceOnPlateau, TimeLimit
 from fastnet.errors import FileFormatError
 from fastnet.initializers import Normal
 from fastnet.layers import Dense, Dropout
@@ -19,12 +20,14 @@ from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, EpsilonHatAdam, RMSpro
 from fastnet.scaling import Standardize
 from fastnet.schedules import CosineDecay, ExponentialDecay, OneCycle, SlowedDown, StepDecay
 
+CALLBACKS = (EarlyStopping, ReduceOnPlateau, TimeLimit)
+
 CLASSES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         Dense, Dropout, Standardize, LeakyReLU, Normal, Huber, Quantile,
         SGD, RMSprop, Adagrad, Adam, AdamW, EpsilonHatAdam, UndampedSGD,
-        ExponentialDecay, StepDecay, CosineDecay, OneCycle, SlowedDown,
+        ExponentialDecay, StepDecay, CosineDecay, OneCycle, SlowedDown, *CALLBACKS,
     )
 }  # fmt: skip
 
@@ -47,7 +50,8 @@ def described(value: Any, name: str) -> Any:
         return [described(entry, f"{name}[{index}]") for index, entry in enumerate(value)]
     kind = type(value)
     if CLASSES.get(kind.__name__) is kind:
-        names = [field.name for field in fields(value)] if is_dataclass(value) else value.fixed
+        of_others = value.shown if isinstance(value, CALLBACKS) else getattr(value, "fixed", ())
+        names = [field.name for field in fields(value)] if is_dataclass(value) else of_others
         return {"type": kind.__name__} | {each: described(getattr(value, each), f"{name}.{each}") for each in names}
     if isinstance(value, np.random.Generator):
         return {"type": GENERATOR, **generator_described(value, name)}

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnet import checks
 from fastnet.errors import FileFormatError
 from fastnet.files.durable import write_whole
 
@@ -117,7 +118,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def bytes_of(path: Any) -> memoryview:
     """Return the bytes of a file that has at least a header."""
-    with open(os.fspath(path), "rb", buffering=0, opener=_open_at_once) as file:
+    with open(checks.path(path, "path"), "rb", buffering=0, opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise FileFormatError("it is a device or a pipe, not a file")

@@ -79,10 +79,13 @@ def plain(value: Any, name: str) -> Any:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return {"type": "float", "value": repr(value)}
+    if name == "callbacks" and value is not None:
+        listed = value if isinstance(value, (list, tuple)) else [value]
+        if not all(type(each) in settings.CALLBACKS for each in listed):
+            names = (getattr(each, "__qualname__", type(each).__qualname__) for each in listed)
+            return {"type": settings.FUNCTION, "name": ", ".join(names)}
     if isinstance(value, tuple):
         return {"type": "tuple", "values": [plain(entry, name) for entry in value]}
-    if name == "callbacks" and value is not None:
-        return {"type": settings.FUNCTION, "name": repr(value)}
     if isinstance(value, list):
         return [plain(entry, name) for entry in value]
     if isinstance(value, dict):
@@ -98,7 +101,7 @@ def plain(value: Any, name: str) -> Any:
 
 def as_numbers(array: np.ndarray, name: str) -> tuple[str, np.ndarray]:
     """Return the kind of an array of numbers or texts, and the numbers that stand for it: (n, longest) code points."""
-    if array.dtype.kind not in "UO":
+    if array.dtype.kind in "biuf":
         return "numbers", array
     texts = array.tolist()
     if not all(isinstance(text, str) and not text.endswith("\0") for text in texts):

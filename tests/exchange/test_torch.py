@@ -228,3 +228,9 @@ def test_what_is_standardized(dtype, standardize_y):
     module[0].spread[0] = 0
     with pytest.raises(ValueError, match="spread greater than 0"):
         Model.from_torch(module)
+
+
+def test_logits_with_a_cross_entropy_are_named():
+    module = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    with pytest.raises(ValueError, match=r"module ends with logits, those of module\[2\].*Append nn\.Sigmoid"):
+        Model.from_torch(module, loss="categorical_crossentropy")

@@ -11,7 +11,7 @@ import pytest
 from hostile import remade, taken_apart
 
 import fastnet
-from fastnet import Adam, Checkpoint, Dense, Dropout, EarlyStopping, FileFormatError, Model, ReduceOnPlateau
+from fastnet import Adam, Checkpoint, Dense, Dropout, EarlyStopping, FileFormatError, Model, ReduceOnPlateau, TimeLimit
 from fastnet.callbacks import Callback
 
 pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
@@ -85,7 +85,10 @@ def test_what_is_written_and_what_is_kept(tmp_path):
     assert names(folder) == [f"checkpoint-0000000{n}.fastnet" for n in (1, 2, 3)], "after epochs 2, 4 and 5, the last"
     assert [fastnet.load(folder / name).epochs_finished for name in names(folder)] == [2, 4, 5]
     fit(made(), callbacks=Checkpoint(folder, keep=2, batches=3, most_time=1.0))
-    assert names(folder) == ["checkpoint-00000012.fastnet", "checkpoint-00000013.fastnet"], "two an epoch"
+    assert names(folder)[:3] == [f"checkpoint-0000000{n}.fastnet" for n in (1, 2, 3)], "of another fit: they stay"
+    assert names(folder)[3:] == ["checkpoint-00000012.fastnet", "checkpoint-00000013.fastnet"], "two an epoch"
+    fit(made(), epochs=6, resume=folder, callbacks=Checkpoint(folder, keep=2, batches=3, most_time=1.0))
+    assert names(folder) == ["checkpoint-00000014.fastnet", "checkpoint-00000015.fastnet"], "of the fit that goes on"
 
 
 def test_a_model_loaded_from_a_checkpoint_is_that_of_then(tmp_path):
@@ -116,7 +119,7 @@ def test_the_second_fit_of_a_model_goes_on_too(tmp_path):
     fit(model)
     with pytest.raises(Killed):
         fit(model, callbacks=[Checkpoint(tmp_path, most_time=1.0), kill(3)])
-    resumed = made(seed=7)
+    resumed = made(seed=None)
     history = fit(resumed, resume=tmp_path, callbacks=[kill(9)])
     np.testing.assert_array_equal(resumed.parameters, whole.parameters)
     assert (resumed.epochs_finished, history.epochs) == (10, 5)
@@ -130,6 +133,30 @@ def test_epochs_may_have_grown_and_a_fit_that_had_ended_has_nothing_to_do(tmp_pa
     fit(longer, epochs=8, resume=tmp_path)
     fit(whole, epochs=8)
     np.testing.assert_array_equal(longer.parameters, whole.parameters)
+    with pytest.raises(ValueError, match="resume: the fit that would go on has done 5 epochs, but epochs=4"):
+        fit(made(), epochs=4, resume=tmp_path)
+
+
+def test_a_fit_that_a_time_limit_ended_goes_on(tmp_path):
+    def limited(**settings):
+        return fit(made(), callbacks=[Checkpoint(tmp_path, most_time=1.0), TimeLimit(1e-9)], **settings)
+
+    assert limited().epochs == 1
+    for epochs in (2, 3, 4, 5):
+        history = limited(resume=tmp_path)
+        assert (history.epochs, history.stopped_reason) == (epochs, "time_limit")
+    whole, model = made(), made()
+    fit(model, resume=tmp_path, callbacks=TimeLimit(1e9))
+    fit(whole)
+    np.testing.assert_array_equal(model.parameters, whole.parameters)
+
+
+def test_progress_says_from_where_a_fit_goes_on(tmp_path, capsys):
+    fit(made(), callbacks=Checkpoint(tmp_path))
+    fit(made(), epochs=7, resume=tmp_path, verbose=True)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"going on after epoch 5/7, from {tmp_path}"
+    assert [line[:9] for line in said[1:]] == ["epoch 6/7", "epoch 7/7"]
 
 
 def test_where_there_is_no_checkpoint_yet(tmp_path):
@@ -208,7 +235,13 @@ def test_other_data_are_refused(tmp_path, what):
         (made(l2=0.1), "of a model with l2=0.0, but this has 0.1"),
         (made(dtype="float64"), "dtype='float32', but this has 'float64'"),
         (Model([Dense(1, "sigmoid")], optimizer=Adam()), "of a model with layers="),
-        (made(optimizer=fastnet.SGD(0.1)), r"the checkpoint has the optimizer Adam\(.*\), not SGD"),
+        (made(optimizer=fastnet.SGD(0.1)), r"had the optimizer Adam\(.*\), but this one has SGD"),
+        (
+            made(optimizer=Adam(0.001)),
+            r"had the optimizer Adam\(learning_rate=0.01, .* has Adam\(learning_rate=0.001, .*load",
+        ),
+        (made(optimizer=Adam(lambda epoch: 0.01)), r"but this one has Adam\(learning_rate=<lambda>, "),
+        (made(seed=1), "of a model with seed=0, but this has 1"),
     ],
 )
 def test_another_model_is_refused(tmp_path, model, message):
@@ -229,7 +262,7 @@ def test_a_function_as_learning_rate_is_that_of_the_model(tmp_path):
     fit(resumed, resume=tmp_path, callbacks=[*callbacks, kill(9)])
     np.testing.assert_array_equal(resumed.parameters, whole.parameters)
     assert resumed.optimizer == whole.optimizer
-    with pytest.raises(ValueError, match="function as learning_rate"):
+    with pytest.raises(ValueError, match=r"learning_rate=.*rate, .* but this one has Adam\(learning_rate=0.01"):
         fit(made(), resume=tmp_path, callbacks=[*callbacks, kill(9)])
 
 
@@ -292,7 +325,7 @@ def test_what_cannot_be_written_is_said_and_training_goes_on(tmp_path, monkeypat
         ({"seconds": [1.0]}, "its fit has an entry of another type"),
         ({"first_epoch": 0.5}, "its fit has an entry of another type"),
         ({"states": [{}, {}]}, "its fit has an entry of another type"),
-        ({"more": 1}, "its fit must have batch_size, shuffle"),
+        ({"more": 1}, "its fit must have optimizer, batch_size, shuffle"),
         ({}, "its order is no permutation of the examples"),
     ],
 )

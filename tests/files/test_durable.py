@@ -8,6 +8,7 @@ import sys
 import killed
 import pytest
 
+import fastnet
 from fastnet.files import durable
 from fastnet.files.durable import ENDING, write_whole
 
@@ -130,3 +131,17 @@ def test_a_writer_whose_file_is_swept_before_it_is_locked_takes_another(target, 
 @pytest.mark.jit
 def test_saves_killed_at_any_moment_leave_the_old_file_or_the_new(tmp_path):
     killed.attack_saves(tmp_path, 10, seed=0)
+
+
+@pytest.mark.parametrize("path", [True, None, 3, object()])
+def test_what_is_no_path_is_named(path):
+    for use in (fastnet.Model([fastnet.Dense(1)]).save, fastnet.load, fastnet.Checkpoint):
+        with pytest.raises(TypeError, match=r"path must be a text or an os\.PathLike"):
+            use(path)
+        with pytest.raises(ValueError, match="path must not be empty"):
+            use("")
+
+
+def test_a_folder_that_is_not_there_is_named_as_it_was_given(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder for the file: '.*none/model'"):
+        fastnet.Model([fastnet.Dense(1)]).save(tmp_path / "none" / "model")

@@ -12,7 +12,17 @@ from sklearn.base import clone
 from sklearn.metrics import accuracy_score, make_scorer
 
 import fastnet
-from fastnet import Adam, CosineDecay, FileFormatError, Huber, LeakyReLU, Quantile
+from fastnet import (
+    Adam,
+    CosineDecay,
+    EarlyStopping,
+    FileFormatError,
+    Huber,
+    LeakyReLU,
+    Quantile,
+    ReduceOnPlateau,
+    TimeLimit,
+)
 from fastnet.sklearn import MLPClassifier, MLPRegressor, load
 
 pytestmark = [
@@ -186,6 +196,13 @@ def test_functions_are_asked_for_by_name(tmp_path):
         load(tmp_path / "file", callback=None)
 
 
+def test_callbacks_of_fastnets_own_are_saved(tmp_path):
+    callbacks = [ReduceOnPlateau("cost", patience=3), TimeLimit(60), EarlyStopping("cost", min_delta=0.1)]
+    for given in (callbacks, tuple(callbacks), callbacks[0]):
+        MLPClassifier((3,), callbacks=given).save(tmp_path / "file")
+        assert repr(load(tmp_path / "file").callbacks) == repr(given)
+
+
 def test_what_has_no_place_in_a_file(tmp_path):
     class Mine(MLPClassifier):
         """A subclass, which no file can name."""
@@ -195,6 +212,9 @@ def test_what_has_no_place_in_a_file(tmp_path):
     with pytest.raises(TypeError, match="which no file can hold"):
         MLPClassifier(class_weight={(1, 2): object()}).save(tmp_path / "file")
     estimator = MLPClassifier((3,), max_iter=1).fit(X, THREE)
+    days = np.array(["2020-01-01", "2021-01-01"], "M8[D]")[(X[:, 0] > 0).astype(int)]
+    with pytest.raises(TypeError, match="classes_ has values that no file can hold"):
+        MLPClassifier((3,), max_iter=1).fit(X, days).save(tmp_path / "file")
     estimator.classes_ = np.array(["a\0", "b", "c"], object)  # NumPy's own texts lose the zero
     with pytest.raises(TypeError, match="classes_ has values that no file can hold"):
         estimator.save(tmp_path / "file")
