@@ -202,15 +202,18 @@ class Model(checks.FixedSettings):
         generator = np.random.default_rng(self.seed)
         try:
             parameters = Parameters.drawn(network, layers, generator)
-            key = int(generator.integers(2**62))
-        except BaseException:  # as of a signal's handler: some layers may be bound already
-            for layer, pair in zip(layers, old.by_layer() if old else [(None, None)] * len(layers), strict=True):
+            new = {
+                "_parameters": parameters, "_key": int(generator.integers(2**62)), "epochs_finished": 0,
+                "_optimizer_state": None, "_predictor": None, "y_scales": None,
+            }  # fmt: skip
+            self.__dict__.update(new)  # at once, whenever a signal comes
+        except BaseException:  # as of a signal's handler: some layers may be bound to what the model has not
+            has = self._parameters.by_layer() if self._parameters else [(None, None)] * len(layers)
+            for layer, pair in zip(layers, has, strict=True):
                 layer.bind(*pair)
             raise
         if old and self._standardize:
             self._standardize.scales = None
-        new = {"_parameters": parameters, "_key": key, "epochs_finished": 0, "_optimizer_state": None, "y_scales": None}
-        self.__dict__.update(new, _predictor=None)  # at once, whenever a signal comes
 
     @property
     def parameters(self) -> np.ndarray:
@@ -642,10 +645,15 @@ class Model(checks.FixedSettings):
             data = self._scaled(data, self.dtype)
             held_out = None if held_out is None else self._scaled(held_out, self.dtype)
             self.history = history = History()
+            is_first = self.epochs_finished == 0
             self._train(
                 data, progress, history, names, held_out, callbacks, savers, resumed, epochs=epochs,
                 batch_size=batch_size, threads=threads, shuffle=shuffle, label_smoothing=smoothing,
             )  # fmt: skip
+            if is_first and history.stopped_reason == "epochs" and diagnostics.has_not_fallen(history.cost):
+                history.stopped_reason = "not_fallen"
+                some = data.take(np.arange(min(len(data.X), diagnostics.ROWS_LOOKED_AT)))
+                diagnostics.warn_of_cost(history.cost, self._diagnosis(some.X, None))
         return history
 
     def _resumed(self, resume: Any, wanted: Sequence[Checkpoint], given: FitSettings, epochs: int) -> Resumed | None:
@@ -750,7 +758,9 @@ class Model(checks.FixedSettings):
         ReLU unit that is dead for all of a large X no longer learns; many saturated units learn slowly.
         """
         dW = None if y is None else [pair[0] for pair in self.gradients(X, y)]
-        X = self._examples(X)
+        return self._diagnosis(self._examples(X), dW)
+
+    def _diagnosis(self, X: Any, dW: list[np.ndarray] | None) -> diagnostics.Diagnosis:
         targets = np.zeros((len(X), self.output_layer.units), self.dtype)
         with self._run(Data(X, read_only(targets), None), mode=codes.COST, threads=1) as run:
             return diagnostics.diagnose(run, tuple(layer.activation for layer in self._dense), dW)

@@ -11,6 +11,7 @@ from bounds import DTYPES
 
 import fastnet
 from fastnet import Adam, Checkpoint, Dense, Dropout, Huber, Model, NotFittedError, Quantile, Standardize
+from fastnet.engine.diagnostics import Diagnosis, LayerDiagnosis, likely_cause
 from fastnet.scaling import scales_of
 
 RNG = np.random.default_rng(3)
@@ -307,6 +308,7 @@ def r2_of(X, y, optimizer, *, dtype="float32", **settings):
     return model.evaluate(X, y, "r2")["r2"]
 
 
+@pytest.mark.filterwarnings("ignore:The cost has not fallen")
 @pytest.mark.parametrize("case", BAD_SCALES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_a_bad_scale_is_warned_of_and_standardizing_mends_it(optimizer, case):
@@ -338,3 +340,42 @@ def test_features_of_which_float32_keeps_few_digits_are_to_come_as_float64():
     years = (2e6 + RNG.standard_normal((65, 1))).astype(np.float32)
     with pytest.warns(UserWarning, match="In float32 few of its digits are left"):
         Model([Dense(1)], optimizer=fastnet.SGD(1e-20), seed=0).fit(years, years[:, 0] % 1, epochs=1, verbose=False)
+
+
+# ------------------------------------------------------------------------------------------- a cost that has not fallen
+
+CAUSES = {
+    "dead": (lambda: [Dense(8, "relu")], r"100% of the units of layer 1 are 0 for every example"),
+    "saturated": (
+        lambda: [Dense(8, "tanh"), Dense(8, "sigmoid")],
+        r"100% of the units of layer 1 are at a limit of 'tanh'",
+    ),
+    "zeros": (lambda: [Dense(8, "tanh", initializer="zeros")], "Layer 1 gives the same for every example"),
+    "low rate": (lambda: [Dense(8, "tanh")], "may be too low"),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_cost_that_has_not_fallen_is_said_with_its_cause(cause):
+    layers, message = CAUSES[cause]
+    model = Model([*layers(), Dense(1)], optimizer=fastnet.SGD(1e-9), seed=0).build(4)
+    if cause == "dead":
+        model.layers[0].W, model.layers[0].b = -np.ones((8, 4)), np.full((8, 1), -100)
+    if cause == "saturated":
+        model.layers[0].b = np.full((8, 1), 100)
+    with pytest.warns(UserWarning, match=rf"The cost has not fallen: [\d.]+ in the first epoch.*{message}") as caught:
+        history = model.fit(FEATURES, TARGETS, epochs=10, verbose=False)
+    assert caught[0].filename == __file__
+    assert history.stopped_reason == "not_fallen"
+    assert model.fit(FEATURES, TARGETS, epochs=10, verbose=False).stopped_reason == "epochs"
+
+
+def test_a_cost_that_has_risen_is_a_rate_that_is_too_high():
+    learns = LayerDiagnosis("tanh", None, 0.1, 0.0, 0.5, None, None)
+    assert "too high: lower it" in likely_cause([1.0, 2.0], Diagnosis((learns, learns)))
+    assert "too low: raise it" in likely_cause([1.0, 1.0], Diagnosis((learns, learns)))
+
+
+def test_of_a_cost_that_falls_or_of_few_epochs_nothing_is_said():
+    for rate, epochs in ((0.01, 10), (1e-9, 9)):
+        Model([Dense(8, "tanh"), Dense(1)], optimizer=fastnet.SGD(rate), seed=0).fit(FEATURES, TARGETS, epochs=epochs)

@@ -14,6 +14,15 @@ LARGEST_RATIO, LARGEST, SMALLEST = 10.0, 30.0, 1 / 30
 """Of a mean to the spread; of a spread; and of the largest magnitude, beyond which training is slow, or fails."""
 ROWS_LOOKED_AT = 10_000
 
+FEW_EPOCHS, LEAST_FALL = 10, 1e-3
+"""After fewer epochs, nothing is said of a cost; and it has fallen if it is lower by more than this part."""
+
+MOST_LOST = 0.9
+"""If more of the units of a layer are dead or saturated, that is why a network does not learn."""
+
+LEAST_SPREAD = 1e-6
+"""Of the activations of a layer that passes nothing on, as one whose weights begin with zeros."""
+
 SATURATED_AT = 0.01
 """A sigmoid or tanh is saturated where it is that near to a limit, as a part of its range."""
 
@@ -113,6 +122,42 @@ class Diagnosis:
                 + "  ".join(f"{value:>8s}" for value in values)
             )
         return "\n".join(lines)
+
+
+def has_not_fallen(cost: list[float]) -> bool:
+    """Return whether the cost of a first fit of some epochs is, at the end, what it was at the beginning, or more."""
+    return len(cost) >= FEW_EPOCHS and cost[0] - cost[-1] < LEAST_FALL * abs(cost[0])
+
+
+def warn_of_cost(cost: list[float], diagnosis: Diagnosis) -> None:
+    """Warn that it has not fallen, with the likeliest cause."""
+    with may_get_lost():
+        warnings.warn(
+            f"The cost has not fallen: {cost[0]:.4g} in the first epoch, {cost[-1]:.4g} in the last. "
+            f"{likely_cause(cost, diagnosis)}",
+            UserWarning,
+            stacklevel=4,  # the line that calls fit
+        )
+
+
+def likely_cause(cost: list[float], diagnosis: Diagnosis) -> str:
+    """Return in a sentence why a cost has not fallen, and what may help."""
+    for number, layer in enumerate(diagnosis.layers[:-1], start=1):
+        if layer.dead is not None and layer.dead > MOST_LOST:
+            return (
+                f"{layer.dead:.0%} of the units of layer {number} are 0 for every example, and no longer learn: lower "
+                "the learning rate, or use 'leaky_relu'."
+            )
+        if layer.saturated is not None and layer.saturated > MOST_LOST:
+            return (
+                f"{layer.saturated:.0%} of the units of layer {number} are at a limit of {layer.activation!r}, and "
+                "hardly learn: lower the learning rate, or bring X to one scale, by Standardize()."
+            )
+        if layer.spread < LEAST_SPREAD:
+            return f"Layer {number} gives the same for every example: leave out the initializer of a hidden layer."
+    if cost[-1] > 1.01 * cost[0]:
+        return "The learning rate is likely to be too high: lower it."
+    return "The learning rate may be too low: raise it, or use Adam(). Or y does not depend on X."
 
 
 @np.errstate(all="ignore")

@@ -201,11 +201,8 @@ def from_torch(module: Any, settings: dict[str, Any]) -> Found:
                 f"{settings['loss']!r}."
             )
         settings = {**settings, "loss": "poisson"}
-    logits = stages[-1].activation is None and settings.get("loss") in (
-        "binary_crossentropy",
-        "categorical_crossentropy",
-    )
-    if logits:
+    of_probabilities = settings.get("loss") in ("binary_crossentropy", "categorical_crossentropy")
+    if of_probabilities and stages[-1].activation is None:
         raise ValueError(
             f"module ends with logits, those of {stages[-1].position}, but loss {settings['loss']!r} takes "
             "probabilities. Append nn.Sigmoid() or nn.Softmax(dim=1)."

@@ -34,6 +34,7 @@ def network_of(depth, hidden, loss):
     return [7, *[17, 5, 9, 2, 6][: depth - 1], 3 if last == "softmax" else 1], [*[hidden] * (depth - 1), last]
 
 
+@pytest.mark.filterwarnings("ignore:The cost has not fallen")
 @pytest.mark.parametrize("l2", [0.0, 0.9])
 @pytest.mark.parametrize("batch_size", [None, 16])
 @pytest.mark.parametrize(("depth", "hidden", "loss"), RUNS)
