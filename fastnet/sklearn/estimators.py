@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -15,11 +17,13 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
+from fastnet import checks
 from fastnet.engine.examples import Data, weighted
+from fastnet.errors import may_get_lost
 from fastnet.files import settings
 from fastnet.losses import AnyLoss, Huber, Quantile, settings_of
 from fastnet.sklearn import files, rules
-from fastnet.sklearn.base import BaseMLP, typed
+from fastnet.sklearn.base import USER, BaseMLP, typed
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -37,8 +41,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         list with one for each hidden layer; `solver` one of fastnet's optimizers, such as `AdamW(0.001)`, whose
         numbers then count instead of `learning_rate`, `learning_rate_init`, `momentum`, `beta_1` and so on.
     class_weight : dict, "balanced", list of dicts or None
-        How much the examples of each class count in training, as in scikit-learn's other classifiers; a list has a dict
-        for each label.
+        How much the examples of each class count in training, as in scikit-learn's other classifiers, 1 of a class left
+        out; a list has a dict for each label.
     label_smoothing : float, default 0.0
         The share of each target that is spread evenly over the classes, in training: for the examples held out, the
         loss is of y as it is. See `fastnet.Model.fit`.
@@ -181,10 +185,33 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Return the examples, their weights multiplied by those of their classes."""
         if self.class_weight is None:
             return examples
-        weights = compute_sample_weight(self.class_weight, y)
+        weights = self._class_weights(y)
         if not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError(f"class_weight must hold finite numbers of at least 0, not {self.class_weight!r}.")
         return weighted(examples, weights)
+
+    def _class_weights(self, y: Any) -> np.ndarray:
+        """Return the weight of each example (m,) by its class, 1 of a class that `class_weight` leaves out."""
+        if isinstance(self.class_weight, Mapping) and y.ndim == 1:
+            weights = np.ones(len(self.classes_))
+            known = {label: number for number, label in enumerate(self.classes_.tolist())}
+            for label, weight in self.class_weight.items():
+                label = label.item() if isinstance(label, np.generic) else label
+                if label not in known:
+                    with may_get_lost():
+                        warnings.warn(
+                            f"class_weight has the class {label!r}, which is none of {self.classes_.tolist()}, the "
+                            "classes of y: it counts for nothing.",
+                            stacklevel=USER + 1,
+                        )
+                    continue
+                weights[known[label]] = checks.real_number(weight, f"class_weight[{label!r}]", "a finite number")
+            by_example: np.ndarray = weights[self._encoded(y)]
+            return by_example
+        given = self.class_weight
+        if isinstance(given, list) and len(given) == y.shape[-1]:
+            given = [dict.fromkeys((0, 1), 1) | dict(each) for each in given]
+        return np.asarray(compute_sample_weight(given, y))
 
     def _score_of(self, held_out: Data, A: np.ndarray) -> float:
         """Return the accuracy: the share of examples of which all is right."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 from sklearn.utils.optimize import _check_optimize_result
+from threadpoolctl import threadpool_limits
 
 from fastnet.engine.examples import Data
 from fastnet.engine.run import Run
@@ -32,6 +33,7 @@ def minimise_loss(estimator: NetworkEstimator, examples: Data, hooks: Hooks) -> 
     settings = {"threads": estimator.n_threads, "label_smoothing": float(estimator.label_smoothing)}
     with (
         np.errstate(all="ignore"),
+        threadpool_limits(1, user_api="blas"),  # whose threads would wait for a core at every sum of SciPy's
         Run(network, start.copy(), examples, mode=codes.GRADIENT, **settings) as run,
     ):
 
