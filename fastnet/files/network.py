@@ -96,8 +96,10 @@ def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_fini
     if text:
         raise FileFormatError(f"its {TEXT} has {', '.join(map(repr, text))}, which this version does not know")
     arguments = {name: settings.restored(value, functions, name) for name, value in description.items()}
-    if not all(tensors.are_sizes([n]) for n in (key, epochs, n_features or 0)):
-        raise FileFormatError("its key, epochs_finished and n_features must be integers of at least 0")
+    if not tensors.are_sizes([key, epochs, 1 if n_features is None else n_features]) or n_features == 0:
+        raise FileFormatError(
+            "its key and epochs_finished must be integers of at least 0, its n_features of at least 1"
+        )
     if n_features is None:
         return SavedNetwork(arguments, None, None, None)
     if not isinstance(arguments["layers"], list) or arguments["dtype"] not in ("float32", "float64"):
