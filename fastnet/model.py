@@ -551,7 +551,7 @@ class Model(checks.FixedSettings):
                     min(batch_size or m, m), shuffle, names, checkpoints.names_of(callbacks), smoothing,
                     checkpoints.fingerprint(examples),
                 )  # fmt: skip
-                resumed = self._resumed(resume, wanted, given)
+                resumed = self._resumed(resume, wanted, given, epochs)
                 saved = functools.partial(self._saved, CHECKPOINT)
                 savers = [checkpoints.Saver(each, given, saved) for each in wanted]
             if resumed is None:
@@ -570,7 +570,9 @@ class Model(checks.FixedSettings):
             )  # fmt: skip
         return history
 
-    def _resumed(self, resume: Any, wanted: Sequence[Checkpoint], given: FitSettings) -> Resumed | None:
+    def _resumed(
+        self, resume: Any, wanted: Sequence[Checkpoint], given: FitSettings, epochs: int
+    ) -> Resumed | None:  # fmt: skip
         """Return where a fit goes on; None if it begins, and is the first to write to the folder of a checkpoint."""
         if resume is None:
             return None
@@ -585,7 +587,7 @@ class Model(checks.FixedSettings):
                 raise
             return None
         self._check_same(resumed)
-        given.check(resumed.fit)
+        given.check(resumed.fit, epochs)
         return resumed
 
     def _check_same(self, resumed: Resumed) -> None:

@@ -48,8 +48,8 @@ class FitSettings(NamedTuple):
     label_smoothing: float
     data: str
 
-    def check(self, fit: Mapping[str, Any]) -> None:
-        """Raise ValueError if another fit, which is to go on as this one, had others."""
+    def check(self, fit: Mapping[str, Any], epochs: int) -> None:
+        """Raise ValueError if another fit, which is to go on as this one, had others, or has done more epochs."""
         for name, value in self._asdict().items():
             before = tuple(fit[name]) if isinstance(value, tuple) else fit[name]
             if before != value:
@@ -59,6 +59,12 @@ class FitSettings(NamedTuple):
                 raise ValueError(
                     f"resume: the fit that would go on had {had}. Pass the same, or leave resume out to begin anew."
                 )
+        if (fit["epoch"], fit["example"]) > (epochs, 0):
+            begun = fit["epoch"] + (fit["example"] > 0)
+            raise ValueError(
+                f"resume: the fit that would go on is in its epoch {begun} already, but epochs={epochs}. Pass "
+                f"epochs={begun} or more, or leave resume out to begin anew."
+            )
 
 
 def fingerprint(examples: FitData) -> str:
@@ -187,7 +193,7 @@ class Resumed(NamedTuple):
         The network has been restored by now. FileFormatError if what the file says cannot be.
         """
         epoch, example, floats = self.fit["epoch"], self.fit["example"], np.dtype(np.float64)
-        if example >= run.m or example % run.batch_size or (not example and epoch > run.course.epochs):
+        if example >= run.m or example % run.batch_size:
             raise FileFormatError(f"it stands at example {example} of epoch {epoch}, where no batch begins")
         validated = watch is not None and watch.validation is not None
         for name, values in series_of(history).items():

@@ -132,6 +132,19 @@ def test_epochs_may_have_grown_and_a_fit_that_had_ended_has_nothing_to_do(tmp_pa
     np.testing.assert_array_equal(longer.parameters, whole.parameters)
 
 
+@pytest.mark.parametrize(("at", "begun"), [(-1, 5), (-2, 5), (-5, 4)])
+def test_fewer_epochs_than_are_done_are_refused_and_change_nothing(tmp_path, at, begun):
+    fit(made(), callbacks=Checkpoint(tmp_path, batches=1, keep=99, most_time=1.0))
+    path, model, whole = tmp_path / names(tmp_path)[at], made(), made()
+    for epochs in (1, begun - 1):
+        with pytest.raises(ValueError, match=f"is in its epoch {begun} already, but epochs={epochs}. Pass"):
+            fit(model, epochs=epochs, resume=path)
+    assert model._parameters is None
+    fit(model, epochs=begun, resume=path)
+    fit(whole, epochs=begun)
+    np.testing.assert_array_equal(model.parameters, whole.parameters)
+
+
 def test_where_there_is_no_checkpoint_yet(tmp_path):
     with pytest.raises(FileNotFoundError):
         fit(made(), resume=tmp_path / "missing")
