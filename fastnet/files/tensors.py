@@ -55,14 +55,14 @@ def write(path: Any, arrays: Mapping[str, np.ndarray], texts: Mapping[str, str])
 
 
 def pieces(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> list[bytes | memoryview]:
-    """Return the bytes of a file, in order."""
+    """Return the bytes of a file, in order: copies, as a fit in another thread may change the arrays meanwhile."""
     header: dict[str, Any] = {METADATA: {DIGEST: NO_DIGEST, **texts}}
     buffer, end = [], 0
     for name, array in arrays.items():
         dtype = array.dtype.newbyteorder("<")
         begin, end = end, end + array.nbytes
         header[name] = {"dtype": NAMES[dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
-        buffer.append(np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data)
+        buffer.append(np.array(array, dtype, order="C").reshape(-1).view(np.uint8).data)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > MOST_HEADER_BYTES or marks(text) > MOST_HEADER_MARKS:
