@@ -320,6 +320,17 @@ def test_no_generator_is_told_to_read_outside_its_numbers(tmp_path, name, positi
             fastnet.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("kind", [np.random.PCG64, np.random.PCG64DXSM])
+def test_no_generator_stands_still(tmp_path, kind):
+    """From a state of its choice, each number would be the same, which normal numbers are never made of."""
+    bit_generator = kind(0)
+    state = bit_generator.state["state"] | {"inc": 2}
+    bit_generator.state = bit_generator.state | {"state": state}
+    Model([Dense(1)], seed=np.random.Generator(bit_generator)).save(tmp_path / "model")
+    with pytest.raises(FileFormatError, match="its seed is refused: inc must be odd"):
+        fastnet.load(tmp_path / "model")
+
+
 def test_other_files_of_fastnet_and_of_later_versions(tmp_path):
     Model([Dense(1)]).save(tmp_path / "model")
     header, buffer = taken_apart((tmp_path / "model").read_bytes())
