@@ -92,14 +92,19 @@ def plain(value: Any, name: str) -> Any:
     if isinstance(value, (np.dtype, type)):
         return np.dtype(value).name
     if isinstance(value, np.random.RandomState):
-        return {"type": "RandomState", "state": settings.state_described(value.get_state(legacy=False))}
+        state = settings.state_described(value.get_state(legacy=False))
+        if state["bit_generator"] != "MT19937":
+            raise TypeError(f"{name} has a {state['bit_generator']}, which no file can hold. Pass a seed, an integer.")
+        return {"type": "RandomState", "state": state}
     return settings.described(value, name)
 
 
 def as_numbers(array: np.ndarray, name: str) -> tuple[str, np.ndarray]:
     """Return the kind of an array of numbers or texts, and the numbers that stand for it: (n, longest) code points."""
-    if array.dtype.kind not in "UO":
+    if array.dtype.newbyteorder("<") in tensors.NAMES:
         return "numbers", array
+    if array.dtype.kind not in "UO":
+        raise TypeError(f"{name} has the dtype {array.dtype}, which no file can hold. Use numbers or texts.")
     texts = array.tolist()
     if not all(isinstance(text, str) and not text.endswith("\0") for text in texts):
         raise TypeError(f"{name} has values that no file can hold: {array!r}. Use numbers or texts.")

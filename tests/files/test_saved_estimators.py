@@ -198,6 +198,11 @@ def test_what_has_no_place_in_a_file(tmp_path):
     estimator.classes_ = np.array(["a\0", "b", "c"], object)  # NumPy's own texts lose the zero
     with pytest.raises(TypeError, match="classes_ has values that no file can hold"):
         estimator.save(tmp_path / "file")
+    estimator.classes_ = np.array([1, 2, 3], "m8[s]")
+    with pytest.raises(TypeError, match=r"classes_ has the dtype timedelta64\[s\], which no file can hold"):
+        estimator.save(tmp_path / "file")
+    with pytest.raises(TypeError, match="random_state has a PCG64, which no file can hold"):
+        MLPClassifier(random_state=np.random.RandomState(np.random.PCG64(0))).save(tmp_path / "file")
     assert not list(tmp_path.iterdir())
 
 
