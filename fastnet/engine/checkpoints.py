@@ -93,11 +93,13 @@ class Saver:
     """Writes the checkpoints of one fit, as the settings of a `Checkpoint` say.
 
     `settings` are what must be the same when the fit goes on; `saved` returns arrays and texts of the network, after so
-    many epochs. Makes the folder: OSError if that cannot be, or nothing can be written there.
+    many epochs. Makes the folder: OSError if that cannot be, or nothing can be written there; TypeError if no file can
+    hold the network.
     """
 
     def __init__(self, checkpoint: Checkpoint, settings: FitSettings, saved: Callable[[int], Saved]) -> None:
         self.checkpoint, self.settings, self.saved = checkpoint, settings, saved
+        saved(0)  # what no file can hold is said now, not after an epoch
         checkpoint.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(checkpoint.folder, os.W_OK | os.X_OK):
             raise PermissionError(f"Checkpoint cannot write to {str(checkpoint.folder)!r}. Pass another folder.")

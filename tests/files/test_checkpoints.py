@@ -295,6 +295,14 @@ def test_what_cannot_be_written_is_said_and_training_goes_on(tmp_path, monkeypat
     assert names(tmp_path / "folder") == []
 
 
+def test_what_no_file_can_hold_is_said_before_training(tmp_path):
+    model = made(seed=np.random.SeedSequence(1))
+    with pytest.raises(TypeError, match="which no file can hold"):
+        fit(model, callbacks=Checkpoint(tmp_path / "folder"))
+    assert model._parameters is None
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
