@@ -291,11 +291,14 @@ def read(path: Any, functions: Mapping[str, Any]) -> Resumed:
         raise FileNotFoundError(
             f"There is no checkpoint in {str(path)!r}, whose name would be checkpoint-00000001.fastnet."
         )
-    damaged: FileFormatError
+    damaged: FileFormatError | FileNotFoundError
     for _, each in reversed(listed):
         try:
             return _read_file(each, functions)
-        except FileFormatError as error:
+        except (
+            FileFormatError,
+            FileNotFoundError,
+        ) as error:  # a link that leads nowhere; another fit deletes its oldest
             with may_get_lost():
                 warnings.warn(f"A checkpoint is skipped: {error}", stacklevel=5)
             damaged = error
