@@ -13,6 +13,7 @@ from hostile import remade, taken_apart
 import fastnet
 from fastnet import Adam, Checkpoint, Dense, Dropout, EarlyStopping, FileFormatError, Model, ReduceOnPlateau
 from fastnet.callbacks import Callback
+from fastnet.files import tensors
 
 pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
 
@@ -175,6 +176,20 @@ def test_a_damaged_newest_one_is_skipped_with_a_warning(tmp_path):
         fit(made(), resume=tmp_path, callbacks=[kill(9)])
 
 
+def test_a_newest_one_that_is_gone_is_skipped_with_a_warning(tmp_path):
+    """The fit does not begin anew, and delete those that are there."""
+    with pytest.raises(Killed):
+        fit(made(), callbacks=[kill(3), Checkpoint(tmp_path, most_time=1.0)])
+    (tmp_path / "checkpoint-00000009.fastnet").symlink_to("nowhere")
+    model, whole = made(), made()
+    with pytest.warns(UserWarning, match="A checkpoint is skipped: .*No such file"):
+        fit(model, resume=tmp_path, callbacks=[kill(9), Checkpoint(tmp_path, most_time=1.0)])
+    fit(whole)
+    np.testing.assert_array_equal(model.parameters, whole.parameters)
+    assert model.history.epochs == 5
+    assert names(tmp_path)[-1] == "checkpoint-00000011.fastnet", "two epochs, as three were done"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -331,6 +346,20 @@ def test_a_file_that_was_made_up_is_refused_before_a_kernel_runs(tmp_path, chang
     path.write_bytes(remade(header, buffer))
     with pytest.raises(FileFormatError, match=message):
         fit(made(), resume=path, callbacks=[kill(9)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "number", "message"),
+    [([46], np.nan, "non-finite"), ([1, 46], 0.0, "best_parameters must be float32 of shape")],
+)
+def test_best_parameters_that_were_made_up_are_refused(tmp_path, shape, number, message):
+    fit(made(), callbacks=[EarlyStopping("cost"), Checkpoint(tmp_path)])
+    path, name = tmp_path / names(tmp_path)[-1], "callbacks.0.best_parameters"
+    contents = tensors.read(path)
+    assert contents.arrays[name].shape == (46,)
+    tensors.write(path, contents.arrays | {name: np.full(shape, number, np.float32)}, contents.texts)
+    with pytest.raises(FileFormatError, match=message):
+        fit(made(), resume=path, callbacks=EarlyStopping("cost"))
 
 
 def test_wrong_arguments():
