@@ -55,7 +55,7 @@ def write_c(model: AnyModel, path: str | os.PathLike[str], prefix: str) -> None:
     if not isinstance(prefix, str) or not re.fullmatch(r"(?:[A-Za-z_][A-Za-z_0-9]*)?", prefix):
         raise ValueError(f"prefix must be what a name in C can begin with, such as 'tumour_', not {prefix!r}.")
     text = source(layers_of(model), checks.float_dtype(model.dtype), prefix, os.path.basename(os.fsdecode(path)))
-    write_whole(path, [text.encode()])
+    write_whole(path, [text.encode(errors="surrogateescape")])  # the path may hold bytes that are no text
 
 
 def source(layers: Sequence[Layer], dtype: np.dtype, prefix: str, file: str) -> str:
