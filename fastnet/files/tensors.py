@@ -49,7 +49,7 @@ class Contents(NamedTuple):
 def write(path: Any, arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> None:
     """Write arrays and texts, by name, to a file that takes the place of one at that path; errors of `write_whole`.
 
-    The same arrays and texts, in the same order, make the same bytes.
+    The same arrays and texts, in the same order, make the same bytes. TypeError for arrays of other than real numbers.
     """
     write_whole(path, pieces(arrays, texts))
 
@@ -60,6 +60,10 @@ def pieces(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> list[b
     buffer, end = [], 0
     for name, array in arrays.items():
         dtype = array.dtype.newbyteorder("<")
+        if dtype not in NAMES:
+            raise TypeError(
+                f"{name} has the dtype {array.dtype}, which no file can hold. Use numbers of 64 bits or less."
+            )
         begin, end = end, end + array.nbytes
         header[name] = {"dtype": NAMES[dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
         buffer.append(np.array(array, dtype, order="C").reshape(-1).view(np.uint8).data)

@@ -170,6 +170,13 @@ def test_more_than_a_reader_takes_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("dtype", ["c16", "U3", "m8[s]", "O"])
+def test_what_no_file_can_hold_is_not_written(tmp_path, dtype):
+    with pytest.raises(TypeError, match=r"a has the dtype .*, which no file can hold"):
+        tensors.write(tmp_path / "file", {"a": np.zeros(3, dtype)}, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_error_is_a_value_error_and_travels():
     error = pickle.loads(pickle.dumps(FileFormatError("why")))
     assert isinstance(error, ValueError)
