@@ -223,11 +223,13 @@ class EarlyStopping(Monitor):
         self.restore_best = checks.flag(restore_best, "restore_best")
         self._best_parameters: np.ndarray | None = None
         self._before: np.ndarray | None = None
+        self._form: tuple[tuple[int, ...], np.dtype]
 
     def start(self, model: AnyModel) -> None:
         """Forget the fit before."""
         super().start(model)
         self._best_parameters = None
+        self._form = model.parameters.shape, model.dtype
         # A value of training is of the parameters before the updates of its epoch.
         of_training = self.restore_best and not self.monitor.startswith("val_")
         self._before = model.parameters.copy() if of_training else None
@@ -249,8 +251,12 @@ class EarlyStopping(Monitor):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them over from a checkpoint."""
         super().restore(state)
-        kept = state.get("best_parameters"), state.get("before")
-        self._best_parameters, self._before = (None if array is None else np.array(array) for array in kept)
+        kept = {name: np.array(state[name]) for name in ("best_parameters", "before") if name in state}
+        for name, array in kept.items():
+            if (array.shape, array.dtype) != self._form:
+                raise ValueError(f"{name} must be {self._form[1]} of shape {self._form[0]}.")
+            checks.parameters(array)
+        self._best_parameters, self._before = kept.get("best_parameters"), kept.get("before")
 
     def finish(self, model: AnyModel) -> None:
         """Bring the best parameters back."""

@@ -36,6 +36,9 @@ NO_REAL_NUMBERS: dict[type, str] = {
 }  # fmt: skip
 """Types of objects, of some of which NumPy would make numbers, and the kinds of their arrays."""
 
+MOST_SEEDS = 1000
+"""In a sequence of them, of which NumPy takes 200 bytes for each."""
+
 
 # --------------------------------------------------------------------------------------------------------- settings
 
@@ -177,7 +180,7 @@ def number_below_one(value: Any, name: str) -> float:
 def seed(value: Any) -> Any:
     """Return what a generator can be made of; TypeError or ValueError for anything else."""
     try:
-        if isinstance(value, (bool, np.bool_)):
+        if isinstance(value, (bool, np.bool_)) or np.size(value) > MOST_SEEDS:
             raise TypeError
         np.random.default_rng(value)
     except (TypeError, ValueError) as error:

@@ -150,7 +150,8 @@ def loss_for(loss: Any, last_activation: AnyActivation, n_outputs: int) -> AnyLo
             f"A last activation of 'softmax' needs loss 'categorical_crossentropy', not {loss!r}. Change the loss, or "
             "that layer's activation."
         )
-    if (n := len(settings_of(loss, n_outputs))) != n_outputs:
+    n = len(loss.q) if isinstance(loss, Quantile) and isinstance(loss.q, tuple) else n_outputs
+    if n != n_outputs:
         raise ValueError(
             f"loss {loss!r} needs a last layer of {n} unit{'s' * (n > 1)}, one for each quantile, but it has "
             f"{n_outputs}. Change its units."

@@ -656,7 +656,9 @@ class Model(checks.FixedSettings):
                 diagnostics.warn_of_cost(history.cost, self._diagnosis(some.X, None))
         return history
 
-    def _resumed(self, resume: Any, wanted: Sequence[Checkpoint], given: FitSettings, epochs: int) -> Resumed | None:
+    def _resumed(
+        self, resume: Any, wanted: Sequence[Checkpoint], given: FitSettings, epochs: int
+    ) -> Resumed | None:  # fmt: skip
         """Return where a fit goes on; None if it begins, and is the first to write to the folder of a checkpoint."""
         if resume is None:
             return None
@@ -671,12 +673,7 @@ class Model(checks.FixedSettings):
                 raise
             return None
         self._check_same(resumed)
-        given.check(resumed.fit)
-        if resumed.fit["epoch"] > epochs:
-            raise ValueError(
-                f"resume: the fit that would go on has done {resumed.fit['epoch']} epochs, but epochs={epochs}. Pass "
-                "as many, or more."
-            )
+        given.check(resumed.fit, epochs)
         return resumed
 
     def _check_same(self, resumed: Resumed) -> None:

@@ -55,8 +55,8 @@ class FitSettings(NamedTuple):
     label_smoothing: float
     data: str
 
-    def check(self, fit: Mapping[str, Any]) -> None:
-        """Raise ValueError if another fit, which is to go on as this one, had others."""
+    def check(self, fit: Mapping[str, Any], epochs: int) -> None:
+        """Raise ValueError if another fit, which is to go on as this one, had others, or has done more epochs."""
         for name, value in self._asdict().items():
             before = tuple(fit[name]) if isinstance(value, tuple) else fit[name]
             if before != value:
@@ -68,6 +68,12 @@ class FitSettings(NamedTuple):
                     had = f"the optimizer {before}, but this one has {value}"
                     remedy += "; to train on with another, take the model by fastnet.load(path), and set its optimizer"
                 raise ValueError(f"resume: the fit that would go on had {had}. {remedy}.")
+        if (fit["epoch"], fit["example"]) > (epochs, 0):
+            begun = fit["epoch"] + (fit["example"] > 0)
+            raise ValueError(
+                f"resume: the fit that would go on is in its epoch {begun} already, but epochs={epochs}. Pass "
+                f"epochs={begun} or more, or leave resume out to begin anew."
+            )
 
 
 def fingerprint(examples: FitData) -> str:
@@ -104,14 +110,16 @@ class Saver:
     """Writes the checkpoints of one fit, as the settings of a `Checkpoint` say.
 
     `settings` are what must be the same when the fit goes on; `saved` returns arrays and texts of the network, after so
-    many epochs. Makes the folder: OSError if that cannot be, or nothing can be written there. Of the files that are
-    there, those of other fits stay: all, unless this one goes on from that folder or a file in it, `came_from`.
+    many epochs. Makes the folder: OSError if that cannot be, or nothing can be written there; TypeError if no file can
+    hold the network. Of the files that are there, those of other fits stay: all, unless this one goes on from that
+    folder or a file in it, `came_from`.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, settings: FitSettings, saved: Callable[[int], Saved], came_from: Any
     ) -> None:
         self.checkpoint, self.settings, self.saved = checkpoint, settings, saved
+        saved(0)  # what no file can hold is said now, not after an epoch
         checkpoint.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(checkpoint.folder, os.W_OK | os.X_OK):
             raise PermissionError(f"Checkpoint cannot write to {str(checkpoint.folder)!r}. Pass another folder.")
@@ -308,11 +316,14 @@ def read(path: Any, functions: Mapping[str, Any]) -> Resumed:
         raise FileNotFoundError(
             f"There is no checkpoint in {str(path)!r}, whose name would be checkpoint-00000001.fastnet."
         )
-    damaged: FileFormatError
+    damaged: FileFormatError | FileNotFoundError
     for _, each in reversed(listed):
         try:
             return _read_file(each, functions)
-        except FileFormatError as error:
+        except (
+            FileFormatError,
+            FileNotFoundError,
+        ) as error:  # a link that leads nowhere; another fit deletes its oldest
             with may_get_lost():
                 warnings.warn(f"A checkpoint is skipped: {error}", stacklevel=5)
             damaged = error

@@ -57,7 +57,7 @@ def write_c(model: AnyModel, path: str | os.PathLike[str], prefix: str) -> None:
         raise ValueError(f"prefix must be what a name in C can begin with, such as 'tumour_', not {prefix!r}.")
     file = os.path.basename(os.fsdecode(path))
     text = source(layers_of(model), scales_of(model), checks.float_dtype(model.dtype), prefix, file)
-    write_whole(path, [text.encode()])
+    write_whole(path, [text.encode(errors="surrogateescape")])  # the path may hold bytes that are no text
 
 
 def source(

@@ -70,11 +70,15 @@ def temporary(folder: Path) -> tuple[Path, int]:
     while True:
         path = folder / f".{os.urandom(8).hex()}{ENDING}"
         descriptor = os.open(path, WRITE | os.O_CREAT | os.O_EXCL, 0o666)
+        is_ours = True
         with refusals_ignored():  # where no lock is to be had, none is deleted either
-            lock(descriptor)
-        if path.exists():
+            try:
+                lock(descriptor)
+            except BlockingIOError:
+                is_ours = False
+        if is_ours and path.exists():
             return path, descriptor
-        os.close(descriptor)  # another process has swept it away before it was locked
+        os.close(descriptor)  # another process sweeps it away, or has, before it was locked
 
 
 def sweep(folder: Path) -> None:
@@ -83,7 +87,9 @@ def sweep(folder: Path) -> None:
         for name in os.listdir(folder):
             if name.startswith(".") and name.endswith(ENDING):
                 with refusals_ignored():
-                    descriptor = os.open(folder / name, WRITE)
+                    descriptor = os.open(
+                        folder / name, WRITE | getattr(os, "O_NONBLOCK", 0)
+                    )  # a pipe is not waited for
                     try:
                         lock(descriptor)
                         (folder / name).unlink()

@@ -110,8 +110,10 @@ def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_fini
     layers = arguments["layers"]
     if not isinstance(layers, list):
         raise FileFormatError("its layers must be a list")
-    if not all(tensors.are_sizes([n]) for n in (key, epochs, n_features or 0)):
-        raise FileFormatError("its key, epochs_finished and n_features must be integers of at least 0")
+    if not tensors.are_sizes([key, epochs, 1 if n_features is None else n_features]) or n_features == 0:
+        raise FileFormatError(
+            "its key and epochs_finished must be integers of at least 0, its n_features of at least 1"
+        )
     scales = {
         "X": scales_in(contents.arrays, "X") if any(isinstance(each, Standardize) for each in layers) else None,
         "y": scales_in(contents.arrays, "y") if arguments["standardize_y"] else None,

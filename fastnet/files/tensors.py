@@ -50,20 +50,24 @@ class Contents(NamedTuple):
 def write(path: Any, arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> None:
     """Write arrays and texts, by name, to a file that takes the place of one at that path; errors of `write_whole`.
 
-    The same arrays and texts, in the same order, make the same bytes.
+    The same arrays and texts, in the same order, make the same bytes. TypeError for arrays of other than real numbers.
     """
     write_whole(path, pieces(arrays, texts))
 
 
 def pieces(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> list[bytes | memoryview]:
-    """Return the bytes of a file, in order."""
+    """Return the bytes of a file, in order: copies, as a fit in another thread may change the arrays meanwhile."""
     header: dict[str, Any] = {METADATA: {DIGEST: NO_DIGEST, **texts}}
     buffer, end = [], 0
     for name, array in arrays.items():
         dtype = array.dtype.newbyteorder("<")
+        if dtype not in NAMES:
+            raise TypeError(
+                f"{name} has the dtype {array.dtype}, which no file can hold. Use numbers of 64 bits or less."
+            )
         begin, end = end, end + array.nbytes
         header[name] = {"dtype": NAMES[dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
-        buffer.append(np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data)
+        buffer.append(np.array(array, dtype, order="C").reshape(-1).view(np.uint8).data)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > MOST_HEADER_BYTES or marks(text) > MOST_HEADER_MARKS:

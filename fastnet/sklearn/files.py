@@ -32,6 +32,13 @@ PLAIN = (
 )  # fmt: skip
 """The fitted attributes that are numbers, texts, None, or tuples of such."""
 
+COUNTS = (
+    "n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "_epochs_finished", "_dropout_key",
+    "_no_improvement_count",
+)  # fmt: skip
+NUMBERS = ("loss_", "best_loss_", "best_validation_score_")
+"""Of those, integers of at least 0; and floats, or None."""
+
 LISTS = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 """Those that are lists of floats, or None."""
 
@@ -95,7 +102,10 @@ def plain(value: Any, name: str) -> Any:
     if isinstance(value, (np.dtype, type)):
         return np.dtype(value).name
     if isinstance(value, np.random.RandomState):
-        return {"type": "RandomState", "state": settings.state_described(value.get_state(legacy=False))}
+        state = settings.state_described(value.get_state(legacy=False))
+        if state["bit_generator"] != "MT19937":
+            raise TypeError(f"{name} has a {state['bit_generator']}, which no file can hold. Pass a seed, an integer.")
+        return {"type": "RandomState", "state": state}
     return settings.described(value, name)
 
 
@@ -179,6 +189,12 @@ def restore_fit(
     sizes = fitted["n_features_in_"], fitted["n_outputs_"], fitted["n_layers_"]
     if not set(fitted) <= set(PLAIN) or sizes != (units[0], units[-1], len(units)):
         raise ValueError("its attributes are not those of its network")
+    counts = [fitted[name] for name in COUNTS if name in fitted]
+    policy, *rates = fitted.get("_schedule", ("constant",))
+    numbers = [*rates, *(fitted[name] for name in NUMBERS if fitted.get(name) is not None)]
+    are_numbers = tensors.are_sizes(counts) and all(isinstance(number, float) for number in numbers)
+    if not are_numbers or not isinstance(policy, str) or len(rates) not in (0, 2):
+        raise ValueError("its record of training has other than numbers")
     for name in (*text["none"], *LISTS):
         if name in LISTS and name in arrays:
             fitted[name] = network.array_of(arrays, name, (arrays[name].size,), np.dtype(np.float64)).tolist()

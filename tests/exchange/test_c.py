@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -175,6 +176,16 @@ int main(void)
     return 0;
 }}
 """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
+def test_a_path_that_is_no_text(tmp_path):
+    model = Model([Dense(1)], seed=0)
+    model.build(2)
+    path = os.path.join(os.fsencode(tmp_path), b"\xff.c")
+    model.to_c(path)
+    with open(path, "rb") as file:
+        assert b"-c '\xff.c'\n" in file.read()
 
 
 @compiles

@@ -13,6 +13,7 @@ from hostile import remade, taken_apart
 import fastnet
 from fastnet import Adam, Checkpoint, Dense, Dropout, EarlyStopping, FileFormatError, Model, ReduceOnPlateau, TimeLimit
 from fastnet.callbacks import Callback
+from fastnet.files import tensors
 
 pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
 
@@ -159,6 +160,19 @@ def test_progress_says_from_where_a_fit_goes_on(tmp_path, capsys):
     assert [line[:9] for line in said[1:]] == ["epoch 6/7", "epoch 7/7"]
 
 
+@pytest.mark.parametrize(("at", "begun"), [(-1, 5), (-2, 5), (-5, 4)])
+def test_fewer_epochs_than_are_done_are_refused_and_change_nothing(tmp_path, at, begun):
+    fit(made(), callbacks=Checkpoint(tmp_path, batches=1, keep=99, most_time=1.0))
+    path, model, whole = tmp_path / names(tmp_path)[at], made(), made()
+    for epochs in (1, begun - 1):
+        with pytest.raises(ValueError, match=f"is in its epoch {begun} already, but epochs={epochs}. Pass"):
+            fit(model, epochs=epochs, resume=path)
+    assert model._parameters is None
+    fit(model, epochs=begun, resume=path)
+    fit(whole, epochs=begun)
+    np.testing.assert_array_equal(model.parameters, whole.parameters)
+
+
 def test_where_there_is_no_checkpoint_yet(tmp_path):
     with pytest.raises(FileNotFoundError):
         fit(made(), resume=tmp_path / "missing")
@@ -187,6 +201,20 @@ def test_a_damaged_newest_one_is_skipped_with_a_warning(tmp_path):
         (tmp_path / name).write_bytes(b"")
     with pytest.warns(UserWarning, match="skipped"), pytest.raises(FileFormatError, match="of its 0 bytes"):
         fit(made(), resume=tmp_path, callbacks=[kill(9)])
+
+
+def test_a_newest_one_that_is_gone_is_skipped_with_a_warning(tmp_path):
+    """The fit does not begin anew, and delete those that are there."""
+    with pytest.raises(Killed):
+        fit(made(), callbacks=[kill(3), Checkpoint(tmp_path, most_time=1.0)])
+    (tmp_path / "checkpoint-00000009.fastnet").symlink_to("nowhere")
+    model, whole = made(), made()
+    with pytest.warns(UserWarning, match="A checkpoint is skipped: .*No such file"):
+        fit(model, resume=tmp_path, callbacks=[kill(9), Checkpoint(tmp_path, most_time=1.0)])
+    fit(whole)
+    np.testing.assert_array_equal(model.parameters, whole.parameters)
+    assert model.history.epochs == 5
+    assert names(tmp_path)[-1] == "checkpoint-00000011.fastnet", "two epochs, as three were done"
 
 
 @pytest.mark.parametrize(
@@ -315,6 +343,14 @@ def test_what_cannot_be_written_is_said_and_training_goes_on(tmp_path, monkeypat
     assert names(tmp_path / "folder") == []
 
 
+def test_what_no_file_can_hold_is_said_before_training(tmp_path):
+    model = made(seed=np.random.SeedSequence(1))
+    with pytest.raises(TypeError, match="which no file can hold"):
+        fit(model, callbacks=Checkpoint(tmp_path / "folder"))
+    assert model._parameters is None
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -343,6 +379,20 @@ def test_a_file_that_was_made_up_is_refused_before_a_kernel_runs(tmp_path, chang
     path.write_bytes(remade(header, buffer))
     with pytest.raises(FileFormatError, match=message):
         fit(made(), resume=path, callbacks=[kill(9)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "number", "message"),
+    [([46], np.nan, "non-finite"), ([1, 46], 0.0, "best_parameters must be float32 of shape")],
+)
+def test_best_parameters_that_were_made_up_are_refused(tmp_path, shape, number, message):
+    fit(made(), callbacks=[EarlyStopping("cost"), Checkpoint(tmp_path)])
+    path, name = tmp_path / names(tmp_path)[-1], "callbacks.0.best_parameters"
+    contents = tensors.read(path)
+    assert contents.arrays[name].shape == (46,)
+    tensors.write(path, contents.arrays | {name: np.full(shape, number, np.float32)}, contents.texts)
+    with pytest.raises(FileFormatError, match=message):
+        fit(made(), resume=path, callbacks=EarlyStopping("cost"))
 
 
 def test_wrong_arguments():

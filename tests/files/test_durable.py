@@ -128,6 +128,41 @@ def test_a_writer_whose_file_is_swept_before_it_is_locked_takes_another(target, 
     assert target.read_bytes().startswith(b"newer")
 
 
+def test_a_writer_whose_file_another_is_about_to_sweep_takes_another(target, monkeypatch):
+    real, sweepers = durable.lock, []
+
+    def lock(descriptor):
+        if not sweepers:
+            sweepers.append(os.open(temporaries(target.parent)[0], os.O_WRONLY))
+            real(sweepers[0])
+        real(descriptor)
+
+    monkeypatch.setattr(durable, "lock", lock)
+    path, descriptor = durable.temporary(target.parent)
+    assert not os.path.sameopenfile(descriptor, sweepers[0])
+    assert path in temporaries(target.parent)
+    for each in (descriptor, *sweepers):
+        os.close(each)
+
+
+def test_a_pipe_among_what_is_swept_is_not_waited_for(target):
+    """Whoever may write to the folder can make one."""
+    os.mkfifo(target.parent / f".0123{ENDING}")
+    script = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from fastnet.files.durable import write_whole
+write_whole({str(target)!r}, [b"new"])
+"""
+    subprocess.run([sys.executable, "-c", script], timeout=20, check=True)
+    assert target.read_bytes() == b"new"
+
+
+def test_a_path_of_bytes(target):
+    write_whole(os.fsencode(target), NEW)
+    assert target.read_bytes().startswith(b"newer")
+
+
 @pytest.mark.jit
 def test_saves_killed_at_any_moment_leave_the_old_file_or_the_new(tmp_path):
     killed.attack_saves(tmp_path, 10, seed=0)

@@ -218,6 +218,11 @@ def test_what_has_no_place_in_a_file(tmp_path):
     estimator.classes_ = np.array(["a\0", "b", "c"], object)  # NumPy's own texts lose the zero
     with pytest.raises(TypeError, match="classes_ has values that no file can hold"):
         estimator.save(tmp_path / "file")
+    estimator.classes_ = np.array([1, 2, 3], "m8[s]")
+    with pytest.raises(TypeError, match=r"classes_ has the dtype timedelta64\[s\], which no file can hold"):
+        estimator.save(tmp_path / "file")
+    with pytest.raises(TypeError, match="random_state has a PCG64, which no file can hold"):
+        MLPClassifier(random_state=np.random.RandomState(np.random.PCG64(0))).save(tmp_path / "file")
     assert not list(tmp_path.iterdir())
 
 
@@ -243,6 +248,11 @@ CHANGES = [
     ({"arguments": {"random_state": {"type": "RandomState", "state": {}}}}, "its random_state is refused"),
     ({"fitted": {}}, "its estimator is refused: 'n_features_in_'"),
     ({"fitted": {"n_outputs_": 3}}, "its attributes are not those of its network"),
+    ({"fitted": {"t_": "1"}}, "its record of training has other than numbers"),
+    ({"fitted": {"_dropout_key": 2**63}}, "its record of training has other than numbers"),
+    ({"fitted": {"best_loss_": [1.0]}}, "its record of training has other than numbers"),
+    ({"fitted": {"_schedule": ["constant", 0.1]}}, "its record of training has other than numbers"),
+    ({"fitted": {"_schedule": 3}}, "its estimator is refused"),
     ({"fitted": {"__class__": 3}}, "its attributes are not those of its network"),
     ({"fitted": {"out_activation_": "identity"}}, "its out_activation_ or loss are not those of its network"),
     ({"loss": "poisson"}, "its estimator is refused"),

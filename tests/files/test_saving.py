@@ -6,10 +6,11 @@ import json
 import pickle
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
-from hostile import remade, taken_apart
+from hostile import load_bounded, remade, taken_apart
 
 import fastnet
 from fastnet import (
@@ -238,7 +239,8 @@ def test_numbers_that_are_not_finite_are_refused_unless_asked_for(tmp_path):
         ({"layers": [{"type": "Dense", "units": 4}]}, r"array 'W1' must be float32 of shape \(4, 3\), but is float32"),
         ({"dtype": "float64"}, "array 'W1' must be float64"),
         ({"n_features": 4}, r"shape \(2, 4\)"),
-        ({"n_features": -1}, "must be integers of at least 0"),
+        ({"n_features": -1}, "its n_features of at least 1"),
+        ({"n_features": 0}, "its n_features of at least 1"),
         ({"key": 1.5}, "must be integers of at least 0"),
         ({"optimizer": {"type": "Adam", "beta1": 2}}, "its optimizer is refused: beta1 must be"),
         ({"optimizer": {"type": "Adam", "beta3": 0}}, "its optimizer is refused: .*beta3"),
@@ -277,6 +279,31 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, changes, message):
         fastnet.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize(
+    ("changes", "arrays"),
+    [
+        ({"n_features": None, "layers": [{"type": "Dense", "units": 10**8}]}, {}),
+        ({"n_features": None, "layers": [{"type": "Dense", "units": 2**62}]}, {}),
+        (
+            {"n_features": 0, "layers": [{"type": "Dense", "units": 10**8, "use_bias": False}]},
+            {"W1": {"dtype": "F32", "shape": [10**8, 0], "data_offsets": [0, 0]}},
+        ),
+        ({"n_features": None, "seed": [7] * 150_000}, {}),
+    ],
+    ids=["units", "units beyond memory", "no features", "seeds"],
+)
+def test_sizes_that_no_array_bears_out_take_no_memory(tmp_path, changes, arrays):
+    Model([Dense(2)], seed=0).save(tmp_path / "model")
+    metadata = taken_apart((tmp_path / "model").read_bytes())[0]["__metadata__"]
+    metadata["network"] = json.dumps(json.loads(metadata["network"]) | changes)
+    (tmp_path / "model").write_bytes(remade({"__metadata__": metadata, **arrays}))
+    tracemalloc.start()
+    try:
+        load_bounded(tmp_path / "model")
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(("name", "position"), [("MT19937", "pos"), ("Philox", "buffer_pos"), ("PCG64", "has_uint32")])
 def test_no_generator_is_told_to_read_outside_its_numbers(tmp_path, name, position):
     model = Model([Dense(1)], seed=np.random.Generator(getattr(np.random, name)(1)))
@@ -291,6 +318,17 @@ def test_no_generator_is_told_to_read_outside_its_numbers(tmp_path, name, positi
         )
         with pytest.raises(FileFormatError, match=f"{value!r} is no integer from 0 to"):
             fastnet.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("kind", [np.random.PCG64, np.random.PCG64DXSM])
+def test_no_generator_stands_still(tmp_path, kind):
+    """From a state of its choice, each number would be the same, which normal numbers are never made of."""
+    bit_generator = kind(0)
+    state = bit_generator.state["state"] | {"inc": 2}
+    bit_generator.state = bit_generator.state | {"state": state}
+    Model([Dense(1)], seed=np.random.Generator(bit_generator)).save(tmp_path / "model")
+    with pytest.raises(FileFormatError, match="its seed is refused: inc must be odd"):
+        fastnet.load(tmp_path / "model")
 
 
 def test_other_files_of_fastnet_and_of_later_versions(tmp_path):

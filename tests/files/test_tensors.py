@@ -15,7 +15,7 @@ import safetensors.numpy
 
 import fastnet
 from fastnet import FileFormatError
-from fastnet.files import tensors
+from fastnet.files import durable, tensors
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -53,6 +53,19 @@ def test_what_is_written_is_read(tmp_path):
     assert not contents.arrays["f8"].flags.writeable
     tensors.write(tmp_path / "again", contents.arrays, texts)
     assert (tmp_path / "again").read_bytes() == (tmp_path / "file").read_bytes()
+
+
+def test_what_changes_while_it_is_written_is_written_as_it_was(tmp_path, monkeypatch):
+    """As where one thread saves a model, and another trains it."""
+    array = np.ones(1000)
+
+    def write_whole(path, pieces):
+        array[:] = 2
+        durable.write_whole(path, pieces)
+
+    monkeypatch.setattr(tensors, "write_whole", write_whole)
+    tensors.write(tmp_path / "file", {"a": array}, {})
+    np.testing.assert_array_equal(tensors.read(tmp_path / "file").arrays["a"], np.ones(1000))
 
 
 def test_the_official_library_reads_what_is_written(tmp_path):
@@ -154,6 +167,13 @@ def test_more_than_a_reader_takes_is_not_written(tmp_path):
     many = {str(i): np.empty(0) for i in range(6000)}
     with pytest.raises(ValueError, match="but a file takes 1048576 and 32768"):
         tensors.write(tmp_path / "file", many, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["c16", "U3", "m8[s]", "O"])
+def test_what_no_file_can_hold_is_not_written(tmp_path, dtype):
+    with pytest.raises(TypeError, match=r"a has the dtype .*, which no file can hold"):
+        tensors.write(tmp_path / "file", {"a": np.zeros(3, dtype)}, {})
     assert not list(tmp_path.iterdir())
 
 
