@@ -273,7 +273,7 @@ SETTINGS = [
     ({"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0."),
     ({"batch_size": -3}, ValueError, "batch_size must be at least 1, not -3."),
     ({"batch_size": "all"}, TypeError, "batch_size must be an integer of at least 1, not 'all'."),
-    ({"verbose": "loud"}, ValueError, "verbose must be 'auto', True or False, not 'loud'."),
+    ({"verbose": "loud"}, ValueError, "verbose must be 'auto', True or False, or an integer from 0, not 'loud'."),
 ]
 
 
