@@ -354,7 +354,7 @@ def real_array(values: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} is sparse, but fastnet computes with dense arrays. Pass {name}.toarray().")
     refuse_masked(values, name)
     array = read(values, name)
-    if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32):
+    if array.dtype.isbuiltin == 2 and np.can_cast(array.dtype, np.float32):  # 2: another library's own
         return array.astype(np.float32)
     if array.dtype.kind == "O":
         return numbers_from_objects(array, name)

@@ -455,16 +455,20 @@ class Model(checks.FixedSettings):
         Raises
         ------
         ValueError, TypeError
-            If X or `output` is not as described.
+            If X, `output` or `logits` is not as described.
+        FloatingPointError
+            If some are infinite or NaN; the error names the first row.
         """
-        n_outputs = self.output_layer.units
+        n_outputs, logits = self.output_layer.units, checks.flag(logits, "logits")
         first = 0 if output is None else checks.output_number(output, n_outputs)
         predictor = self._predictor or self._new_predictor(X)
         X = self._examples(X)
         many = output is None and n_outputs > 1
-        gradients = predictor.input_gradients(X, first, n_outputs if many else 1, logits=bool(logits))
+        gradients = predictor.input_gradients(X, first, n_outputs if many else 1, logits=logits)
         x_scales = self._standardize.scales if self._standardize else None
         gradients = scaled_gradients(gradients, x_scales, self.y_scales, first)
+        if not np.isfinite(gradients).all():
+            raise overflow.input_gradients_not_finite(predictor.network, predictor.parameters, X, gradients)
         return gradients if many else gradients[:, 0]
 
     # ------------------------------------------------------------------------------------------ cost and gradient

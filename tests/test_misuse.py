@@ -353,6 +353,7 @@ SETTINGS: dict[str, Setting] = {
     "evaluate.metrics": Setting(
         lambda value: model_of().evaluate(X, Y, value), "nothing", ("dictionary", "iterator", "void")
     ),
+    "input_gradients.logits": Setting(lambda value: model_of().input_gradients(X, logits=value), "flag"),
     "set_num_threads": Setting(fastnet.set_num_threads, "count", name=""),
     "warmup.dtype": Setting(fastnet.warmup, "nothing"),
 }

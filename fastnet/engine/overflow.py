@@ -36,6 +36,18 @@ def outputs_not_finite(
     return FloatingPointError(f"The outputs are not finite in {network.dtype}: {where}. {remedy_in(network.dtype)}")
 
 
+def input_gradients_not_finite(
+    network: Network, parameters: np.ndarray, X: np.ndarray, gradients: np.ndarray
+) -> FloatingPointError:
+    """Return the error that names the first row of X (m, n_x), finite, whose gradients (m, n, n_x) are not.
+
+    ValueError if the parameters themselves are not finite.
+    """
+    row = int(np.argmin(np.isfinite(gradients).all(axis=(1, 2))))
+    where = place_of(network, parameters, X[row : row + 1], row) or f"for X[{row}], though the outputs are"
+    return FloatingPointError(f"The gradients are not finite in {network.dtype}: {where}. {remedy_in(network.dtype)}")
+
+
 def place_of(network: Network, parameters: np.ndarray, X: np.ndarray, first_row: int = 0) -> str | None:
     """Return in words where an output for X first is not finite, or None; ValueError if a parameter is not."""
     checks.parameters(parameters)

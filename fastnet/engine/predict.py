@@ -3,8 +3,8 @@
 And of their gradients with respect to the input, for any number of rows.
 """
 
-import threading
 import time
+from _thread import allocate_lock
 from collections.abc import Callable
 
 import numpy as np
@@ -139,7 +139,7 @@ class Slices:
     ) -> None:
         self.linked, self.X, self.out, self.more = linked, X, out, more
         self.threads, self.first_rows = threads, first_rows
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()  # of the threads that `Helpers` starts, whatever threading has become since
         self.next_row = 0
         self.finite, self.stopped = True, False
 

@@ -63,7 +63,8 @@ def typed(decorator: Any) -> Callable[[Method], Method]:
 def readable(values: Any, name: str) -> Any:
     """Return what scikit-learn can read, such as bfloat16 in float32; ValueError for masks, which it overlooks."""
     checks.refuse_masked(values, name)
-    is_unknown = getattr(getattr(values, "dtype", None), "kind", "") == "V"
+    dtype = getattr(values, "dtype", None)
+    is_unknown = getattr(dtype, "kind", "") == "V" or getattr(dtype, "isbuiltin", 1) == 2
     is_unknown |= hasattr(values, "__dlpack__") and not hasattr(values, "__array__")
     return checks.real_array(values, name) if is_unknown else values
 

@@ -187,9 +187,10 @@ class Epochs:
         except KeyboardInterrupt:
             reason = "interrupted"
         finally:  # whatever the handler of a signal raises
-            if not np.isfinite(parameters).all():
+            moments = self.run.state.moments  # may alone be infinite: squares of gradients overflow first
+            if not (np.isfinite(parameters).all() and np.isfinite(moments).all()):
                 parameters[:] = before
-                self.run.state.moments[:], self.run.state.powers[:] = 0, 1
+                moments[:], self.run.state.powers[:] = 0, 1
         for callback in self.callbacks:
             if isinstance(callback, Callback) and reason not in ("diverged", "interrupted"):
                 callback.finish(self.model)

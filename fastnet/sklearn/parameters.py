@@ -153,7 +153,7 @@ class NetworkEstimator(BaseEstimator):
         loss = self._loss()
         name = DEFAULT_LOSSES[rules.OUTPUTS[self.out_activation_]] if loss is None else name_of(loss)
         y = checks.targets(targets, dtype, X.shape, self.n_outputs_, name)
-        return Data(rules.rows_of(X, dtype), y, sample_weights(sample_weight, len(y), dtype))
+        return Data(rules.rows_of(X, dtype, own=True), y, sample_weights(sample_weight, len(y), dtype))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the views to the model; each copy of the estimator has a model of its own, which nobody trains."""

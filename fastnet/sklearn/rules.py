@@ -136,13 +136,21 @@ def lowest_rate(dtype: np.dtype) -> float:
     return 1e-28 if dtype == np.float32 else 1e-230
 
 
-def rows_of(X: Any, dtype: np.dtype) -> np.ndarray | SparseRows:
-    """Return X (m, n_x), of finite floats, as a `Run` takes it; sparse still if it is large and sparse."""
+def rows_of(X: Any, dtype: np.dtype, *, own: bool = False) -> np.ndarray | SparseRows:
+    """Return X (m, n_x), of finite floats, as a `Run` takes it; sparse still if it is large and sparse.
+
+    `own`: sparse in memory of their own, since where X has its values may be changed by a callback. ValueError if X is
+    sparse, and an index is out of range.
+    """
     if not hasattr(X, "tocsr"):
         return checks.in_dtype(X, dtype, "X", "Impute or drop those rows.")
+    try:
+        X.check_format()  # the loops of SciPy write wherever indices say
+    except ValueError as error:
+        raise ValueError(f"X is sparse, but where its values are is not valid: {error}. Make it anew.") from None
     if X.shape[0] * X.shape[1] * dtype.itemsize <= DENSE_BYTES:
         return checks.in_dtype(X.toarray(order="C"), dtype, "X", "Impute or drop those rows.")
-    rows = SparseRows(X.tocsr(), dtype)
+    rows = SparseRows(X.tocsr(copy=own and X.dtype == dtype), dtype)
     limit = f"{{}} beyond the range of {dtype}"
     checks.refuse_not_finite(rows.matrix.data, "X", limit, "Scale them, or use dtype='float64'.")
     return rows

@@ -66,6 +66,30 @@ def test_costs_and_gradients_name_them_too(dtype):
         assert np.isfinite(call(model, "forward", X[:70], y)).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [1, LANES + 9])
+def test_gradients_with_respect_to_the_input_name_the_row_too(m, dtype):
+    X = np.zeros((m, 3), dtype)
+    X[m - 1, 0] = 1
+    place = rf"The gradients are not finite in {dtype}: for X\[{m - 1}\], "
+    for last, n in (("sigmoid", 1), ("softmax", 3), ("linear", 2)):
+        model = overflowing(last, n, dtype, 2)
+        for settings in ({}, {"logits": True}, {"output": 0}):
+            if m > 1:
+                assert np.isfinite(model.input_gradients(X[:-1], **settings)).all()
+            with pytest.raises(FloatingPointError, match=f"{place}layer 2 is the first with a non-finite value"):
+                model.input_gradients(X, **settings)
+    steep = make_model((3, 3, 1), ("relu", "sigmoid"), dtype=dtype)
+    steep.parameters[:] = 0
+    steep.layers[0].W[0, 0] = steep.layers[1].W[0, 0] = HUGE[dtype]
+    X[m - 1, 0] = np.finfo(dtype).tiny  # of which Z is finite
+    with pytest.raises(FloatingPointError, match=f"{place}though the outputs are. Bring the features"):
+        steep.input_gradients(X, logits=True)
+    steep.layers[0].W[1, 1] = np.nan
+    with pytest.raises(ValueError, match="parameters has 1 non-finite value"):
+        steep.input_gradients(X)
+
+
 @pytest.mark.parametrize("weights", [None, np.ones(100)])
 def test_a_loss_that_overflows_is_named(weights):
     model = make_model((3, 1), ("linear",), dtype="float32", l2=0.1)

@@ -34,6 +34,35 @@ def test_eight_threads_fit_at_once_beside_a_busy_one():
     assert out.split() == ["True", "0"]
 
 
+def test_of_threads_that_train_one_model_at_once_one_does():
+    """Of inputs of one width or two, or beside a `build`: the others get an error, and change nothing."""
+    out = run_scene("""
+        sys.setswitchinterval(1e-5)
+        model, stop, raised, started = make(), threading.Event(), [], threading.Event()
+        def follow(*_):
+            started.set()
+            return stop.is_set()
+        first = threading.Thread(target=lambda: model.fit(X, y, epochs=10**6, verbose=False, callbacks=follow))
+        first.start()
+        started.wait()
+        calls = [lambda: model.fit(X, y, verbose=False), lambda: model.fit(X[:, :7], y, verbose=False),
+                 lambda: model.build(40), lambda: model.build(7), lambda: model.step(X, y)]
+        def attempt(call):
+            for _ in range(20):
+                try:
+                    call()
+                except Exception as error:
+                    raised.append(type(error).__name__)
+        others = [threading.Thread(target=attempt, args=(call,)) for call in calls]
+        for thread in others: thread.start()
+        for thread in others: thread.join()
+        stop.set()
+        first.join()
+        print(len(raised), *set(raised), model.layers[0].W.shape == (128, 40), np.isfinite(model.parameters).all())
+    """)
+    assert out.split() == ["100", "RuntimeError", "True", "True"]
+
+
 def test_sixteen_threads_on_however_few_cores():
     out = run_scene("""
         threads.available_cores = lambda: 16

@@ -50,6 +50,27 @@ def test_where_threads_take_turns_one_trains_and_predicts(patched):
     assert out.split() == ["True", "0", "True"]
 
 
+@pytest.mark.parametrize("name", ["gevent", "eventlet"])
+def test_what_is_patched_after_the_import_trains_and_predicts(name):
+    """By threads that are real, then: they may not wait for a lock of those that are none."""
+    pytest.importorskip(name)
+    out = run_scene(
+        f"""
+        {PATCHED[name]}
+        threads.available_cores = lambda: 4
+        sys.setswitchinterval(1e-5)
+        model = make()
+        model.fit(X, y, epochs=2, batch_size=100, threads=2, verbose=False)
+        print(digest(model) == expected(0, 2), threads.THREADS_ARE_REAL)
+        rows = np.tile(X, (200, 1))
+        print(all(np.array_equal(model.forward(rows)[:1000], model.forward(X)) for _ in range(5)))
+        """,
+        before="import warnings; warnings.simplefilter('ignore')\n",
+        timeout=60,
+    )
+    assert out.split() == ["True", "True", "True"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to itself")
 def test_and_ctrl_c_is_answered(patched):
     out = run_scene(

@@ -134,7 +134,7 @@ def test_epochs_may_have_grown_and_a_fit_that_had_ended_has_nothing_to_do(tmp_pa
     fit(longer, epochs=8, resume=tmp_path)
     fit(whole, epochs=8)
     np.testing.assert_array_equal(longer.parameters, whole.parameters)
-    with pytest.raises(ValueError, match="resume: the fit that would go on has done 5 epochs, but epochs=4"):
+    with pytest.raises(ValueError, match="resume: the fit that would go on is in its epoch 5 already, but epochs=4"):
         fit(made(), epochs=4, resume=tmp_path)
 
 

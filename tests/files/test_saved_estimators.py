@@ -1,5 +1,6 @@
 """`save` and `fastnet.sklearn.load`: an equal estimator, to the bit, with classes, names and record; and no code."""
 
+import contextlib
 import json
 import pickle
 
@@ -178,6 +179,21 @@ def test_coefs_that_a_user_has_put_in(tmp_path):
     estimator.coefs_[0] = estimator.coefs_[0] + 1
     found = saved(estimator, tmp_path / "file")
     assert_same(found.coefs_, estimator.coefs_)
+
+
+@pytest.mark.parametrize("arguments", [{"early_stopping": True}, {"warm_start": True}])
+@pytest.mark.parametrize("scale", [1e20, 1e30, 3e38])
+def test_an_estimator_whose_training_diverged(tmp_path, scale, arguments):
+    """Of gradients whose squares alone are infinite, the moments are, and not the parameters."""
+    estimator = MLPClassifier(4, max_iter=3, random_state=0, dtype="float32", **arguments).fit(X, THREE)
+    with contextlib.suppress(ValueError):  # with early stopping there is a best network
+        estimator.fit(X / np.abs(X).max() * scale, THREE)
+    estimator.save(tmp_path / "net")
+    found = load(tmp_path / "net")
+    np.testing.assert_array_equal(found.predict_proba(X), estimator.predict_proba(X))
+    for each in (estimator, found):
+        each.set_params(early_stopping=False).partial_fit(X, THREE)
+    np.testing.assert_array_equal(found.predict_proba(X), estimator.predict_proba(X))
 
 
 def test_functions_are_asked_for_by_name(tmp_path):

@@ -359,6 +359,48 @@ def test_sparse_rows_are_never_all_dense(monkeypatch):
     assert peak < 80e6
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("given", ["float32", "float64"])
+@pytest.mark.parametrize("validates", [False, True])
+def test_what_a_callback_does_to_sparse_rows_has_no_effect(validates, given, dtype, monkeypatch):
+    monkeypatch.setattr("fastnet.sklearn.rules.DENSE_BYTES", 0)  # as if these were large
+    X = sparse.random(90, 8, density=0.5, format="csr", dtype=given, random_state=0)
+    y, held_out = np.arange(90) % 2, X.copy()
+
+    def change(*_):
+        for rows in (X, held_out):
+            rows.data[:], rows.indices[:], rows.indptr[1:] = np.nan, 0, 0
+
+    def fitted(callbacks):
+        estimator = ours.MLPClassifier(**SMALL, batch_size=20, dtype=dtype, callbacks=callbacks)
+        estimator.fit(X, y, eval_set=(held_out, y) if validates else None)
+        return estimator.loss_curve_, estimator.__dict__.get("validation_scores_")
+
+    assert fitted(None) == fitted(change)
+
+
+@pytest.mark.parametrize("bytes_of_large", [0, 2**23])
+@pytest.mark.parametrize("container", [sparse.csr_matrix, sparse.csc_array])
+def test_indices_out_of_range_are_refused(container, bytes_of_large, monkeypatch):
+    monkeypatch.setattr("fastnet.sklearn.rules.DENSE_BYTES", bytes_of_large)
+    X = sparse.random(9, 9, density=0.5, random_state=0)
+    y = np.arange(9) % 2
+    estimator = ours.MLPClassifier(**SMALL).fit(container(X), y)
+    before = estimator.coefs_[0].copy()
+    for name, value in (("indices", 9), ("indices", -1), ("indices", 10**9), ("indptr", 10**9), ("indptr", -1)):
+        bad = container(X)
+        getattr(bad, name)[3] = value
+        for call in (
+            lambda bad=bad: estimator.fit(bad, y),
+            lambda bad=bad: estimator.partial_fit(bad, y),
+            lambda bad=bad: ours.MLPClassifier(**SMALL).fit(container(X), y, eval_set=(bad, y)),
+            lambda bad=bad: estimator.predict(bad),
+        ):
+            with pytest.raises(ValueError, match=r"X is sparse, but where its values are is not valid: .*\. Make it a"):
+                call()
+    np.testing.assert_array_equal(estimator.coefs_[0], before)
+
+
 @pytest.mark.jit
 def test_dense_rows_in_the_dtype_of_the_network_are_not_copied(monkeypatch):
     X = np.random.default_rng(0).standard_normal((50_000, 100))

@@ -119,6 +119,20 @@ def test_a_loss_that_lbfgs_leaves_infinite_is_an_error():
         MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", max_iter=2, random_state=0).fit(X * 1e200, Y)
 
 
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4"])
+def test_numbers_of_ml_dtypes_are_read_wherever_arrays_are(name):
+    dtype = getattr(pytest.importorskip("ml_dtypes"), name)
+    values, weights = np.round(X).clip(-3, 3), np.ones(ROWS)
+    for kind, y in ((MLPClassifier, Y), (MLPRegressor, values[:, 0]), (MLPRegressor, values[:, :2])):
+        results = []
+        for read in (np.asarray, lambda array: array.astype(dtype)):
+            estimator = kind(hidden_layer_sizes=3, max_iter=2, random_state=0, dtype="float32")
+            estimator.fit(read(values), read(y), read(weights), eval_set=(read(values), read(y), read(weights)))
+            estimator.partial_fit(read(values), read(y))
+            results.append((estimator.predict(read(values)).tolist(), estimator.validation_loss_curve_))
+        assert results[0] == results[1]
+
+
 def test_what_cannot_be_read_is_said_in_our_words():
     class Failing:
         def __array__(self, *arguments, **settings):
