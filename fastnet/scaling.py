@@ -50,6 +50,7 @@ def in_units(scales: Scales | None, A: np.ndarray, y: np.ndarray) -> tuple[np.nd
     return (A, y) if scales is None else (scales.restored(A), scales.restored(y))
 
 
+@np.errstate(all="ignore")
 def scaled_gradients(
     gradients: np.ndarray, of_X: Scales | None, of_y: Scales | None, first_output: int
 ) -> np.ndarray:  # fmt: skip

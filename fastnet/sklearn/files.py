@@ -111,7 +111,7 @@ def plain(value: Any, name: str) -> Any:
 
 def as_numbers(array: np.ndarray, name: str) -> tuple[str, np.ndarray]:
     """Return the kind of an array of numbers or texts, and the numbers that stand for it: (n, longest) code points."""
-    if array.dtype.kind in "biuf":
+    if array.dtype.kind not in "UO":
         return "numbers", array
     texts = array.tolist()
     if not all(isinstance(text, str) and not text.endswith("\0") for text in texts):
