@@ -21,6 +21,16 @@ class OptimizerState(NamedTuple):
         """Return the state before the first step."""
         return cls(aligned_zeros(optimizer.n_moments * n_parameters, dtype), np.ones(2))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Be copied, and unpickled, into memory that kernels may write to: joblib maps a file's arrays read-only."""
+        return _in_own_memory, (self.moments, self.powers)
+
+
+def _in_own_memory(moments: np.ndarray, powers: np.ndarray) -> OptimizerState:
+    own = aligned_zeros(moments.size, moments.dtype)
+    own[:] = moments
+    return OptimizerState(own, np.array(powers))
+
 
 class Course(NamedTuple):
     """How a run goes through its examples."""

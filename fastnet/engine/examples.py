@@ -147,7 +147,7 @@ def sample_weights(sample_weight: Any, m: int, dtype: np.dtype, name: str = "sam
     checks.refuse(weights, weights < 0, name, "negative {}", "Weights must be at least 0.")
     tiny = float(np.finfo(dtype).tiny)
     subnormal = (weights < tiny) & ((weights if weights.any() else array) > 0)
-    checks.refuse(weights, subnormal, name, f"{{}} below {tiny:.2g}", "Scale all: ratios alone matter.")
+    checks.refuse(array, subnormal, name, f"{{}} below {tiny:.2g}", "Scale all: ratios alone matter.")
     with np.errstate(all="ignore"):
         total = float(weights.sum(dtype=np.float64))
     if total == 0:

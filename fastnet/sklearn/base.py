@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,8 +23,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnet import checks
 from fastnet.activations import LeakyReLU
 from fastnet.callbacks import AnyCallback, checked_callbacks
+from fastnet.engine.diagnostics import ROWS_LOOKED_AT
 from fastnet.engine.examples import Data
 from fastnet.engine.overflow import outputs_not_finite
+from fastnet.engine.run import EPOCHS_AT_ONCE
 from fastnet.errors import may_get_lost
 from fastnet.files import tensors
 from fastnet.model import Model
@@ -51,6 +54,9 @@ NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 
+LARGEST_RATIO = 1e3
+"""Of the largest feature to train with to that to validate with, or the reverse, that is no accident."""
+
 USER = 6
 """The level of the stack, above `_fit_stochastic`, at which warnings are to point: the line that calls `fit`."""
 
@@ -63,6 +69,10 @@ def typed(decorator: Any) -> Callable[[Method], Method]:
 def readable(values: Any, name: str) -> Any:
     """Return what scikit-learn can read, such as bfloat16 in float32; ValueError for masks, which it overlooks."""
     checks.refuse_masked(values, name)
+    numbers = checks.numbers_of_frame(values)
+    if numbers is not None:  # a frame, or a series, again, with its names
+        names = {"columns": values.columns} if numbers.ndim == 2 else {}
+        return type(values)(numbers, index=values.index, **names)
     dtype = getattr(values, "dtype", None)
     is_unknown = getattr(dtype, "kind", "") == "V" or getattr(dtype, "isbuiltin", 1) == 2
     is_unknown |= hasattr(values, "__dlpack__") and not hasattr(values, "__array__")
@@ -78,6 +88,16 @@ def in_our_words(**arrays: Any) -> Iterator[None]:
         for name, values in arrays.items():
             checks.read(values, name)
         raise
+
+
+def takes_weights(scorer: Any) -> bool:
+    """Return whether a scorer, of scikit-learn or a function of estimator, X and y, takes sample_weight too."""
+    of_sklearn = getattr(scorer, "_accept_sample_weight", None)
+    if of_sklearn is not None:
+        return bool(of_sklearn())
+    metric = getattr(scorer, "_score_func", None) or scorer  # of scikit-learn before 1.5
+    parameters = inspect.signature(metric).parameters.values()
+    return any(each.name == "sample_weight" or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
 class BaseMLP(CallbackSupportMixin, NetworkEstimator):
@@ -173,7 +193,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             self._go_on_with_network(units)
         held_out = scored = None
         if eval_set is not None:
-            held_out, scored = self._from_eval_set(eval_set)
+            held_out, scored = self._from_eval_set(eval_set, examples)
         elif self.early_stopping and self.solver != "lbfgs":
             class_weighted, held_out, scored = self._split(class_weighted, examples, encoded, given)
         hooks = Hooks(self, *given, sample_weight)
@@ -241,8 +261,20 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             scored = tuple(_safe_indexing(array, taken) for array in rows)
         return to_train.take(kept), to_validate.take(taken), scored
 
-    def _from_eval_set(self, eval_set: Any) -> tuple[Data, Any]:
-        """Return the examples to validate with that were given to `fit`."""
+    @staticmethod
+    def _one_eval_set(eval_set: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> Any:
+        """Return `eval_set`, or what the other arguments make of one; ValueError if it is given by both, or in part."""
+        given = X_val, y_val, sample_weight_val
+        if all(each is None for each in given):
+            return eval_set
+        if eval_set is not None:
+            raise ValueError("Pass eval_set, or X_val and y_val, not both.")
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val belong together: pass both.")
+        return given
+
+    def _from_eval_set(self, eval_set: Any, trained: Data) -> tuple[Data, Any]:
+        """Return the examples to validate with that were given to `fit`, which trains with others."""
         if isinstance(eval_set, list) and len(eval_set) == 1:
             eval_set = eval_set[0]
         if not isinstance(eval_set, tuple) or len(eval_set) not in (2, 3):
@@ -255,15 +287,29 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         if weights is not None:
             with in_our_words(sample_weight=weights):
                 weights = _check_sample_weight(readable(weights, "sample_weight"), X)
-        return self._examples(X, self._encoded(y), weights, self._model.dtype), (X_given, y_given)
+        held_out = self._examples(X, self._encoded(y), weights, self._model.dtype)
+        self._warn_of_another_scale(trained, held_out)
+        return held_out, (X_given, y_given)
+
+    def _warn_of_another_scale(self, trained: Data, held_out: Data) -> None:
+        """Warn if features to validate with are a thousand times as large as those to train with, or as small."""
+        if not (isinstance(trained.X, np.ndarray) and isinstance(held_out.X, np.ndarray)):
+            return
+        sizes = [float(np.abs(data.X[:: -(-len(data.X) // ROWS_LOOKED_AT)]).max()) for data in (trained, held_out)]
+        if max(sizes) > LARGEST_RATIO * min(sizes) > 0:
+            with may_get_lost():
+                warnings.warn(
+                    f"The features to validate with reach {sizes[1]:.3g}, those to train with {sizes[0]:.3g}: they are "
+                    "not scaled alike. A Pipeline scales what is passed as X_val, with transform_input=['X_val'].",
+                    stacklevel=USER,
+                )
 
     def _fit_stochastic(
         self, examples: Data, held_out: Data | None, scored: Any, callbacks: tuple[AnyCallback, ...], hooks: Hooks,
         incremental: bool,
     ) -> None:  # fmt: skip
         """Train by the solver's steps, and warn or raise if training did not end as it should."""
-        if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer, self._moments = self._make_optimizer(), None
+        self._set_optimizer(incremental)
         m = len(examples.y)
         batch_size = min(200, m) if isinstance(self.batch_size, str) else int(self.batch_size)
         if batch_size > m:
@@ -271,6 +317,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             with may_get_lost():
                 warnings.warn(message, stacklevel=USER)
         score = None if held_out is None else self._score_function(held_out, scored)
+        self._check_rates(1 if incremental else self.max_iter)
         with Epochs(self, examples, held_out, score, min(batch_size, m), callbacks) as epochs:
             reason = epochs.train(hooks, only_one=incremental)
         if reason == "interrupted":
@@ -289,6 +336,46 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             }[reason]
             with may_get_lost():
                 warnings.warn(message, ConvergenceWarning, stacklevel=USER)
+
+    def _check_rates(self, epochs: float) -> None:
+        """Raise ValueError if a schedule does not last for so many epochs; of very many, the first are asked for."""
+        done = self._epochs_finished
+        try:
+            self._optimizer.learning_rates(done, int(min(epochs, EPOCHS_AT_ONCE)), self._design.dtype)
+        except ValueError as error:
+            reason = str(error).partition(". ")[0]
+            raise ValueError(
+                f"solver {self._optimizer!r} has no learning rate for all epochs from {done} to {done + epochs - 1}, "
+                f"as max_iter={self.max_iter} asks for: {reason}. Lower max_iter, or pass a longer schedule."
+            ) from None
+
+    def _set_optimizer(self, incremental: bool) -> None:
+        """Make the optimizer of a fit; or, of `partial_fit`, take over what has been set since the last call.
+
+        A `solver` of fastnet's, and `clip_norm`, count at once; of scikit-learn's arguments that of the first call, as
+        there, and a warning says so.
+        """
+        arguments = rules.solver_arguments(self)
+        before, self._made_from = getattr(self, "_made_from", arguments), arguments
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer, self._moments = self._make_optimizer(), None
+            return
+        if isinstance(self.solver, Optimizer) and self.solver != before["solver"]:
+            known, self._optimizer = self._optimizer, self._make_optimizer()
+            if (type(known), known.n_moments) != (type(self._optimizer), self._optimizer.n_moments):
+                self._moments = None
+            return
+        clip_norm = None if self.clip_norm is None else float(self.clip_norm)
+        if not isinstance(self.solver, Optimizer) or clip_norm is not None:
+            self._optimizer = replace(self._optimizer, clip_norm=clip_norm)
+        changed = [name for name, value in arguments.items() if value != before[name]]
+        if changed:
+            with may_get_lost():
+                warnings.warn(
+                    "partial_fit goes on with the solver of its first call, as scikit-learn's does: what was set since "
+                    f"counts from the next fit, {', '.join(changed)}. A solver=fastnet.Adam(...) counts at once.",
+                    stacklevel=USER + 1,
+                )
 
     def _make_optimizer(self) -> Optimizer:
         """Return fastnet's optimizer for the solver; its schedule goes with it, whatever arguments change later."""
@@ -311,7 +398,9 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         if self.scoring is None:
             return lambda A: self._score_of(held_out, A)
         scorer = check_scoring(self, scoring=self.scoring)
-        weights = {} if held_out.weights is None else {"sample_weight": held_out.weights}
+        weights = {}
+        if held_out.weights is not None and takes_weights(scorer):
+            weights = {"sample_weight": held_out.weights}
         return lambda A: scorer(self, *scored, **weights)
 
     def _check_solver(self) -> bool:

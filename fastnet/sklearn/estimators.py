@@ -110,7 +110,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return tags
 
     @typed(_fit_context(prefer_skip_nested_validation=True))
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
         """Fit the network to X (m, n_features) and classes y (m,), or labels (m, n_labels), zeros and ones.
 
         Parameters
@@ -122,6 +125,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         eval_set : (X, y) or (X, y, sample_weight), optional
             Examples to validate with after each epoch. With early_stopping=True, which holds out none then, it goes by
             them. Not for solver="lbfgs".
+        X_val, y_val, sample_weight_val : array_like, optional
+            The same in parts, so that a Pipeline with transform_input=["X_val"] transforms X_val as it does X.
 
         Returns
         -------
@@ -133,7 +138,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             If an argument is not as scikit-learn requires, or training diverges.
         """
         with self._alone("fit"):
-            return self._fit(X, y, sample_weight, eval_set)
+            return self._fit(X, y, sample_weight, self._one_eval_set(eval_set, X_val, y_val, sample_weight_val))
 
     @typed(available_if(BaseMLP._check_solver))
     @typed(_fit_context(prefer_skip_nested_validation=True))
@@ -289,13 +294,21 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                 "loss='quantile' does not say which. Pass loss=fastnet.Quantile(0.9), or of several "
                 "loss=fastnet.Quantile([0.1, 0.5, 0.9])."
             )
+        if isinstance(self.loss, (int, list, tuple)):
+            raise ValueError(
+                f"loss must be a name, Huber or Quantile, not {self.loss!r}. It is MLPRegressor's first argument: for the "
+                f"hidden layers pass hidden_layer_sizes={self.loss!r}."
+            )
         super()._validate_params()
 
     @typed(_fit_context(prefer_skip_nested_validation=True))
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
         """Fit the network to X (m, n_features) and y (m,) or (m, n_outputs); see `MLPClassifier.fit`."""
         with self._alone("fit"):
-            return self._fit(X, y, sample_weight, eval_set)
+            return self._fit(X, y, sample_weight, self._one_eval_set(eval_set, X_val, y_val, sample_weight_val))
 
     @typed(available_if(BaseMLP._check_solver))
     @typed(_fit_context(prefer_skip_nested_validation=True))

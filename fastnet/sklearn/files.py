@@ -221,6 +221,7 @@ def restore_fit(
     estimator.__dict__.update(fitted)
     if model._optimizer_state is not None:
         estimator._optimizer, estimator._moments = model.optimizer, model._optimizer_state
+        estimator._made_from = rules.solver_arguments(estimator)
     estimator._take(design, model)
 
 

@@ -61,10 +61,17 @@ class Design(NamedTuple):
         return model
 
 
+def solver_arguments(estimator: Any) -> dict[str, Any]:
+    """Return what scikit-learn makes an optimizer of, by name."""
+    names = "solver learning_rate learning_rate_init power_t momentum nesterovs_momentum beta_1 beta_2 epsilon"
+    return {name: getattr(estimator, name) for name in names.split()}
+
+
 def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
     """Return the sizes of the hidden layers; one number stands for one layer."""
     sizes = [hidden_layer_sizes] if np.ndim(hidden_layer_sizes) == 0 else list(hidden_layer_sizes)
-    if np.any(np.array(sizes) <= 0):
+    numbers = [n for n in sizes if isinstance(n, (int, float, np.number))]  # others are named below
+    if np.any(np.array(numbers) <= 0):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return tuple(checks.positive_integer(n, f"hidden_layer_sizes[{i}]") for i, n in enumerate(sizes))
 

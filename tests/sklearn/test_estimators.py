@@ -746,6 +746,7 @@ def test_a_learning_rate_may_fall_below_what_the_dtype_holds(dtype):
     np.testing.assert_allclose(found.loss_, expected.loss_, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:partial_fit goes on with the solver of its first call")
 def test_a_schedule_stays_with_the_optimizer_it_was_made_with():
     X, y = problem("two classes")
     both = [

@@ -102,7 +102,7 @@ def test_an_eval_set_is_routed():
     """Metadata routing knows what fit takes besides X and y."""
     with config_context(enable_metadata_routing=True):
         network = ours.MLPClassifier(**SETTINGS, random_state=0).set_fit_request(sample_weight=True, eval_set=True)
-    assert network.get_metadata_routing().fit.requests == {"eval_set": True, "sample_weight": True}
+    assert network.get_metadata_routing().fit.requests.items() >= {"eval_set": True, "sample_weight": True}.items()
 
 
 def test_regression_with_cross_validation():
