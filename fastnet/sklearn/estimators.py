@@ -296,8 +296,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             )
         if isinstance(self.loss, (int, list, tuple)):
             raise ValueError(
-                f"loss must be a name, Huber or Quantile, not {self.loss!r}. It is MLPRegressor's first argument: for the "
-                f"hidden layers pass hidden_layer_sizes={self.loss!r}."
+                f"loss must be a name, Huber or Quantile, not {self.loss!r}. It is MLPRegressor's first argument: for "
+                f"the hidden layers pass hidden_layer_sizes={self.loss!r}."
             )
         super()._validate_params()
 
