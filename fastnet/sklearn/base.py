@@ -185,16 +185,16 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         if self.solver != "lbfgs" and self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         units = (X.shape[1], *hidden, self.n_outputs_)
+        held_out = scored = None
+        if eval_set is not None:
+            held_out, scored = self._from_eval_set(eval_set, examples, dtype)
         if first_pass:
             self._make_network(units, dtype)
             self.n_layers_ = len(units)
             self._forget()
         else:
             self._go_on_with_network(units)
-        held_out = scored = None
-        if eval_set is not None:
-            held_out, scored = self._from_eval_set(eval_set, examples)
-        elif self.early_stopping and self.solver != "lbfgs":
+        if eval_set is None and self.early_stopping and self.solver != "lbfgs":
             class_weighted, held_out, scored = self._split(class_weighted, examples, encoded, given)
         hooks = Hooks(self, *given, sample_weight)
         if self.solver == "lbfgs":
@@ -273,8 +273,8 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             raise ValueError("X_val and y_val belong together: pass both.")
         return given
 
-    def _from_eval_set(self, eval_set: Any, trained: Data) -> tuple[Data, Any]:
-        """Return the examples to validate with that were given to `fit`, which trains with others."""
+    def _from_eval_set(self, eval_set: Any, trained: Data, dtype: np.dtype) -> tuple[Data, Any]:
+        """Return the examples to validate with that were given to `fit`, which trains with others, in a dtype."""
         if isinstance(eval_set, list) and len(eval_set) == 1:
             eval_set = eval_set[0]
         if not isinstance(eval_set, tuple) or len(eval_set) not in (2, 3):
@@ -287,15 +287,16 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         if weights is not None:
             with in_our_words(sample_weight=weights):
                 weights = _check_sample_weight(readable(weights, "sample_weight"), X)
-        held_out = self._examples(X, self._encoded(y), weights, self._model.dtype)
+        held_out = self._examples(X, self._encoded(y), weights, dtype)
         self._warn_of_another_scale(trained, held_out)
         return held_out, (X_given, y_given)
 
     def _warn_of_another_scale(self, trained: Data, held_out: Data) -> None:
         """Warn if features to validate with are a thousand times as large as those to train with, or as small."""
-        if not (isinstance(trained.X, np.ndarray) and isinstance(held_out.X, np.ndarray)):
+        dense = [data.X for data in (trained, held_out) if isinstance(data.X, np.ndarray)]
+        if len(dense) < 2:
             return
-        sizes = [float(np.abs(data.X[:: -(-len(data.X) // ROWS_LOOKED_AT)]).max()) for data in (trained, held_out)]
+        sizes = [float(np.abs(X[:: -(-len(X) // ROWS_LOOKED_AT)]).max()) for X in dense]
         if max(sizes) > LARGEST_RATIO * min(sizes) > 0:
             with may_get_lost():
                 warnings.warn(

@@ -232,3 +232,14 @@ def test_a_pipeline_transforms_x_val_and_an_eval_set_on_another_scale_is_warned_
         pipeline = Pipeline([("scale", StandardScaler()), ("network", network)])
         with pytest.warns(UserWarning, match=r"validate with reach 1.*e\+05, those to train with .*transform_input"):
             pipeline.fit(large, SIGNS, eval_set=(large, SIGNS))
+
+
+@pytest.mark.parametrize(
+    "eval_set", [(X[:, :2], SIGNS), (X, SIGNS + 5), (X,), (np.full_like(X, np.nan), SIGNS)], ids=range(4)
+)
+def test_a_set_to_validate_with_that_is_refused_leaves_the_network(eval_set):
+    estimator = MLPClassifier(**SMALL).fit(X, SIGNS)
+    before = copy.deepcopy(estimator)
+    with pytest.raises(ValueError, match="features|classes|eval_set|NaN"):
+        estimator.fit(X, SIGNS, eval_set=eval_set)
+    assert_same_network(estimator, before)
