@@ -538,7 +538,7 @@ class Model(checks.FixedSettings):
         class_weight: Any = None,
         label_smoothing: float = 0.0,
         validation_data: Any = None,
-        validation_split: float = 0.0,
+        validation_split: float | str = 0.0,
         metrics: Sequence[str] | str = (),
         callbacks: Sequence[AnyCallback] | AnyCallback = (),
         verbose: Any = "auto",
@@ -569,9 +569,10 @@ class Model(checks.FixedSettings):
             it is. Source: Szegedy et al., Rethinking the Inception architecture for computer vision, 2016.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Examples to validate with after each epoch.
-        validation_split : float, default 0.0
-            Or hold out this share of the examples, of each class alike if y holds classes. The same ones each time,
-            for a model and as many examples.
+        validation_split : float or "last", default 0.0
+            Or hold out this share of the examples, of each class alike if y holds classes: drawn at random, not taken
+            from the end, and the same ones each time, for a model and as many examples. "last": the last fifth of the
+            rows, as for what comes in the order of time.
         metrics : sequence of str
             Of `fastnet.metrics`: "accuracy", "auc", "log_loss", "f1", "r2", "mae", "mse". Those of training are of what
             each example's batch gave before its update, as `History.cost` is; those of validation, after the epoch.

@@ -78,7 +78,7 @@ class FitSettings(NamedTuple):
 
 def fingerprint(examples: FitData) -> str:
     """Return a digest of all examples that a fit was given, with their weights."""
-    found = hashlib.sha256(repr(examples.share).encode())
+    found = hashlib.sha256(repr((examples.share, examples.last)).encode())
 
     arrays: list[Any] = [*examples.training]
     if examples.held_out is not None:

@@ -31,34 +31,43 @@ class Data(NamedTuple):
         return Data(read_only(changed(self.X)), read_only(changed(self.y)), weights)
 
 
+LAST_SHARE = 0.2
+"""Of all examples, the share that validation_split="last" holds out."""
+
+
 class FitData(NamedTuple):
     """The examples of a fit: those to train with, weighted by class too, and those to validate with, or None.
 
-    With a `share`, `held_out` are all the examples, without weights by class: `divided` divides them.
+    With a `share`, `held_out` are all the examples, without weights by class: `divided` divides them, the last ones off
+    if `last`.
     """
 
     training: Data
     held_out: Data | None
     share: float
+    last: bool = False
 
     def divided(self, last_activation: AnyActivation, key: int) -> tuple[Data, Data | None]:
         """Return the examples to train with, and those to validate with, in the order in which they came.
 
-        A share is drawn by `key`; of every class the same share, as nearly as can be, where targets are classes.
-        Examples of no weight are not drawn, so that either part has some.
+        A share is the last rows, or drawn by `key`: of every class the same, as nearly as can be, where targets are
+        classes. Examples of no weight are not counted, or drawn, so that either part has some.
         """
         data = self.training
         if not self.share or self.held_out is None:
             return data, self.held_out
         m = len(data.X)
         counted = np.arange(m) if data.weights is None else np.flatnonzero(data.weights)
+        n = len(counted)
+        n_held_out = min(max(1, round(self.share * n)), n - 1)
+        if self.last:
+            kept, rest = np.split(np.arange(m), [counted[n - n_held_out]])
+            return data.take(kept), self.held_out.take(rest)
         classes = class_numbers(data.y, last_activation)
         order = np.random.default_rng(key).permutation(counted)
         if classes is not None:
             order = order[np.argsort(classes[order], kind="stable")]
         # Sorted by class, and in random order in each, they are taken at even distances.
-        n = len(order)
-        n_held_out = min(max(1, round(self.share * n)), n - 1)
         kept = np.ones(m, dtype=bool)
         kept[order[(np.arange(n_held_out) * n + n // 2) // n_held_out]] = False
         return data.take(np.flatnonzero(kept)), self.held_out.take(np.flatnonzero(~kept))
@@ -90,7 +99,8 @@ class Gate(NamedTuple):
         """Check all that `Model.fit` takes of examples, and return them as the kernels take them."""
         data = self.data(X, y, sample_weight)
         held_out = None if validation_data is None else self._held_out(validation_data, data.X.shape[1])
-        share = checks.number_below_one(validation_split, "validation_split")
+        last = isinstance(validation_split, str) and validation_split == "last"
+        share = LAST_SHARE if last else checks.number_below_one(validation_split, "validation_split")
         if share and held_out:
             raise ValueError("Pass validation_data or validation_split, not both.")
         weighted = with_class_weights(data, class_weight, self.output_layer.activation, self.output_layer.units)
@@ -100,7 +110,7 @@ class Gate(NamedTuple):
                 "validation_split needs at least 2 examples with a weight greater than 0, one to train with and one to "
                 f"validate with, but there is {counted}. Pass validation_data, or leave it out."
             )
-        return FitData(weighted, data if share else held_out, share)
+        return FitData(weighted, data if share else held_out, share, last)
 
     def _held_out(self, validation_data: Any, n_features: int) -> Data:
         """Return the examples to validate with, which have as many features as those to train with."""

@@ -217,6 +217,23 @@ def test_a_split_of_values_is_random_and_one_of_a_single_example_refused():
         assert model._parameters is None
 
 
+@pytest.mark.parametrize("weights", [None, np.repeat([1.0, 0.0, 2.0, 0.0], [30, 10, 20, 5])], ids=["alike", "weighted"])
+def test_the_last_rows_are_held_out_in_their_order(weights):
+    X, y = random_data(65, 2)
+    y = (X[:, 0] > 0).astype(float)
+    cut = 52 if weights is None else 50  # a fifth of those that count
+    model, other = make_model((2, 1), ("sigmoid",)), make_model((2, 1), ("sigmoid",))
+    history = model.fit(X, y, epochs=3, validation_split="last", sample_weight=weights)
+    parts = [None, None] if weights is None else [weights[:cut], weights[cut:]]
+    expected = other.fit(
+        X[:cut], y[:cut], epochs=3, sample_weight=parts[0], validation_data=(X[cut:], y[cut:], *parts[1:])
+    )
+    assert history.val_cost == expected.val_cost
+    np.testing.assert_array_equal(model.parameters, other.parameters)
+    with pytest.raises(TypeError, match="validation_split must be a number"):
+        model.fit(X, y, epochs=1, validation_split="first")
+
+
 def test_both_parts_of_a_split_have_weight():
     X, y = random_data(10, 2)
     for weights in (np.arange(10) < 2, np.arange(10) >= 8):

@@ -240,6 +240,6 @@ def test_a_pipeline_transforms_x_val_and_an_eval_set_on_another_scale_is_warned_
 def test_a_set_to_validate_with_that_is_refused_leaves_the_network(eval_set):
     estimator = MLPClassifier(**SMALL).fit(X, SIGNS)
     before = copy.deepcopy(estimator)
-    with pytest.raises(ValueError, match="features|classes|eval_set|NaN"):
+    with pytest.raises(ValueError, match=r"features|classes|eval_set|NaN"):
         estimator.fit(X, SIGNS, eval_set=eval_set)
     assert_same_network(estimator, before)
