@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import fastnet
-from fastnet import Adam, CosineDecay, Dense, Dropout, FileFormatError, Model
+from fastnet import Adam, CosineDecay, Dense, Dropout, FileFormatError, Model, Standardize
 from fastnet.files import tensors
 
 SLACK = 16 * 2**20
@@ -30,7 +30,9 @@ def samples(folder: Path) -> list[Path]:
     trained.fit(X, y, epochs=2, verbose=False)
     built = Model([Dense(2, use_bias=False), Dense(1)], seed=np.random.default_rng(3), dtype="float64")
     built.build(3)
-    models = {"trained": trained, "built": built, "unbuilt": Model([Dense(1)])}
+    standardized = Model([Standardize(), Dense(3, "tanh"), Dense(2)], standardize_y=True, seed=0)
+    standardized.fit(10 * rng.standard_normal((9, 4)), rng.standard_normal((9, 2)), epochs=1, verbose=False)
+    models = {"trained": trained, "built": built, "unbuilt": Model([Dense(1)]), "standardized": standardized}
     for name, model in models.items():
         model.save(folder / name)
     return [folder / name for name in models]

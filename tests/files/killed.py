@@ -27,6 +27,7 @@ from fastnet import (
     OneCycle,
     ReduceOnPlateau,
     RMSprop,
+    Standardize,
     StepDecay,
 )
 
@@ -62,6 +63,7 @@ def drawn(rng: np.random.Generator) -> dict[str, Any]:
         "epochs": 25,
         "seed": int(rng.integers(1000)),
         "label_smoothing": float(rng.choice([0.0, 0.1])),
+        "standardize": bool(rng.integers(2)),
     }
 
 
@@ -71,6 +73,8 @@ def fit(settings: dict[str, Any], folder: Path | None, threads: int = 1) -> str:
     X = rng.standard_normal((700, 9))
     y = (X[:, 0] * X[:, 1] + rng.standard_normal(700) / 3 > 0).astype(float)
     layers = [Dense(17, "tanh"), Dropout(settings["dropout"]), Dense(5, "relu", l1=1e-3), Dense(1, "sigmoid")]
+    if settings["standardize"]:
+        layers.insert(0, Standardize())
     model = Model(
         layers,
         optimizer=OPTIMIZERS[settings["optimizer"]],
