@@ -14,6 +14,8 @@ from fastnet import Adam, Checkpoint, Dense, Dropout, Huber, Model, NotFittedErr
 from fastnet.engine.diagnostics import Diagnosis, LayerDiagnosis, likely_cause
 from fastnet.scaling import scales_of
 
+pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
+
 RNG = np.random.default_rng(3)
 CENTRES, SPREADS = np.array([1900.0, -3e5, 0.02, 7.0, 5.0]), np.array([20.0, 7e4, 1e-4, 1.0, 0.0])
 X = CENTRES + SPREADS * RNG.standard_normal((65, 5))

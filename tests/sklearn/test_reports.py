@@ -19,7 +19,10 @@ import fastnet
 from fastnet import Dense, Model, checks
 from fastnet.sklearn import MLPClassifier, MLPRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.jit,  # not about kernels, and minutes in plain Python
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((65, 4))
