@@ -910,8 +910,8 @@ def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> 
     path : str or os.PathLike
         The file.
     learning_rate : function or float, optional
-        What the optimizer is to have in the place of a function of the epoch, which no file holds; of use for nothing
-        else. Schedules such as `CosineDecay` are in the file.
+        What the optimizer is to have in the place of a function of the epoch, which no file holds; not for other files.
+        Schedules such as `CosineDecay` are in the file.
     check_finite : bool, default True
         Refuse parameters, and an optimizer's memory, that are infinite or NaN.
 
@@ -922,7 +922,7 @@ def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> 
     OSError
         If it cannot be read.
     ValueError
-        If the learning rate was a function and is not given.
+        If the learning rate was a function and is not given, or is given and was none.
 
     Examples
     --------
@@ -931,6 +931,8 @@ def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> 
     """
     from fastnet.files import network, tensors
 
+    if learning_rate is not None and not callable(learning_rate):
+        learning_rate = checks.positive_number(learning_rate, "learning_rate")
     contents = tensors.read(path)
     functions = {} if learning_rate is None else {"learning_rate": learning_rate}
     try:
@@ -938,6 +940,14 @@ def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> 
         saved = network.read(contents, functions, check_finite=check_finite)
         if kind == network.MODEL:
             network.refuse_others(contents)
-        return Model._restored(saved)
+        model = Model._restored(saved)
     except FileFormatError as error:
         raise FileFormatError(f"{str(path)!r} cannot be read: {error}.") from None
+    rate = model.optimizer.learning_rate
+    taken = learning_rate in (rate, rate.schedule if isinstance(rate, SlowedDown) else rate)
+    if learning_rate is not None and not taken:
+        raise ValueError(
+            f"learning_rate is for files that were saved with a function; {str(path)!r} has {model.optimizer!r}. Leave "
+            "it out, and give the model that is loaded another optimizer."
+        )
+    return model
