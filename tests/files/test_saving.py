@@ -198,10 +198,10 @@ def test_a_function_is_asked_for(tmp_path):
     assert fastnet.load(tmp_path / "model", learning_rate=my_rate).optimizer == model.optimizer
     assert fastnet.load(tmp_path / "model", learning_rate=0.5).optimizer.learning_rate == 0.5
     for wrong in (-1.0, "adam"):
-        with pytest.raises((ValueError, TypeError), match="^learning_rate must be a finite number greater than 0"):
+        with pytest.raises((ValueError, TypeError), match=r"^learning_rate must be a finite number greater than 0"):
             fastnet.load(tmp_path / "model", learning_rate=wrong)
     Model([Dense(1)], optimizer=Adam(0.5)).save(tmp_path / "another")
-    with pytest.raises(ValueError, match="learning_rate is for files that were saved with a function; .* has Adam"):
+    with pytest.raises(ValueError, match=r"learning_rate is for files that were saved with a function; .* has Adam"):
         fastnet.load(tmp_path / "another", learning_rate=0.1)
     model.fit(X, Y, epochs=6, validation_split=0.3, callbacks=ReduceOnPlateau(patience=1, min_delta=9.0))
     slowed = saved_with(model, tmp_path / "slowed", my_rate)
