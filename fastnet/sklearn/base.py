@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -23,7 +22,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnet import checks
 from fastnet.activations import LeakyReLU
 from fastnet.callbacks import AnyCallback, checked_callbacks
-from fastnet.engine.diagnostics import ROWS_LOOKED_AT
 from fastnet.engine.examples import Data
 from fastnet.engine.overflow import outputs_not_finite
 from fastnet.engine.run import EPOCHS_AT_ONCE
@@ -33,6 +31,7 @@ from fastnet.model import Model
 from fastnet.optimizers import EpsilonHatAdam, Optimizer, UndampedSGD
 from fastnet.sklearn import conversion, files, rules
 from fastnet.sklearn.epochs import Epochs, Hooks, Score
+from fastnet.sklearn.inputs import in_our_words, readable, takes_weights, warn_of_another_scale
 from fastnet.sklearn.lbfgs import minimise_loss
 from fastnet.sklearn.parameters import NetworkEstimator
 
@@ -54,9 +53,6 @@ NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 
-LARGEST_RATIO = 1e3
-"""Of the largest feature to train with to that to validate with, or the reverse, that is no accident."""
-
 USER = 6
 """The level of the stack, above `_fit_stochastic`, at which warnings are to point: the line that calls `fit`."""
 
@@ -64,40 +60,6 @@ USER = 6
 def typed(decorator: Any) -> Callable[[Method], Method]:
     """Return a decorator of scikit-learn, which has no types, as one that leaves a method's type as it is."""
     return cast(Callable[[Method], Method], decorator)
-
-
-def readable(values: Any, name: str) -> Any:
-    """Return what scikit-learn can read, such as bfloat16 in float32; ValueError for masks, which it overlooks."""
-    checks.refuse_masked(values, name)
-    numbers = checks.numbers_of_frame(values)
-    if numbers is not None:  # a frame, or a series, again, with its names
-        names = {"columns": values.columns} if numbers.ndim == 2 else {}
-        return type(values)(numbers, index=values.index, **names)
-    dtype = getattr(values, "dtype", None)
-    is_unknown = getattr(dtype, "kind", "") == "V" or getattr(dtype, "isbuiltin", 1) == 2
-    is_unknown |= hasattr(values, "__dlpack__") and not hasattr(values, "__array__")
-    return checks.real_array(values, name) if is_unknown else values
-
-
-@contextmanager
-def in_our_words(**arrays: Any) -> Iterator[None]:
-    """Say which of some arrays cannot be read at all, if scikit-learn's checks of them fail."""
-    try:
-        yield
-    except Exception:
-        for name, values in arrays.items():
-            checks.read(values, name)
-        raise
-
-
-def takes_weights(scorer: Any) -> bool:
-    """Return whether a scorer, of scikit-learn or a function of estimator, X and y, takes sample_weight too."""
-    of_sklearn = getattr(scorer, "_accept_sample_weight", None)
-    if of_sklearn is not None:
-        return bool(of_sklearn())
-    metric = getattr(scorer, "_score_func", None) or scorer  # of scikit-learn before 1.5
-    parameters = inspect.signature(metric).parameters.values()
-    return any(each.name == "sample_weight" or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
 class BaseMLP(CallbackSupportMixin, NetworkEstimator):
@@ -261,18 +223,6 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             scored = tuple(_safe_indexing(array, taken) for array in rows)
         return to_train.take(kept), to_validate.take(taken), scored
 
-    @staticmethod
-    def _one_eval_set(eval_set: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> Any:
-        """Return `eval_set`, or what the other arguments make of one; ValueError if it is given by both, or in part."""
-        given = X_val, y_val, sample_weight_val
-        if all(each is None for each in given):
-            return eval_set
-        if eval_set is not None:
-            raise ValueError("Pass eval_set, or X_val and y_val, not both.")
-        if X_val is None or y_val is None:
-            raise ValueError("X_val and y_val belong together: pass both.")
-        return given
-
     def _from_eval_set(self, eval_set: Any, trained: Data, dtype: np.dtype) -> tuple[Data, Any]:
         """Return the examples to validate with that were given to `fit`, which trains with others, in a dtype."""
         if isinstance(eval_set, list) and len(eval_set) == 1:
@@ -288,22 +238,8 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             with in_our_words(sample_weight=weights):
                 weights = _check_sample_weight(readable(weights, "sample_weight"), X)
         held_out = self._examples(X, self._encoded(y), weights, dtype)
-        self._warn_of_another_scale(trained, held_out)
+        warn_of_another_scale(trained, held_out, USER + 1)
         return held_out, (X_given, y_given)
-
-    def _warn_of_another_scale(self, trained: Data, held_out: Data) -> None:
-        """Warn if features to validate with are a thousand times as large as those to train with, or as small."""
-        dense = [data.X for data in (trained, held_out) if isinstance(data.X, np.ndarray)]
-        if len(dense) < 2:
-            return
-        sizes = [float(np.abs(X[:: -(-len(X) // ROWS_LOOKED_AT)]).max()) for X in dense]
-        if max(sizes) > LARGEST_RATIO * min(sizes) > 0:
-            with may_get_lost():
-                warnings.warn(
-                    f"The features to validate with reach {sizes[1]:.3g}, those to train with {sizes[0]:.3g}: they are "
-                    "not scaled alike. A Pipeline scales what is passed as X_val, with transform_input=['X_val'].",
-                    stacklevel=USER,
-                )
 
     def _fit_stochastic(
         self, examples: Data, held_out: Data | None, scored: Any, callbacks: tuple[AnyCallback, ...], hooks: Hooks,

@@ -24,6 +24,7 @@ from fastnet.files import settings
 from fastnet.losses import AnyLoss, Huber, Quantile, settings_of
 from fastnet.sklearn import files, rules
 from fastnet.sklearn.base import USER, BaseMLP, typed
+from fastnet.sklearn.inputs import one_eval_set
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -138,7 +139,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             If an argument is not as scikit-learn requires, or training diverges.
         """
         with self._alone("fit"):
-            return self._fit(X, y, sample_weight, self._one_eval_set(eval_set, X_val, y_val, sample_weight_val))
+            return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
 
     @typed(available_if(BaseMLP._check_solver))
     @typed(_fit_context(prefer_skip_nested_validation=True))
@@ -308,7 +309,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ) -> Self:  # fmt: skip
         """Fit the network to X (m, n_features) and y (m,) or (m, n_outputs); see `MLPClassifier.fit`."""
         with self._alone("fit"):
-            return self._fit(X, y, sample_weight, self._one_eval_set(eval_set, X_val, y_val, sample_weight_val))
+            return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
 
     @typed(available_if(BaseMLP._check_solver))
     @typed(_fit_context(prefer_skip_nested_validation=True))
