@@ -12,7 +12,7 @@ from fastnet.errors import may_get_lost
 
 LARGEST_RATIO, LARGEST, SMALLEST = 10.0, 30.0, 1 / 30
 """Of a mean to the spread; of a spread; and of the largest magnitude, beyond which training is slow, or fails."""
-ROWS_LOOKED_AT = 10_000
+ROWS_LOOKED_AT, VALUES_LOOKED_AT = 10_000, 10**6
 
 FEW_EPOCHS, LEAST_FALL = 10, 1e-3
 """After fewer epochs, nothing is said of a cost; and it has fallen if it is lower by more than this part."""
@@ -48,9 +48,10 @@ FOR_OTHER_Y = Remedy("The targets", "output", "Divide y by its spread, y / y.std
 def warn_of_scales(values: Any, remedy: Remedy) -> None:
     """Warn if columns of values (m, n) are far from mean 0 and spread 1, on which networks learn; say which.
 
-    Of many rows, some 10,000 at even distances are looked at. A constant is of no scale.
+    Of many rows, some 10,000 at even distances are looked at, of wide ones fewer. A constant is of no scale.
     """
-    rows = values[:: -(-len(values) // ROWS_LOOKED_AT)].astype(np.float64)
+    most = min(ROWS_LOOKED_AT, max(100, VALUES_LOOKED_AT // values.shape[1]))
+    rows = values[:: -(-len(values) // most)].astype(np.float64)
     with np.errstate(all="ignore"):
         mean, spread, largest = rows.mean(axis=0), rows.std(axis=0), np.abs(rows).max(axis=0)
         varies = spread > np.finfo(np.float32).eps * np.abs(mean)
