@@ -7,7 +7,7 @@ from functools import partial
 
 
 class NotFittedError(ValueError, AttributeError):
-    """The model has no parameters yet: neither `build` nor `fit` was called."""
+    """The model has no parameters yet, before `build` or `fit`; or no scales of X or y yet, where `fit` learns them."""
 
 
 class FileFormatError(ValueError):

@@ -26,8 +26,8 @@ class History:
     val_cost : list of float
         J on the validation data after each epoch; empty without such data.
     metrics : dict of str to list of float
-        The metrics after each epoch, by name: "accuracy" and, on the validation data, "val_accuracy". Each is an
-        attribute too, as in `history.val_accuracy`.
+        The metrics of each epoch, by name: "accuracy", of the same outputs as `cost`, and, on the validation data after
+        the epoch, "val_accuracy". Each is an attribute too, as in `history.val_accuracy`.
     seconds : float
         Time spent training, compilation apart.
     compile_seconds : float

@@ -122,7 +122,7 @@ class CosineDecay(Schedule):
     epochs : int
         How many the descent takes.
     final : float, default 0.0
-        Where it ends.
+        Where it ends. 0 is no learning rate: a fit that gets there, after `warmup` + `epochs`, raises ValueError.
     """
 
     epochs: int
