@@ -38,6 +38,12 @@ def set_num_threads(n: int) -> None:
     """Let fits and predictions use up to n threads from now on, but never more than cores that this process may use.
 
     TypeError or ValueError if n is not an integer of at least 1.
+
+    Examples
+    --------
+    >>> fastnet.set_num_threads(1)
+    >>> fastnet.get_num_threads()
+    1
     """
     global _limit
     _limit = positive_integer(n, "n")
@@ -48,6 +54,12 @@ def get_num_threads() -> int:
 
     What `set_num_threads` was given, or else FASTNET_NUM_THREADS or OMP_NUM_THREADS says, or else all there is; but at
     most the cores that this process may use: those of its affinity mask, and of its cgroup's quota.
+
+    Examples
+    --------
+    >>> fastnet.set_num_threads(1)
+    >>> fastnet.get_num_threads()
+    1
     """
     limits = _limit_of_environment() if _limit is None else [_limit]
     return min([available_cores(), *limits])

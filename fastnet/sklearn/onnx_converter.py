@@ -33,6 +33,16 @@ def register_onnx() -> None:
     ------
     ImportError
         Without skl2onnx.
+
+    Examples
+    --------
+    >>> import skl2onnx
+    >>> from fastnet.sklearn import MLPClassifier, register_onnx
+    >>> register_onnx()
+    >>> classifier = MLPClassifier((8,), learning_rate_init=0.05, tol=0.01, random_state=0).fit(X, y)
+    >>> converted = skl2onnx.to_onnx(classifier, X[:1], options={"zipmap": False})
+    >>> [output.name for output in converted.graph.output]
+    ['label', 'probabilities']
     """
     try:
         from skl2onnx import update_registered_converter
