@@ -55,7 +55,15 @@ __all__ = [
 
 
 def show_versions() -> None:
-    """Print versions, the machine, and where the machine code comes from: what a report of a fault should say."""
+    """Print versions, the machine, and where the machine code comes from: what a report of a fault should say.
+
+    Examples
+    --------
+    >>> fastnet.show_versions()
+    fastnet ..., in ...
+    Python ..., numpy ..., llvmlite ..., numba ...
+    threads: ...
+    """
     from fastnet.versions import show_info, show_machine
 
     show_info(__version__)

@@ -60,6 +60,15 @@ class LeakyReLU(checks.CheckedSettings):
     ------
     ValueError, TypeError
         If the slope is not a finite number of at least zero.
+
+    Examples
+    --------
+    >>> Dense(8, LeakyReLU(0.2))
+    Dense(8, LeakyReLU(slope=0.2))
+    >>> model = Model([Dense(1, LeakyReLU(0.2), initializer="zeros")], loss="huber").build(2)
+    >>> model.layers[0].b = [[-1.0]]
+    >>> model.predict([[0.0, 0.0]])
+    array([-0.2], dtype=float32)
     """
 
     checked: ClassVar = {"slope": checks.non_negative_number}

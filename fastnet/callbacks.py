@@ -97,6 +97,17 @@ class Checkpoint(Callback):
     Notes
     -----
     Of callbacks that are functions nothing is saved; of a `Callback` of your own, what its `state` returns.
+
+    Examples
+    --------
+    >>> model = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], seed=0)
+    >>> history = model.fit(X, y, epochs=3, callbacks=Checkpoint("run"))
+
+    And, after a kill, in another process:
+
+    >>> model = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], seed=0)
+    >>> model.fit(X, y, epochs=5, callbacks=Checkpoint("run"), resume="run").epochs
+    5
     """
 
     def __init__(
@@ -211,6 +222,14 @@ class EarlyStopping(Monitor):
     restore_best : bool, default True
         At the end of the fit, however many epochs it had, bring back the parameters that had the best value: those
         after the best epoch or, if a value of training is monitored, those it began with. Not after an error or Ctrl-C.
+
+    Examples
+    --------
+    >>> model = Model([Dense(8, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(0.05), seed=0)
+    >>> stop = EarlyStopping(patience=3, min_delta=0.01)
+    >>> history = model.fit(X, y, epochs=1000, validation_split=0.2, callbacks=stop)
+    >>> history.stopped_reason, history.epochs, history.kept_epoch
+    ('early_stopping', 14, 10)
     """
 
     shown = ("monitor", "patience", "min_delta", "restore_best")
@@ -284,6 +303,14 @@ class ReduceOnPlateau(Monitor):
         Epochs to wait, after that, before counting again.
     min_learning_rate : float, default 0.0
         Never go below, nor below what the model's dtype can hold.
+
+    Examples
+    --------
+    >>> model = Model([Dense(1, "sigmoid")], optimizer=SGD(0.1), seed=0)
+    >>> slow_down = ReduceOnPlateau(monitor="cost", factor=0.5, patience=2, min_delta=1.0)
+    >>> history = model.fit(X, y, epochs=5, callbacks=slow_down)
+    >>> model.optimizer
+    SGD(learning_rate=0.025, momentum=0.0, nesterov=False)
     """
 
     shown = ("monitor", "factor", "patience", "min_delta", "cooldown", "min_learning_rate")
@@ -339,6 +366,13 @@ class TimeLimit(Callback):
     ------
     ValueError, TypeError
         If that is not a positive, finite number.
+
+    Examples
+    --------
+    >>> model = Model([Dense(1, "sigmoid")], seed=0)
+    >>> history = model.fit(X, y, epochs=10**6, callbacks=TimeLimit(seconds=0.05))
+    >>> history.stopped_reason
+    'time_limit'
     """
 
     reason = "time_limit"

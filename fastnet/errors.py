@@ -7,11 +7,31 @@ from functools import partial
 
 
 class NotFittedError(ValueError, AttributeError):
-    """The model has no parameters yet: neither `build` nor `fit` was called."""
+    """The model has no parameters yet, before `build` or `fit`; or no scales of X or y yet, where `fit` learns them.
+
+    Examples
+    --------
+    >>> try:
+    ...     Model([Dense(1)]).predict(X)
+    ... except NotFittedError as error:
+    ...     print(error)
+    This model has no parameters yet: call build(n_features) or fit(X, y) first.
+    """
 
 
 class FileFormatError(ValueError):
-    """A file is not what it should be: damaged, changed, of another format, or made to do harm."""
+    """A file is not what it should be: damaged, changed, of another format, or made to do harm.
+
+    Examples
+    --------
+    >>> with open("notes.txt", "w") as file:
+    ...     print("Not a model.", end="", file=file)
+    >>> try:
+    ...     fastnet.load("notes.txt")
+    ... except FileFormatError as error:
+    ...     print(error)
+    'notes.txt' cannot be read: of its 12 bytes, the first 8 are not the length of a header.
+    """
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -27,6 +47,15 @@ class TrainingDivergedError(ArithmeticError):
         The first layer with a non-finite value, counted from 1.
     kind : str
         What that value is: "activation", "gradient" or "parameter".
+
+    Examples
+    --------
+    >>> model = Model([Dense(3), Dense(1)], optimizer=SGD(1e20), seed=0)
+    >>> try:
+    ...     model.fit(X, y)
+    ... except TrainingDivergedError as error:
+    ...     print(error.epoch, error.batch, error.layer, error.kind)
+    1 2 2 activation
     """
 
     def __init__(self, message: str, *, epoch: int, batch: int, layer: int, kind: str) -> None:

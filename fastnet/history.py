@@ -26,8 +26,8 @@ class History:
     val_cost : list of float
         J on the validation data after each epoch; empty without such data.
     metrics : dict of str to list of float
-        The metrics after each epoch, by name: "accuracy" and, on the validation data, "val_accuracy". Each is an
-        attribute too, as in `history.val_accuracy`.
+        The metrics of each epoch, by name: "accuracy", of the same outputs as `cost`, and, on the validation data after
+        the epoch, "val_accuracy". Each is an attribute too, as in `history.val_accuracy`.
     seconds : float
         Time spent training, compilation apart.
     compile_seconds : float
@@ -39,6 +39,15 @@ class History:
         "diverged", or "interrupted" by Ctrl-C or any other error.
     kept_epoch : int or None
         The epoch, counted from 0, whose parameters `EarlyStopping` brought back at the end, if it did.
+
+    Examples
+    --------
+    >>> model = Model([Dense(1, "sigmoid")], optimizer=SGD(0.5), seed=0)
+    >>> history = model.fit(X, y, epochs=3, validation_split=0.2, metrics=["accuracy"])
+    >>> [round(cost, 3) for cost in history.cost]
+    [0.597, 0.476, 0.406]
+    >>> history.epochs, history.stopped_reason, round(history.val_accuracy[-1], 2)
+    (3, 'epochs', 0.95)
     """
 
     cost: list[float] = field(default_factory=list)

@@ -28,6 +28,12 @@ class Normal(checks.CheckedSettings):
     ----------
     scale : float, default 0.01
         The standard deviation, greater than zero.
+
+    Examples
+    --------
+    >>> model = Model([Dense(50, "tanh", initializer=Normal(0.01)), Dense(1)], seed=0).build(n_features=200)
+    >>> round(float(model.layers[0].W.std()), 3)
+    0.01
     """
 
     checked: ClassVar = {"scale": checks.positive_number}

@@ -39,6 +39,14 @@ class Dense(checks.FixedSettings):
     ------
     ValueError, TypeError
         If a setting is not one of those.
+
+    Examples
+    --------
+    >>> model = Model([Dense(16, "gelu"), Dense(3, "softmax")], seed=0).build(n_features=4)
+    >>> model.layers[0]
+    Dense(16, 'gelu')
+    >>> model.layers[0].W.shape, model.layers[0].b.shape
+    ((16, 4), (16, 1))
     """
 
     fixed = ("units", "activation", "initializer", "use_bias", "l2", "l1")
@@ -127,6 +135,13 @@ class Dropout(checks.FixedSettings):
     ------
     ValueError, TypeError
         If the rate is not such a number.
+
+    Examples
+    --------
+    >>> model = Model([Dense(16, "relu"), Dropout(0.2), Dense(1, "sigmoid")], seed=0)
+    >>> history = model.fit(X, y, epochs=5)
+    >>> np.array_equal(model.forward(X), model.forward(X))
+    True
     """
 
     fixed = ("rate",)

@@ -56,6 +56,12 @@ class Huber(checks.CheckedSettings):
     ------
     ValueError, TypeError
         If delta is not a positive, finite number.
+
+    Examples
+    --------
+    >>> model = Model([Dense(1, initializer="zeros")], loss=Huber(delta=2.0)).build(n_features=2)
+    >>> model.cost([[0.0, 0.0]], [1.0]), model.cost([[0.0, 0.0]], [10.0])
+    (0.5, 18.0)
     """
 
     checked: ClassVar = {"delta": checks.positive_number}
@@ -86,6 +92,14 @@ class Quantile(checks.CheckedSettings):
     ------
     ValueError, TypeError
         If q is neither.
+
+    Examples
+    --------
+    >>> model = Model([Dense(8, "tanh"), Dense(3)], loss=Quantile([0.1, 0.5, 0.9]), seed=0)
+    >>> history = model.fit(X, X.sum(axis=1))
+    >>> low, median, high = model.predict(X).T
+    >>> bool(np.all(low <= median) and np.all(median <= high))
+    True
     """
 
     checked: ClassVar = {"q": checks.quantiles}

@@ -36,13 +36,26 @@ class Metric(NamedTuple):
 
 
 def classes_of(y: np.ndarray) -> np.ndarray:
-    """Return the class numbers (m,) in targets of a softmax, class numbers (m, 1) or probabilities (m, n_L)."""
+    """Return the class numbers (m,) in targets of a softmax, class numbers (m, 1) or probabilities (m, n_L).
+
+    Examples
+    --------
+    >>> fastnet.metrics.classes_of(np.array([[2], [0]])), fastnet.metrics.classes_of(np.array([[0, 0, 1], [1, 0, 0]]))
+    (array([2, 0]), array([2, 0]))
+    """
     classes: np.ndarray = y[:, 0].astype(np.intp) if y.shape[1] == 1 else y.argmax(axis=1)
     return classes
 
 
 def accuracy(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
-    """Return the share of outputs predicted right; of several sigmoid units, each counts for itself."""
+    """Return the share of outputs predicted right; of several sigmoid units, each counts for itself.
+
+    Examples
+    --------
+    >>> A, y = np.array([[0.9], [0.2], [0.4], [0.1]]), np.array([[1], [0], [1], [0]])
+    >>> fastnet.metrics.accuracy(A, y, softmax=False)
+    0.75
+    """
     if softmax:
         # Whether that of its class is the largest: less work than to find which is, where a column of A is contiguous.
         true, largest, m = classes_of(y), A.max(axis=1), len(A)
@@ -59,6 +72,12 @@ def f1(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
 
     It is 0 where there is neither a 1 nor a prediction of it; classes of a softmax that are neither in y nor predicted
     do not enter the mean. (`f1_score`, for the latter two with average="macro"; zero_division=0.)
+
+    Examples
+    --------
+    >>> A, y = np.array([[0.9], [0.6], [0.4], [0.1]]), np.array([[1], [0], [1], [0]])
+    >>> fastnet.metrics.f1(A, y, softmax=False)
+    0.5
     """
     if softmax:
         n, predicted, true = A.shape[1], A.argmax(axis=1), classes_of(y)
@@ -78,6 +97,12 @@ def auc(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
 
     It is NaN if one of them is: where a class is all of y, or none of it. A softmax of two has one area, that of class
     1. (`roc_auc_score`; for a softmax of more with multi_class="ovr".)
+
+    Examples
+    --------
+    >>> A, y = np.array([[0.9], [0.2], [0.4], [0.1]]), np.array([[1], [1], [0], [0]])
+    >>> fastnet.metrics.auc(A, y, softmax=False)
+    0.75
     """
     if softmax:
         n, true = A.shape[1], classes_of(y)
@@ -93,6 +118,11 @@ def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float:
     Computed from the rank sum of the positives (Mann and Whitney, On a test of whether one of two random variables is
     stochastically larger than the other, 1947), in integers: twice the mean rank of a tie is one. `scores` (m,) are
     floats of at least 0; NaN if one is NaN, or if all of the booleans `positive` (m,) are alike.
+
+    Examples
+    --------
+    >>> fastnet.metrics.area_under_roc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
+    0.875
     """
     m, n_positive = len(positive), int(np.count_nonzero(positive))
     n_negative = m - n_positive
@@ -123,6 +153,12 @@ def log_loss(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
     A is clipped to eps and 1 - eps, where eps is that of A's dtype (1.2e-7 in float32, 2.2e-16 in float64), as
     `sklearn.metrics.log_loss` does; the cost is not. Of several sigmoid units, the mean of each one's. The logarithm is
     NumPy's, whose last bit may differ between CPUs: what decides about training should rather be the cost.
+
+    Examples
+    --------
+    >>> A, y = np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([[1], [0]])
+    >>> round(fastnet.metrics.log_loss(A, y, softmax=True), 4)
+    0.4581
     """
     eps = float(np.finfo(A.dtype).eps)
     if softmax and y.shape[1] == 1:
@@ -138,7 +174,14 @@ def log_loss(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
 
 
 def values_of(A: np.ndarray, y: np.ndarray, softmax: bool) -> np.ndarray:
-    """Return what A should be: y, class numbers one-hot."""
+    """Return what A should be: y, class numbers one-hot.
+
+    Examples
+    --------
+    >>> fastnet.metrics.values_of(np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([[1], [0]]), softmax=True)
+    array([[0., 1.],
+           [1., 0.]])
+    """
     if not (softmax and y.shape[1] == 1):
         return y
     one_hot = np.zeros(A.shape, A.dtype)
@@ -147,13 +190,26 @@ def values_of(A: np.ndarray, y: np.ndarray, softmax: bool) -> np.ndarray:
 
 
 def errors_of(A: np.ndarray, y: np.ndarray, softmax: bool) -> np.ndarray:
-    """Return A - y in float64, (m, n_L)."""
+    """Return A - y in float64, (m, n_L).
+
+    Examples
+    --------
+    >>> fastnet.metrics.errors_of(np.array([[1.0], [2.5]]), np.array([[1.0], [2.0]]), softmax=False)
+    array([[0. ],
+           [0.5]])
+    """
     errors: np.ndarray = np.subtract(A, values_of(A, y, softmax), dtype=np.float64)
     return errors
 
 
 def mae(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
-    """Return the mean of |a - y| over all examples and outputs, as `mean_absolute_error`."""
+    """Return the mean of |a - y| over all examples and outputs, as `mean_absolute_error`.
+
+    Examples
+    --------
+    >>> fastnet.metrics.mae(np.array([[1.0], [2.5]]), np.array([[1.0], [2.0]]), softmax=False)
+    0.25
+    """
     errors = errors_of(A, y, softmax)
     return float(np.abs(errors, out=errors).mean())
 
@@ -162,6 +218,11 @@ def mse(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
     """Return the mean of (a - y)^2 over all examples and outputs, without the cost's one-half; as `mean_squared_error`.
 
     The loss "mean_squared_error" sums over the outputs of an example: the cost without L2 is n_L / 2 times this.
+
+    Examples
+    --------
+    >>> fastnet.metrics.mse(np.array([[1.0], [2.5]]), np.array([[1.0], [2.0]]), softmax=False)
+    0.125
     """
     errors = errors_of(A, y, softmax)
     return float(np.square(errors, out=errors).mean())
@@ -171,6 +232,11 @@ def r2(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
     """Return 1 - sum (a - y)^2 / sum (y - mean y)^2, the mean of that of each output; as `r2_score`.
 
     Where y is constant it is 1 if all of A is right, else 0. Of a single example it is NaN.
+
+    Examples
+    --------
+    >>> fastnet.metrics.r2(np.array([[1.0], [2.5]]), np.array([[1.0], [2.0]]), softmax=False)
+    0.5
     """
     if len(A) < 2:
         return math.nan
@@ -201,6 +267,11 @@ def metrics_for(metrics: Any, activation: AnyActivation) -> tuple[str, ...]:
 
     TypeError if it is no iterable of strings; ValueError if a name is unknown, or is of a metric that `activation`, the
     last layer's, does not suit.
+
+    Examples
+    --------
+    >>> fastnet.metrics.metrics_for(["acc", "auc", "accuracy"], "sigmoid")
+    ('accuracy', 'auc')
     """
     if isinstance(metrics, str):
         metrics = (metrics,)
@@ -229,6 +300,12 @@ def compute(names: Iterable[str], A: np.ndarray, y: np.ndarray, activation: AnyA
     """Return the metrics of these names, which are as `metrics_for` returns them, in their order.
 
     `A` (m, n_L), m >= 1, are the last layer's activations, and `activation` is its g; `y` is as at the top.
+
+    Examples
+    --------
+    >>> A, y = np.array([[0.9], [0.2], [0.4], [0.1]]), np.array([[1], [1], [0], [0]])
+    >>> fastnet.metrics.compute(["accuracy", "auc"], A, y, "sigmoid")
+    {'accuracy': 0.75, 'auc': 0.75}
     """
     softmax = activation == "softmax"
     with np.errstate(all="ignore"):  # an infinite error is told by its value

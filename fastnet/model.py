@@ -82,6 +82,15 @@ class Model(checks.FixedSettings):
     ------
     ValueError, TypeError
         If a setting is out of its range, or the loss does not fit the last activation.
+
+    Examples
+    --------
+    >>> model = Model([Dense(8, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(0.05), seed=0)
+    >>> model
+    Model([Dense(8, 'tanh'), Dense(1, 'sigmoid')], loss='binary_crossentropy', dtype='float32')
+    >>> history = model.fit(X, y, epochs=20)
+    >>> model.predict([[1.0, -1.0], [-1.0, 1.0]])
+    array([1, 0])
     """
 
     fixed = ("layers", "output_layer", "loss", "l2", "dtype", "seed", "l1", "standardize_y")
@@ -171,7 +180,18 @@ class Model(checks.FixedSettings):
         return f"Model([{layers}], loss={self.loss!r}, dtype={self.dtype.name!r})"
 
     def summary(self) -> Text:
-        """Return a table of the layers: activation, shapes of W, b and Z/A (m examples), number of parameters."""
+        """Return a table of the layers: activation, shapes of W, b and Z/A (m examples), number of parameters.
+
+        Examples
+        --------
+        >>> Model([Dense(8, "relu"), Dropout(0.5), Dense(1, "sigmoid")]).build(n_features=2).summary()
+        layer  activation   W       b       Z, A    parameters
+        -----  -----------  ------  ------  ------  ----------
+        1      relu         (8, 2)  (8, 1)  (8, m)  24
+               dropout 0.5  -       -       (8, m)  0
+        2      sigmoid      (1, 8)  (1, 1)  (1, m)  9
+        33 parameters, float32, loss binary_crossentropy
+        """
         built = self._parameters
         total = f"{len(built)} parameters" if built else "not built yet"
         table = table_of(self.layers, built.network.units[0] if built else None)
@@ -183,6 +203,12 @@ class Model(checks.FixedSettings):
         """Create the parameters for inputs of `n_features` features, and initialise them; anew if they exist.
 
         Returns the model.
+
+        Examples
+        --------
+        >>> model = Model([Dense(4, "relu"), Dense(1)], seed=0).build(n_features=3)
+        >>> model.parameters.shape, model.layers[0].W.shape
+        ((21,), (4, 3))
         """
         n_features = checks.positive_integer(n_features, "n_features")
         with self._training("build"):
@@ -262,6 +288,13 @@ class Model(checks.FixedSettings):
             If it cannot be written; a file of that name is as it was then.
         TypeError
             If a setting is of a class that is not fastnet's.
+
+        Examples
+        --------
+        >>> model = Model([Dense(4, "relu"), Dense(1)], seed=0).build(n_features=2)
+        >>> model.save("model.fastnet")
+        >>> np.array_equal(fastnet.load("model.fastnet").parameters, model.parameters)
+        True
         """
         from fastnet.files import network, tensors
 
@@ -367,6 +400,15 @@ class Model(checks.FixedSettings):
         the result is written there; up to 64 rows of that kind of X then take no memory. It may overlap X. Raises
         FloatingPointError, as all predictions do, if an output is infinite or NaN: with the first row, and its first
         layer.
+
+        Examples
+        --------
+        >>> model = Model([Dense(4, "relu"), Dense(3, "softmax")], seed=0).build(n_features=2)
+        >>> A = model.forward(X)
+        >>> A.shape, A.dtype
+        ((100, 3), dtype('float32'))
+        >>> np.array_equal(model.forward(X[5:6]), A[5:6])
+        True
         """
         predictor = self._predictor or self._new_predictor(X)
         # A prediction of one row takes 3 us, a third of it these lines: an array that is right is only looked at.
@@ -409,6 +451,15 @@ class Model(checks.FixedSettings):
 
         Of a sigmoid output, the integer 0 or 1, by whether A_L exceeds 0.5; of a softmax, the index of the largest A_L,
         an integer too; of others, A_L itself.
+
+        Examples
+        --------
+        >>> model = Model([Dense(8, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(0.05), seed=0)
+        >>> history = model.fit(X, y, epochs=20)
+        >>> model.predict(X).shape
+        (100,)
+        >>> model.predict([[1.0, -1.0], [-1.0, 1.0]])
+        array([1, 0])
         """
         A = self.forward(X)
         if self.output_layer.activation == "softmax":
@@ -422,6 +473,14 @@ class Model(checks.FixedSettings):
         """Return probabilities: (m, 2), of the classes 0 and 1, for one sigmoid unit; else A_L, (m, n_L).
 
         ValueError if the last activation is neither the sigmoid nor a softmax.
+
+        Examples
+        --------
+        >>> model = Model([Dense(8, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(0.05), seed=0)
+        >>> history = model.fit(X, y, epochs=5)
+        >>> model.predict_proba([[0.2, -0.2], [-0.2, 0.2]]).round(2)
+        array([[0.16, 0.84],
+               [0.88, 0.12]], dtype=float32)
         """
         if self.output_layer.activation not in CLASS_ACTIVATIONS:
             raise ValueError(
@@ -458,6 +517,15 @@ class Model(checks.FixedSettings):
             If X, `output` or `logits` is not as described.
         FloatingPointError
             If some are infinite or NaN; the error names the first row.
+
+        Examples
+        --------
+        >>> model = Model([Dense(1)], seed=0).build(n_features=2)
+        >>> model.layers[0].W = [[2.0, -1.0]]
+        >>> model.input_gradients([[5.0, 7.0]])
+        array([[ 2., -1.]], dtype=float32)
+        >>> Model([Dense(4, "tanh"), Dense(3)], seed=0).build(2).input_gradients(X).shape
+        (100, 3, 2)
         """
         n_outputs, logits = self.output_layer.units, checks.flag(logits, "logits")
         first = 0 if output is None else checks.output_number(output, n_outputs)
@@ -477,11 +545,26 @@ class Model(checks.FixedSettings):
         """Return J of the model on X (m, n_x) and y, (m,) or (m, n_L), penalties included; a weighted mean if asked.
 
         FloatingPointError if it is infinite or NaN, as from `evaluate` and, of a gradient, from `gradients`.
+
+        Examples
+        --------
+        >>> model = Model([Dense(1, initializer="zeros")]).build(n_features=2)
+        >>> model.cost([[0.0, 0.0], [0.0, 0.0]], [1.0, 3.0])
+        2.5
+        >>> model.cost([[0.0, 0.0], [0.0, 0.0]], [1.0, 3.0], sample_weight=[3.0, 1.0])
+        1.5
         """
         return self.evaluate(X, y, (), sample_weight=sample_weight)["cost"]
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Return (dW, db) of each layer, shaped as its W and b: the gradient of `cost`; db is None without bias."""
+        """Return (dW, db) of each layer, shaped as its W and b: the gradient of `cost`; db is None without bias.
+
+        Examples
+        --------
+        >>> model = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], seed=0).build(n_features=2)
+        >>> [(dW.shape, db.shape) for dW, db in model.gradients(X, y)]
+        [((4, 2), (4, 1)), ((1, 4), (1, 1))]
+        """
         parameters = self._built_parameters()
         with self._run(self._data(X, y, sample_weight), mode=codes.GRADIENT) as run:
             overflow.finite_cost(run)
@@ -498,6 +581,12 @@ class Model(checks.FixedSettings):
 
         Returns a report that prints, with `max_relative_error` and `ok`. Nothing is dropped out. Takes four costs or
         more per parameter: meant for small networks and some tens of examples.
+
+        Examples
+        --------
+        >>> report = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], seed=0).check_gradients(X, y)
+        >>> report.ok, report.max_relative_error < 1e-6
+        (True, True)
         """
         checked = self._gate().data(X, y, sample_weight)
         if self._parameters is None:
@@ -515,6 +604,12 @@ class Model(checks.FixedSettings):
         """Update the parameters once, with all of X and y as one batch; return the cost before. Builds if needed.
 
         TrainingDivergedError as from `fit`.
+
+        Examples
+        --------
+        >>> model = Model([Dense(1, "sigmoid")], optimizer=SGD(1.0), seed=0)
+        >>> [round(model.step(X, y), 3) for _ in range(3)]
+        [0.641, 0.54, 0.473]
         """
         history = History()
         with self._training("step"):
@@ -606,6 +701,13 @@ class Model(checks.FixedSettings):
             If no checkpoint can be read, or none can be written.
         TrainingDivergedError
             If the cost or a parameter becomes infinite or NaN; the model keeps the last finite parameters.
+
+        Examples
+        --------
+        >>> model = Model([Dense(8, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(0.05), seed=0)
+        >>> history = model.fit(X, y, epochs=20, batch_size=16, validation_split=0.2, metrics=["accuracy"])
+        >>> round(history.cost[0], 2), round(history.cost[-1], 2), round(history.val_accuracy[-1], 2)
+        (0.64, 0.01, 1.0)
         """
         epochs = checks.positive_integer(epochs, "epochs")
         batch_size = None if batch_size is None else checks.positive_integer(batch_size, "batch_size")
@@ -743,6 +845,17 @@ class Model(checks.FixedSettings):
         By default the metric is "accuracy", for a sigmoid or softmax output; the cost alone for any other. Weights go
         into the cost alone: examples count alike in the metrics. ValueError if a metric is unknown, or is asked of an
         output that it does not suit.
+
+        Examples
+        --------
+        >>> model = Model([Dense(8, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(0.05), seed=0)
+        >>> history = model.fit(X, y, epochs=2)
+        >>> model.evaluate(X, y, ["accuracy", "auc"])
+        cost      0.4166
+        accuracy  0.89
+        auc       0.962
+        >>> model.evaluate(X, y)["accuracy"]
+        0.89
         """
         activation = self.output_layer.activation
         if metrics is DEFAULT_METRICS and activation not in CLASS_ACTIVATIONS:
@@ -758,6 +871,15 @@ class Model(checks.FixedSettings):
 
         And of mean and spread of its activations; with y, of the gradients of `cost` too. Nothing is dropped out. A
         ReLU unit that is dead for all of a large X no longer learns; many saturated units learn slowly.
+
+        Examples
+        --------
+        >>> model = Model([Dense(4, "relu"), Dense(1, "sigmoid")], seed=0).build(n_features=2)
+        >>> model.layers[0].b = [[-100.0], [0.0], [0.0], [0.0]]
+        >>> model.diagnose(X)
+        layer  activation  dead units  saturated   A: mean    spread  dW: mean    spread
+            1  relu               25%          -  2.95e-01  5.96e-01         -         -
+            2  sigmoid              -         0%  4.31e-01  5.63e-02         -         -
         """
         dW = None if y is None else [pair[0] for pair in self.gradients(X, y)]
         return self._diagnosis(self._examples(X), dW)
@@ -791,6 +913,14 @@ class Model(checks.FixedSettings):
             Without onnx.
         NotFittedError, ValueError, TypeError
             If the model has no parameters yet, or onnx does not know the opset.
+
+        Examples
+        --------
+        >>> import onnx
+        >>> model = Model([Dense(4, "relu"), Dense(1, "sigmoid")], seed=0).build(n_features=2)
+        >>> model.to_onnx("model.onnx")
+        >>> [output.name for output in onnx.load("model.onnx").graph.output]
+        ['label', 'probabilities']
         """
         from fastnet.exchange.onnx_file import write_onnx
 
@@ -815,6 +945,14 @@ class Model(checks.FixedSettings):
         ------
         NotFittedError, ValueError
             If the model has no parameters yet, or no name in C can begin with `prefix`.
+
+        Examples
+        --------
+        >>> model = Model([Dense(4, "relu"), Dense(1, "sigmoid")], seed=0).build(n_features=2)
+        >>> model.to_c("model.c", prefix="tumour_")
+        >>> with open("model.c") as file:
+        ...     "void tumour_predict(const float *X, float *out, size_t m)" in file.read()
+        True
         """
         from fastnet.exchange.c_source import write_c
 
@@ -826,6 +964,16 @@ class Model(checks.FixedSettings):
         It has copies of the parameters, and is in evaluation mode, so that it gives what `forward` does; `.train()`
         turns its dropout on. Loss, penalties, optimizer and its state, and history are not carried over; but Poisson's
         A = e^Z becomes a module. ImportError without PyTorch.
+
+        Examples
+        --------
+        >>> Model([Dense(4, "relu"), Dense(1, "sigmoid")], seed=0).build(n_features=2).to_torch()
+        Sequential(
+          (0): Linear(in_features=2, out_features=4, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=4, out_features=1, bias=True)
+          (3): Sigmoid()
+        )
         """
         from fastnet.exchange import torch_network
 
@@ -853,6 +1001,13 @@ class Model(checks.FixedSettings):
         ValueError, TypeError
             If the module holds something else, an activation with settings that fastnet's has not, or parameters that
             are not finite: with its position. Or if a setting is wrong.
+
+        Examples
+        --------
+        >>> from torch import nn
+        >>> module = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1), nn.Sigmoid())
+        >>> Model.from_torch(module, optimizer=Adam(0.01))
+        Model([Dense(4, 'relu'), Dense(1, 'sigmoid')], loss='binary_crossentropy', dtype='float32')
         """
         from fastnet.exchange import torch_network
 
@@ -868,6 +1023,12 @@ class Model(checks.FixedSettings):
         tensors or arrays, whatever the keys before ".weight" and ".bias". How PyTorch trained them (loss, state of the
         optimizer, history) is not carried over: this model has its own, unchanged. Does not need PyTorch. ValueError or
         TypeError if an array is missing, too many, of another shape or not finite; nothing has changed then.
+
+        Examples
+        --------
+        >>> state_dict = {"0.weight": np.array([[2.0, 3.0]]), "0.bias": np.array([1.0])}
+        >>> Model([Dense(1)]).load_torch(state_dict).predict([[10.0, 100.0]])
+        array([321.], dtype=float32)
         """
         from fastnet.exchange.weights import torch_arrays
 
@@ -880,6 +1041,12 @@ class Model(checks.FixedSettings):
         has use_bias=False. How Keras trained them (loss, state of the optimizer, history) is not carried over: this
         model has its own, unchanged. Does not need Keras. ValueError or TypeError if an array is missing, too many, of
         another shape or not finite; nothing has changed then.
+
+        Examples
+        --------
+        >>> weights = [np.array([[2.0], [3.0]]), np.array([1.0])]
+        >>> Model([Dense(1)]).from_keras(weights).predict([[10.0, 100.0]])
+        array([321.], dtype=float32)
         """
         from fastnet.exchange.weights import keras_arrays
 
@@ -926,8 +1093,12 @@ def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> 
 
     Examples
     --------
+    >>> model = Model([Dense(4, "relu"), Dense(1, "sigmoid")], seed=0)
+    >>> history = model.fit(X, y, epochs=5)
     >>> model.save("model.fastnet")
-    >>> model = fastnet.load("model.fastnet")
+    >>> loaded = fastnet.load("model.fastnet")
+    >>> loaded.fit(X, y, epochs=5).cost == model.fit(X, y, epochs=5).cost
+    True
     """
     from fastnet.files import network, tensors
 

@@ -104,6 +104,14 @@ class SGD(Optimizer):
     ------
     ValueError, TypeError
         If a setting is not a finite number in its range.
+
+    Examples
+    --------
+    >>> SGD(0.1, momentum=0.9, nesterov=True)
+    SGD(learning_rate=0.1, momentum=0.9, nesterov=True)
+    >>> model = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], optimizer=SGD(0.1, momentum=0.9), seed=0)
+    >>> round(model.fit(X, y, epochs=20).cost[-1], 2)
+    0.02
     """
 
     learning_rate: LearningRate = 0.01
@@ -154,6 +162,12 @@ class RMSprop(Optimizer):
         What remains of the running mean after a step; at least 0 and less than 1. PyTorch calls it alpha.
     epsilon : float, default 1e-8
         Greater than zero.
+
+    Examples
+    --------
+    >>> model = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], optimizer=RMSprop(0.01), seed=0)
+    >>> round(model.fit(X, y, epochs=20).cost[-1], 2)
+    0.07
     """
 
     code, n_moments = codes.RMSPROP, 1
@@ -176,6 +190,12 @@ class Adagrad(Optimizer):
         As SGD's; and so are the errors.
     epsilon : float, default 1e-10
         Greater than zero.
+
+    Examples
+    --------
+    >>> model = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], optimizer=Adagrad(0.1), seed=0)
+    >>> round(model.fit(X, y, epochs=20).cost[-1], 2)
+    0.08
     """
 
     code, n_moments = codes.ADAGRAD, 1
@@ -200,6 +220,13 @@ class Adam(Optimizer):
         What remains of the running means after a step; at least 0 and less than 1.
     epsilon : float, default 1e-8
         Greater than zero.
+
+    Examples
+    --------
+    >>> model = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(0.01), seed=0)
+    >>> round(model.fit(X, y, epochs=20).cost[-1], 2)
+    0.21
+    >>> model.optimizer = Adam(0.001)  # it goes on with the running means
     """
 
     code, n_moments = codes.ADAM, 2
@@ -222,6 +249,14 @@ class AdamW(Adam):
         As Adam's; and so are the errors.
     weight_decay : float, default 0.01
         At least 0.
+
+    Examples
+    --------
+    >>> AdamW(0.002, clip_norm=1.0)
+    AdamW(learning_rate=0.002, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.01, clip_norm=1.0)
+    >>> model = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], optimizer=AdamW(0.01, weight_decay=0.1), seed=0)
+    >>> round(model.fit(X, y, epochs=20).cost[-1], 2)
+    0.22
     """
 
     weight_decay: float = 0.01

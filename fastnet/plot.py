@@ -31,7 +31,14 @@ LEGEND_ROW = 0.09
 
 
 def axes_for(ax: Axes | None, caller: str) -> Axes:
-    """Return the axes, those of a new figure if None; ImportError that says how to get matplotlib."""
+    """Return the axes, those of a new figure if None; ImportError that says how to get matplotlib.
+
+    Examples
+    --------
+    >>> ax = fastnet.plot.axes_for(None, "my_picture")
+    >>> fastnet.plot.axes_for(ax, "my_picture") is ax
+    True
+    """
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -48,7 +55,15 @@ def axes_for(ax: Axes | None, caller: str) -> Axes:
 
 
 def colours_for(n: int) -> list[Any]:
-    """Return n colours: those for the colour-blind as far as they go, else n of the rainbow."""
+    """Return n colours: those for the colour-blind as far as they go, else n of the rainbow.
+
+    Examples
+    --------
+    >>> fastnet.plot.colours_for(2)
+    ['#0072B2', '#D55E00']
+    >>> len(fastnet.plot.colours_for(10))
+    10
+    """
     import matplotlib
 
     return list(COLOURS[:n]) if n <= len(COLOURS) else list(matplotlib.colormaps["turbo"](np.linspace(0, 1, n)))
@@ -64,6 +79,12 @@ def plot_history(
     """Draw what `History.plot` says; a metric and its "val_" twin have one colour, the twin's line is dashed.
 
     `kept` is the epoch, from 0, that early stopping kept.
+
+    Examples
+    --------
+    >>> ax = fastnet.plot.plot_history([0.7, 0.5], [0.8, 0.6], {}, None)
+    >>> [line.get_label() for line in ax.lines]
+    ['cost', 'val_cost']
     """
     if not len(cost):
         raise ValueError("This History has no finished epoch to plot. Call fit(X, y) first.")
@@ -134,6 +155,13 @@ def decision_boundary(model: AnyModel, X: Any, y: Any, *, ax: Axes | None = None
         Without matplotlib, which the extra `fastnet[plot]` brings.
     ValueError, TypeError
         If X has not two features, X or y is not what the model takes, or its output has no regions to draw.
+
+    Examples
+    --------
+    >>> model = Model([Dense(8, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(0.05), seed=0)
+    >>> history = model.fit(X, y, epochs=20)
+    >>> ax = fastnet.plot.decision_boundary(model, X, y)
+    >>> ax.figure.savefig("boundary.png")
     """
     last = model.output_layer
     if last.activation not in ("sigmoid", "softmax"):
@@ -185,14 +213,28 @@ def decision_boundary(model: AnyModel, X: Any, y: Any, *, ax: Axes | None = None
 
 
 def lightened(colour: Any, share: float) -> np.ndarray:
-    """Return a colour (3,) mixed with that share of white."""
+    """Return a colour (3,) mixed with that share of white.
+
+    Examples
+    --------
+    >>> fastnet.plot.lightened("black", 0.25)
+    array([0.25, 0.25, 0.25])
+    """
     from matplotlib.colors import to_rgb
 
     return (1 - share) * np.array(to_rgb(colour)) + share
 
 
 def draw_probability(ax: Axes, x1: np.ndarray, x2: np.ndarray, A: np.ndarray, colours: Sequence[Any]) -> None:
-    """Fill the contours of the probability of class 1, with white at the 0.5 line."""
+    """Fill the contours of the probability of class 1, with white at the 0.5 line.
+
+    Examples
+    --------
+    >>> ax, x = fastnet.plot.axes_for(None, "my_picture"), np.linspace(0, 1, 5)
+    >>> fastnet.plot.draw_probability(ax, x, x, np.outer(x, x), fastnet.plot.colours_for(2))
+    >>> len(ax.collections)  # the filled contours, and the line
+    2
+    """
     from matplotlib.colors import LinearSegmentedColormap
 
     zero, one = (lightened(colour, 0.45) for colour in colours)
@@ -203,7 +245,16 @@ def draw_probability(ax: Axes, x1: np.ndarray, x2: np.ndarray, A: np.ndarray, co
 
 
 def draw_regions(ax: Axes, x1: np.ndarray, x2: np.ndarray, A: np.ndarray, colours: Sequence[Any]) -> None:
-    """Colour each point of the grid by its class, and draw the boundaries between the classes."""
+    """Colour each point of the grid by its class, and draw the boundaries between the classes.
+
+    Examples
+    --------
+    >>> ax, x = fastnet.plot.axes_for(None, "my_picture"), np.linspace(0, 1, 5)
+    >>> A = np.stack([np.outer(x, x), 1 - np.outer(x, x)], axis=-1)
+    >>> fastnet.plot.draw_regions(ax, x, x, A, fastnet.plot.colours_for(2))
+    >>> len(ax.images)
+    1
+    """
     regions = np.array([lightened(colour, 0.6) for colour in colours])[A.argmax(axis=2)]
     dx, dy = (x1[1] - x1[0]) / 2, (x2[1] - x2[0]) / 2
     box = (x1[0] - dx, x1[-1] + dx, x2[0] - dy, x2[-1] + dy)

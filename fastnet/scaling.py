@@ -118,9 +118,10 @@ class Standardize(checks.FixedSettings):
 
     Examples
     --------
-    >>> model = Model([Standardize(), Dense(32, "relu"), Dense(1)], standardize_y=True)
-    >>> model.fit(X, y)
-    >>> model.layers[0].mean, model.layers[0].spread
+    >>> model = Model([Standardize(), Dense(8, "relu"), Dense(1)], standardize_y=True, seed=0)
+    >>> history = model.fit(X + 1000, 50 * y, epochs=5)
+    >>> model.layers[0].mean.round(1), model.layers[0].spread.round(1)
+    (array([ 999.9, 1000.1]), array([1. , 0.9]))
     """
 
     def __init__(self) -> None:

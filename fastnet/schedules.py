@@ -82,6 +82,14 @@ class ExponentialDecay(Schedule):
         Greater than 0.
     warmup : int, default 0
         Epochs of a linear rise before it begins.
+
+    Examples
+    --------
+    >>> schedule = ExponentialDecay(0.1, gamma=0.5)
+    >>> [schedule(epoch) for epoch in range(4)]
+    [0.1, 0.05, 0.025, 0.0125]
+    >>> SGD(schedule)
+    SGD(learning_rate=ExponentialDecay(learning_rate=0.1, warmup=0, gamma=0.5), momentum=0.0, nesterov=False)
     """
 
     gamma: float = 0.95
@@ -100,6 +108,12 @@ class StepDecay(Schedule):
         As ExponentialDecay's, but a gamma of 0.1 by default.
     step : int, default 30
         Epochs between two falls.
+
+    Examples
+    --------
+    >>> schedule = StepDecay(0.8, step=2, gamma=0.5)
+    >>> [schedule(epoch) for epoch in range(5)]
+    [0.8, 0.8, 0.4, 0.4, 0.2]
     """
 
     step: int = 30
@@ -122,7 +136,13 @@ class CosineDecay(Schedule):
     epochs : int
         How many the descent takes.
     final : float, default 0.0
-        Where it ends.
+        Where it ends. 0 is no learning rate: a fit that gets there, after `warmup` + `epochs`, raises ValueError.
+
+    Examples
+    --------
+    >>> schedule = CosineDecay(0.1, epochs=4, final=0.001, warmup=1)
+    >>> [round(schedule(epoch), 4) for epoch in range(7)]
+    [0.05, 0.1, 0.0855, 0.0505, 0.0155, 0.001, 0.001]
     """
 
     epochs: int
@@ -150,6 +170,12 @@ class OneCycle(Schedule):
         How many times the first rate is below the highest, and the last below the first.
     warmup
         As ExponentialDecay's.
+
+    Examples
+    --------
+    >>> schedule = OneCycle(0.1, epochs=10)
+    >>> [round(schedule(epoch), 4) for epoch in range(10)]
+    [0.004, 0.052, 0.1, 0.095, 0.0812, 0.0611, 0.0389, 0.0188, 0.005, 0.0]
     """
 
     epochs: int

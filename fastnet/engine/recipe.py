@@ -120,6 +120,10 @@ def warmup(dtype: Any = "float32") -> None:
     ------
     ValueError
         If it is neither.
+
+    Examples
+    --------
+    >>> fastnet.warmup()  # some twenty seconds, where nothing is stored yet
     """
     found: np.dtype = float_dtype(dtype)
     import_kernels()

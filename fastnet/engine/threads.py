@@ -35,9 +35,15 @@ _reserved: dict[object, int] = {}
 
 
 def set_num_threads(n: int) -> None:
-    """Let fits and predictions use up to n threads from now on; never more than `available_cores()` are used.
+    """Let fits and predictions use up to n threads from now on, but never more than cores that this process may use.
 
     TypeError or ValueError if n is not an integer of at least 1.
+
+    Examples
+    --------
+    >>> fastnet.set_num_threads(1)
+    >>> fastnet.get_num_threads()
+    1
     """
     global _limit
     _limit = positive_integer(n, "n")
@@ -47,7 +53,13 @@ def get_num_threads() -> int:
     """Return how many threads a large enough fit or prediction uses.
 
     What `set_num_threads` was given, or else FASTNET_NUM_THREADS or OMP_NUM_THREADS says, or else all there is; but at
-    most `available_cores()`.
+    most the cores that this process may use: those of its affinity mask, and of its cgroup's quota.
+
+    Examples
+    --------
+    >>> fastnet.set_num_threads(1)
+    >>> fastnet.get_num_threads()
+    1
     """
     limits = _limit_of_environment() if _limit is None else [_limit]
     return min([available_cores(), *limits])

@@ -77,6 +77,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Unlike scikit-learn's, networks are the same to the bit on every machine and any number of threads, but for
     solver="lbfgs", which is SciPy's (and Poisson's loss, and scores, whose last digit is NumPy's: stopping goes by
     them). Sparse rows are made dense some at a time: that saves memory, not time.
+
+    Examples
+    --------
+    >>> from fastnet.sklearn import MLPClassifier
+    >>> classifier = MLPClassifier((8,), learning_rate_init=0.05, tol=0.01, random_state=0).fit(X, y)
+    >>> classifier.predict([[1.0, -1.0], [-1.0, 1.0]])
+    array([1, 0])
+    >>> classifier.predict_proba(X).shape
+    (100, 2)
     """
 
     _counterpart: ClassVar[Any] = neural_network.MLPClassifier
@@ -263,6 +272,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         (m, n_quantiles), which never cross.
     scoring : str, callable or None
         What early stopping goes by: a scorer as in `sklearn.model_selection`, "loss", or None for what `score` gives.
+
+    Examples
+    --------
+    >>> from fastnet.sklearn import MLPRegressor
+    >>> regressor = MLPRegressor("squared_error", (8,), learning_rate_init=0.05, tol=0.01, random_state=0)
+    >>> regressor = regressor.fit(X, X.sum(axis=1))
+    >>> round(regressor.score(X, X.sum(axis=1)), 1)
+    1.0
     """
 
     _counterpart: ClassVar[Any] = neural_network.MLPRegressor
@@ -360,6 +377,15 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
     ------
     TypeError
         If it is neither scikit-learn's MLPClassifier nor its MLPRegressor.
+
+    Examples
+    --------
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from fastnet.sklearn import from_sklearn
+    >>> trained = MLPClassifier((8,), learning_rate_init=0.05, tol=0.01, random_state=0).fit(X, y)
+    >>> classifier = from_sklearn(trained)
+    >>> np.allclose(classifier.predict_proba(X), trained.predict_proba(X))
+    True
     """
     for kind in (MLPClassifier, MLPRegressor):
         if isinstance(estimator, kind._counterpart):
@@ -390,6 +416,14 @@ def load(path: Any, *, check_finite: bool = True, **instead: Any) -> MLPClassifi
         If it cannot be read.
     ValueError
         If something was a function and is not given.
+
+    Examples
+    --------
+    >>> from fastnet.sklearn import MLPClassifier, load
+    >>> classifier = MLPClassifier((8,), learning_rate_init=0.05, tol=0.01, random_state=0).fit(X, y)
+    >>> classifier.save("classifier.fastnet")
+    >>> np.array_equal(load("classifier.fastnet").predict(X), classifier.predict(X))
+    True
     """
     if others := set(instead) - set(settings.MAY_BE_FUNCTIONS):
         raise TypeError(f"load takes {', '.join(settings.MAY_BE_FUNCTIONS)} in place of functions, not {others}.")

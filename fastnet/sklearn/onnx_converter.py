@@ -23,15 +23,26 @@ def register_onnx() -> None:
     """Let skl2onnx convert `MLPClassifier` and `MLPRegressor`, alone and in pipelines; to call it again does no harm.
 
     Then `skl2onnx.to_onnx(make_pipeline(StandardScaler(), MLPClassifier()).fit(X, y), X[:1])` gives what it gives for
-    scikit-learn's classes: "label" and "probabilities", with the same options ("zipmap", "nocl"), or "variable". As
-    there, the network computes in the type of X, float32 unless that is float64, for which ONNX has no ZipMap: pass
-    options={"zipmap": False}. Labels may be integers, booleans, text or, of several labels at once, a matrix. How the
-    network was trained is not carried over.
+    scikit-learn's classes, with the same options ("zipmap", "nocl"): of a classifier "output_label" and
+    "output_probability", or "label" and "probabilities" with options={"zipmap": False}; of a regressor "variable". As
+    there, the network computes in the type of X, float32 unless that is float64, for which ONNX has no ZipMap: turn it
+    off. Labels may be integers, booleans, text or, of several labels at once, a matrix. How the network was trained is
+    not carried over.
 
     Raises
     ------
     ImportError
         Without skl2onnx.
+
+    Examples
+    --------
+    >>> import skl2onnx
+    >>> from fastnet.sklearn import MLPClassifier, register_onnx
+    >>> register_onnx()
+    >>> classifier = MLPClassifier((8,), learning_rate_init=0.05, tol=0.01, random_state=0).fit(X, y)
+    >>> converted = skl2onnx.to_onnx(classifier, X[:1], options={"zipmap": False})
+    >>> [output.name for output in converted.graph.output]
+    ['label', 'probabilities']
     """
     try:
         from skl2onnx import update_registered_converter
