@@ -4,8 +4,7 @@ from __future__ import annotations  # NumPy loads np.random when it is first nam
 
 import copy
 import functools
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +24,8 @@ from fastnet.engine.run import EPOCHS_AT_ONCE, Run
 from fastnet.engine.threads import OneAtATime
 from fastnet.engine.watch import Watch, check_callbacks
 from fastnet.errors import FileFormatError, NotFittedError
+from fastnet.exchange.methods import Exchange
+from fastnet.files.model import Stored
 from fastnet.history import History
 from fastnet.kernels import codes
 from fastnet.layers import AnyLayer, Dense, checked_layers, table_of
@@ -37,17 +38,15 @@ from fastnet.scaling import Scales, Standardize, in_units, scaled_gradients, sca
 from fastnet.schedules import SlowedDown
 
 if TYPE_CHECKING:  # what most programs never use is imported where it is used
-    from fastnet.engine.checkpoints import FitSettings, Resumed, Saver
-    from fastnet.exchange.torch_network import nn
+    from fastnet.engine.checkpoints import Resumed, Saver
     from fastnet.exchange.weights import Array
-    from fastnet.files.network import Memory, SavedNetwork
 
 DEFAULT_METRICS = ("accuracy",)
 NOT_OF_VALUES = ("binary_crossentropy", "categorical_crossentropy", "poisson")
 """The losses whose targets are no values that have a scale: classes, probabilities, counts."""
 
 
-class Model(checks.FixedSettings):
+class Model(Exchange, Stored, checks.FixedSettings):
     """A network of L layers, [LINEAR -> ACTIVATION] x L.
 
     Parameters
@@ -267,86 +266,6 @@ class Model(checks.FixedSettings):
         self.__dict__.update(state)
         if self._parameters is not None:
             self._parameters.bind(self._dense)
-
-    def save(self, path: Any) -> None:
-        """Write the model to one file, from which `fastnet.load` makes an equal one; see there.
-
-        Settings, parameters, the optimizer's memory and how far training has come, so that a `fit` of the one that is
-        loaded goes on to the bit; not the history, nor a function as learning rate, which `load` then asks for. The
-        format is safetensors: other programs read W1, b1, W2, ... from it. The same model makes the same bytes.
-
-        The file is on the disk when this returns, and whole or not there at all: a crash leaves the one before.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            The file, such as "model.fastnet"; one that is there is replaced.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; a file of that name is as it was then.
-        TypeError
-            If a setting is of a class that is not fastnet's.
-
-        Examples
-        --------
-        >>> model = Model([Dense(4, "relu"), Dense(1)], seed=0).build(n_features=2)
-        >>> model.save("model.fastnet")
-        >>> np.array_equal(fastnet.load("model.fastnet").parameters, model.parameters)
-        True
-        """
-        from fastnet.files import network, tensors
-
-        tensors.write(path, *self._saved(network.MODEL, self.epochs_finished))
-
-    def _saved(self, kind: str, epochs_finished: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Return arrays and texts of a file of that kind, of the model after so many epochs."""
-        from fastnet.files import network
-
-        built, state = self._parameters, self._optimizer_state
-        memory = None
-        if built is not None and state is not None:
-            memory = network.Memory(state.moments.reshape(-1, len(built)), state.powers)
-        pairs = [] if built is None else built.by_layer()
-        scales = {"X": self._standardize.scales if self._standardize else None, "y": self.y_scales}
-        arrays, texts = network.written(network.described(self), pairs, memory, scales, self._key, epochs_finished)
-        return arrays, {network.FORMAT: f"{kind} {network.VERSION}", **texts}
-
-    @classmethod
-    def _restored(cls, saved: SavedNetwork) -> Self:
-        """Return the model that was saved; FileFormatError if a setting is refused."""
-        from fastnet.files import network, settings
-
-        model: Self = settings.made(cls, saved.arguments, network.TEXT)
-        model._take_scales(saved.scales)
-        if saved.parameters is not None and saved.n_features is not None:
-            found = network_of(
-                model.layers, model.loss, saved.n_features, model.dtype, l2=model.l2, l1=model.l1
-            )  # fmt: skip
-            model._parameters = Parameters(found, saved.parameters)
-            model._parameters.bind(model._dense)
-            model._key, model.epochs_finished = saved.key, saved.epochs_finished
-            model._remember(saved.memory)
-        return model
-
-    def _take_scales(self, scales: Mapping[str, Scales | None]) -> None:
-        if self._standardize:
-            self._standardize.scales = scales["X"]
-        self.y_scales = scales["y"]
-
-    def _remember(self, memory: Memory | None) -> None:
-        """Take an optimizer's memory over from a file; FileFormatError unless the optimizer has such."""
-        if memory is None:
-            self._optimizer_state = None
-            return
-        if len(memory.moments) != self.optimizer.n_moments:
-            raise FileFormatError(
-                f"its optimizer has {self.optimizer.n_moments} moments, but the file {len(memory.moments)}"
-            )
-        self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
-        self._optimizer_state.moments[:] = memory.moments.reshape(-1)
-        self._optimizer_state.powers[:] = memory.powers
 
     def _gate(self) -> Gate:
         n_features = None if self._parameters is None else self._built().units[0]
@@ -763,50 +682,6 @@ class Model(checks.FixedSettings):
                 diagnostics.warn_of_cost(history.cost, self._diagnosis(some.X, None))
         return history
 
-    def _resumed(
-        self, resume: Any, wanted: Sequence[Checkpoint], given: FitSettings, epochs: int
-    ) -> Resumed | None:  # fmt: skip
-        """Return where a fit goes on; None if it begins, and is the first to write to the folder of a checkpoint."""
-        if resume is None:
-            return None
-        from fastnet.engine import checkpoints
-
-        rate = self.optimizer.learning_rate
-        rate = rate.schedule if isinstance(rate, SlowedDown) else rate
-        try:
-            resumed = checkpoints.read(resume, {"learning_rate": rate if callable(rate) else lambda epoch: rate})
-        except FileNotFoundError:
-            if not any(os.path.realpath(resume) == os.path.realpath(each.folder) for each in wanted):
-                raise
-            return None
-        self._check_same(resumed)
-        given.check(resumed.fit, epochs)
-        return resumed
-
-    def _check_same(self, resumed: Resumed) -> None:
-        """Raise ValueError unless a checkpoint is of a model like this one."""
-        from fastnet.files import network
-
-        other = self._restored(resumed.saved)
-        before, here = network.described(other), network.described(self)
-        for name in ("layers", "loss", "l2", "l1", "dtype", "standardize_y"):
-            if before[name] != here[name]:
-                raise ValueError(
-                    f"resume: the checkpoint is of a model with {name}={before[name]!r}, but this has {here[name]!r}."
-                )
-        if isinstance(self.seed, int) and isinstance(other.seed, int) and self.seed != other.seed:
-            raise ValueError(f"resume: the checkpoint is of a model with seed={other.seed}, but this has {self.seed}.")
-
-    def _go_back_to(self, resumed: Resumed) -> None:
-        """Take parameters, optimizer and how far training had come over from a checkpoint of a model like this one."""
-        other = self._restored(resumed.saved)
-        if self._parameters is None:
-            self._build(other._built().units[0])
-        self.parameters[:] = other.parameters
-        self._optimizer, self._optimizer_state = other._optimizer, other._optimizer_state
-        self._key, self.epochs_finished = other._key, other.epochs_finished
-        self._take_scales({"X": other._standardize.scales if other._standardize else None, "y": other.y_scales})
-
     def _prepare_parameters(self, data: Data) -> None:
         """Build the model, unless it is built; ValueError if a parameter is not finite."""
         if self._parameters is None:
@@ -888,169 +763,6 @@ class Model(checks.FixedSettings):
         targets = np.zeros((len(X), self.output_layer.units), self.dtype)
         with self._run(Data(X, read_only(targets), None), mode=codes.COST, threads=1) as run:
             return diagnostics.diagnose(run, tuple(layer.activation for layer in self._dense), dW)
-
-    # --------------------------------------------------------------------------------------------------- exchange
-
-    def to_onnx(self, path: str | os.PathLike[str], *, opset: int = 17) -> None:
-        """Write the model as an ONNX file, which is never there in part. Needs the extra `fastnet[onnx]`.
-
-        The input is X (m, n_x), of the model's dtype, for any m. A sigmoid or softmax output gives "label", what
-        `predict` returns, as int64, and "probabilities", what `predict_proba` returns; any other, "prediction", what
-        `predict` returns. The weights are called W1, b1, W2 and so on. X is not checked for values that are not finite.
-        Only the layers are written: neither dropout, nor loss, optimizer and its state, and history.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Where to.
-        opset : int, default 17
-            ONNX's version of the operators, from 13. The version of the file's format is 8, or the oldest that has
-            that opset: 9 for 19, say.
-
-        Raises
-        ------
-        ImportError
-            Without onnx.
-        NotFittedError, ValueError, TypeError
-            If the model has no parameters yet, or onnx does not know the opset.
-
-        Examples
-        --------
-        >>> import onnx
-        >>> model = Model([Dense(4, "relu"), Dense(1, "sigmoid")], seed=0).build(n_features=2)
-        >>> model.to_onnx("model.onnx")
-        >>> [output.name for output in onnx.load("model.onnx").graph.output]
-        ['label', 'probabilities']
-        """
-        from fastnet.exchange.onnx_file import write_onnx
-
-        write_onnx(self, path, opset)
-
-    def to_c(self, path: str | os.PathLike[str], *, prefix: str = "") -> None:
-        """Write the model as a C99 file that needs nothing else; the file is never there in part.
-
-        Its head says how to compile it, and how to call `void predict(const float *X, float *out, size_t m)`, or
-        double, which gives the bits of `forward`. Only the layers are written: neither dropout, nor loss, optimizer and
-        its state, and history.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Where to.
-        prefix : str, default ""
-            Put before what the file defines for others: "tumour_" makes the function `tumour_predict`, and the sizes
-            TUMOUR_N_FEATURES and TUMOUR_N_OUTPUTS. All else is static.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            If the model has no parameters yet, or no name in C can begin with `prefix`.
-
-        Examples
-        --------
-        >>> model = Model([Dense(4, "relu"), Dense(1, "sigmoid")], seed=0).build(n_features=2)
-        >>> model.to_c("model.c", prefix="tumour_")
-        >>> with open("model.c") as file:
-        ...     "void tumour_predict(const float *X, float *out, size_t m)" in file.read()
-        True
-        """
-        from fastnet.exchange.c_source import write_c
-
-        write_c(self, path, prefix)
-
-    def to_torch(self) -> nn.Sequential:
-        """Return the model as a module of PyTorch, of the same dtype: Linear modules, activations and Dropout.
-
-        It has copies of the parameters, and is in evaluation mode, so that it gives what `forward` does; `.train()`
-        turns its dropout on. Loss, penalties, optimizer and its state, and history are not carried over; but Poisson's
-        A = e^Z becomes a module. ImportError without PyTorch.
-
-        Examples
-        --------
-        >>> Model([Dense(4, "relu"), Dense(1, "sigmoid")], seed=0).build(n_features=2).to_torch()
-        Sequential(
-          (0): Linear(in_features=2, out_features=4, bias=True)
-          (1): ReLU()
-          (2): Linear(in_features=4, out_features=1, bias=True)
-          (3): Sigmoid()
-        )
-        """
-        from fastnet.exchange import torch_network
-
-        return torch_network.to_torch(self)
-
-    @classmethod
-    def from_torch(cls, module: nn.Module, **settings: Any) -> Self:
-        """Return a model of a module of PyTorch, with copies of its parameters.
-
-        How the module was trained is not carried over: neither loss, nor optimizer and its state, nor history. Where it
-        ends with logits, as PyTorch's cross-entropies take them, append a `Sigmoid()` or `Softmax(dim=1)` first.
-
-        Parameters
-        ----------
-        module : torch.nn.Sequential
-            Of Linear, each followed by an activation or none, and by a Dropout or none; in any order Flatten and
-            Identity; or nested ones of such.
-        **settings
-            Of the constructor, such as `loss` and `optimizer`. `dtype` is the module's, if it is not given.
-
-        Raises
-        ------
-        ImportError
-            Without PyTorch.
-        ValueError, TypeError
-            If the module holds something else, an activation with settings that fastnet's has not, or parameters that
-            are not finite: with its position. Or if a setting is wrong.
-
-        Examples
-        --------
-        >>> from torch import nn
-        >>> module = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1), nn.Sigmoid())
-        >>> Model.from_torch(module, optimizer=Adam(0.01))
-        Model([Dense(4, 'relu'), Dense(1, 'sigmoid')], loss='binary_crossentropy', dtype='float32')
-        """
-        from fastnet.exchange import torch_network
-
-        found = torch_network.from_torch(module, settings)
-        model = cls(found.layers, **found.settings)._with_arrays("from_torch", found.arrays)
-        model._take_scales(found.scales)
-        return model
-
-    def load_torch(self, state_dict: Mapping[str, Any]) -> Self:
-        """Take the parameters of PyTorch's `module.state_dict()`; return the model, which is built if it is not yet.
-
-        The dictionary has weight (n, n_prev) and bias (n,) of each layer, in the layers' order, and nothing else: as
-        tensors or arrays, whatever the keys before ".weight" and ".bias". How PyTorch trained them (loss, state of the
-        optimizer, history) is not carried over: this model has its own, unchanged. Does not need PyTorch. ValueError or
-        TypeError if an array is missing, too many, of another shape or not finite; nothing has changed then.
-
-        Examples
-        --------
-        >>> state_dict = {"0.weight": np.array([[2.0, 3.0]]), "0.bias": np.array([1.0])}
-        >>> Model([Dense(1)]).load_torch(state_dict).predict([[10.0, 100.0]])
-        array([321.], dtype=float32)
-        """
-        from fastnet.exchange.weights import torch_arrays
-
-        return self._with_arrays("load_torch", torch_arrays(state_dict))
-
-    def from_keras(self, weights: Sequence[Any]) -> Self:
-        """Take the parameters of Keras' `model.get_weights()`; return the model, which is built if it is not yet.
-
-        The list has kernel (n_prev, n) and bias (n,) of each layer, in turn, the bias left out where this model's layer
-        has use_bias=False. How Keras trained them (loss, state of the optimizer, history) is not carried over: this
-        model has its own, unchanged. Does not need Keras. ValueError or TypeError if an array is missing, too many, of
-        another shape or not finite; nothing has changed then.
-
-        Examples
-        --------
-        >>> weights = [np.array([[2.0], [3.0]]), np.array([1.0])]
-        >>> Model([Dense(1)]).from_keras(weights).predict([[10.0, 100.0]])
-        array([321.], dtype=float32)
-        """
-        from fastnet.exchange.weights import keras_arrays
-
-        return self._with_arrays("from_keras", keras_arrays(weights))
 
     def _with_arrays(self, method: str, arrays: list[Array]) -> Self:
         """Take parameters that come as arrays, all or none; build if needed."""

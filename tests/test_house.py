@@ -29,10 +29,10 @@ FLOORS = {
         "scaling", "activations", "initializers", "losses", "schedules", "optimizers", "layers", "metrics", "plot",
         "history", "callbacks",
     ],
-    "files": ["files.*"],
+    "files": ["files", "files.durable", "files.tensors", "files.settings", "files.network"],
     "engine": ["engine.*"],
     "exchange": ["exchange.*"],
-    "model": ["parameters", "model"],
+    "model": ["parameters", "files.model", "model"],
     "scikit-learn": ["sklearn.*"],
     "the package": ["", "__main__", "versions"],
 }  # fmt: skip

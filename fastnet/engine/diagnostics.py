@@ -119,8 +119,8 @@ class Diagnosis:
             moments = (layer.mean, layer.spread, layer.gradient_mean, layer.gradient_spread)
             values = ["-" if value is None else f"{value:.2e}" for value in moments]
             lines.append(
-                f"{number:5d}  {layer.activation!s:{width}}  {shares[0]:>10s}  {shares[1]:>9s}  "
-                + "  ".join(f"{value:>8s}" for value in values)
+                f"{number:5d}  {layer.activation!s:{width}}  {shares[0]:>10s}  {shares[1]:>9s} "
+                + " ".join(f"{value:>9s}" for value in values)
             )
         return "\n".join(lines)
 
