@@ -163,6 +163,7 @@ PACKAGE = by_word(
         "OneCycle": "OneCycleLR",
         "Model.fit": "train",
         "Dense": "Layer",
+        "Standardize": "Normalization StandardScaler",
         "nothing: there is none": "BatchNormalization",
         "Model(seed=)": "set_seed",
     }
