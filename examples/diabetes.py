@@ -4,7 +4,7 @@
 five folds. So few rows hold little but a straight line. L2 and early stopping keep the network as good; without them
 it learns the noise.
 
-python scripts/diabetes.py        (needs scikit-learn for the data, the extra fastnet[sklearn])
+python examples/diabetes.py        (needs scikit-learn for the data, the extra fastnet[sklearn])
 
 --quick goes through two of the folds.
 """

@@ -1,7 +1,7 @@
 """Read handwritten digits: 64-64-32-10 on scikit-learn's 1,797 pictures of 8 x 8 pixels.
 
-python scripts/digits.py                         (needs scikit-learn for the data, the extra fastnet[sklearn])
-python scripts/digits.py --picture digits.png    (and matplotlib, the extra fastnet[plot])
+python examples/digits.py                         (needs scikit-learn for the data, the extra fastnet[sklearn])
+python examples/digits.py --picture digits.png    (and matplotlib, the extra fastnet[plot])
 
 --quick has less patience. The picture, of the costs and accuracies of each epoch, is written only where --picture says.
 """

@@ -1,7 +1,7 @@
 """The "flower" of the deep-learning course: four tanh units draw petals where logistic regression draws a line.
 
-python scripts/flower.py                         (needs nothing but fastnet)
-python scripts/flower.py --picture flower.png    (needs matplotlib, the extra fastnet[plot])
+python examples/flower.py                         (needs nothing but fastnet)
+python examples/flower.py --picture flower.png    (needs matplotlib, the extra fastnet[plot])
 
 --quick takes fewer iterations. The picture is written only where --picture says.
 """

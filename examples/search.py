@@ -3,8 +3,8 @@
 A hidden layer of ReLUs on scikit-learn's 1,797 handwritten digits, by gradient descent: every width with every learning
 rate, each half a decade from the next, since it is orders of magnitude that matter.
 
-python scripts/search.py                         (needs scikit-learn for the data, the extra fastnet[sklearn])
-python scripts/search.py --picture search.png    (and matplotlib, the extra fastnet[plot])
+python examples/search.py                         (needs scikit-learn for the data, the extra fastnet[sklearn])
+python examples/search.py --picture search.png    (and matplotlib, the extra fastnet[plot])
 
 --quick searches a coarser grid. The picture, a map of the validation costs, is written only where --picture says.
 """
