@@ -120,6 +120,8 @@ def plot_history(
             bottom, top = transform.transform(scale.get_ylim())
             top = bottom + (top - bottom) / (1 - min(free, 0.5))
             scale.set_ylim(*transform.inverted().transform([bottom, top]).tolist())
+    if kept is not None:
+        lines[-1].set_ydata([0, 1 - min(free, 0.5)])  # not through the legend
     (right or ax).legend(handles=lines, loc="upper center", ncols=min(len(lines), LEGEND_COLUMNS), frameon=False)
     return ax
 

@@ -30,9 +30,9 @@ class Progress:
     """Epoch, cost, cost of validation, metrics, examples per second and remaining time, on standard output.
 
     On a terminal, one line that is rewritten; in a notebook, tqdm's bar if it and ipywidgets are installed, else that
-    line. Elsewhere a line for each of the `epochs`, if it is asked for. `verbose` is a bool, or a number, 0 for nothing;
-    or "auto": on a terminal and in a notebook. ValueError for anything else. What cannot be shown is not, from then on,
-    and ends no fit.
+    line. Elsewhere a line for each of the `epochs`, if it is asked for. `verbose` is a bool, or a number, 0 for
+    nothing; or "auto": on a terminal and in a notebook. ValueError for anything else. What cannot be shown is not, from
+    then on, and ends no fit.
     """
 
     def __init__(self, verbose: Any, epochs: int) -> None:
