@@ -133,7 +133,7 @@ class History:
         Raises
         ------
         ImportError
-            Without matplotlib, which the extra `fastnet[plot]` brings.
+            Without matplotlib, which the extra `fastnet-mlp[plot]` brings.
         ValueError
             If no epoch was finished.
         """

@@ -44,7 +44,7 @@ def axes_for(ax: Axes | None, caller: str) -> Axes:
     except ImportError as error:
         raise ImportError(
             f"{caller} draws with matplotlib, which cannot be imported ({error}). Install it by "
-            "pip install matplotlib (the extra fastnet[plot]).",
+            "pip install matplotlib (the extra fastnet-mlp[plot]).",
             name=error.name,
         ) from error
     if ax is None:
@@ -154,7 +154,7 @@ def decision_boundary(model: AnyModel, X: Any, y: Any, *, ax: Axes | None = None
     Raises
     ------
     ImportError
-        Without matplotlib, which the extra `fastnet[plot]` brings.
+        Without matplotlib, which the extra `fastnet-mlp[plot]` brings.
     ValueError, TypeError
         If X has not two features, X or y is not what the model takes, or its output has no regions to draw.
 

@@ -69,5 +69,5 @@ def test_what_is_missing_is_named_before_any_work(missing, name, extra, tmp_path
     )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert f"(the extra fastnet[{extra}])" in done.stderr
+    assert f"(the extra fastnet-mlp[{extra}])" in done.stderr
     assert "Traceback" not in done.stderr
