@@ -5,7 +5,6 @@ Read from the sources alone: nothing of fastnet is imported here. Every finding 
 
 import ast
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -271,20 +270,6 @@ def test_named_paths_are_found():
         "scripts/test",
         "examples/flower.py",
     }
-
-
-def test_extras_are_those_of_the_distribution():
-    """Whose name is not that of the package: `pip install fastnet` brings what others made."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    known = {f"{project['name']}[{extra}]" for extra in project["optional-dependencies"]}
-    files = [ROOT / "README.md", ROOT / "pyproject.toml"]
-    files += [path for top in ("fastnet", "scripts", "examples", "benchmarks") for path in ROOT.glob(f"{top}/**/*.py")]
-    named = {}
-    for path in files:
-        for name, extras in re.findall(r"\b(fastnet[\w-]*)\[([a-z][a-z,]*)\]", path.read_text()):
-            named |= {f"{name}[{extra}]": path.name for extra in extras.split(",")}
-    assert len(named) >= 3
-    assert named.keys() <= known, {name: named[name] for name in named.keys() - known}
 
 
 # ----------------------------------------------------------------------------------------------------- it can say no
