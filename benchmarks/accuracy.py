@@ -1,6 +1,6 @@
 """Held-out accuracy against scikit-learn's MLP with equal settings, in one run over the same folds.
 
-python benchmarks/accuracy.py        (needs scikit-learn, the extra fastnet[sklearn])
+python benchmarks/accuracy.py        (needs scikit-learn, the extra fastnet-mlp[sklearn])
 
 The digits with early stopping; the others, whose validation sets would be a few tens of rows, for 30 epochs. Fails if
 scikit-learn is better by more than one standard error of the difference, or the digits are told apart in fewer than 97

@@ -68,7 +68,7 @@ class History:
     def _repr_html_(self) -> str:
         """Return the first, the best and the last epoch as a table in HTML."""
         series = self._series()
-        rows = [["", "epoch", *series]]
+        rows = [["", "epoch, from 0", *series]]
         for name, epoch in (("first", 0), ("best", self.best_epoch), ("last", self.epochs - 1)):
             if epoch is not None and 0 <= epoch < self.epochs:
                 values = [significant(each[epoch]) if epoch < len(each) else "" for each in series.values()]
@@ -133,7 +133,7 @@ class History:
         Raises
         ------
         ImportError
-            Without matplotlib, which the extra `fastnet[plot]` brings.
+            Without matplotlib, which the extra `fastnet-mlp[plot]` brings.
         ValueError
             If no epoch was finished.
         """

@@ -44,7 +44,7 @@ def axes_for(ax: Axes | None, caller: str) -> Axes:
     except ImportError as error:
         raise ImportError(
             f"{caller} draws with matplotlib, which cannot be imported ({error}). Install it by "
-            "pip install matplotlib (the extra fastnet[plot]).",
+            "pip install matplotlib (the extra fastnet-mlp[plot]).",
             name=error.name,
         ) from error
     if ax is None:
@@ -120,6 +120,8 @@ def plot_history(
             bottom, top = transform.transform(scale.get_ylim())
             top = bottom + (top - bottom) / (1 - min(free, 0.5))
             scale.set_ylim(*transform.inverted().transform([bottom, top]).tolist())
+    if kept is not None:
+        lines[-1].set_ydata([0, 1 - min(free, 0.5)])  # not through the legend
     (right or ax).legend(handles=lines, loc="upper center", ncols=min(len(lines), LEGEND_COLUMNS), frameon=False)
     return ax
 
@@ -152,7 +154,7 @@ def decision_boundary(model: AnyModel, X: Any, y: Any, *, ax: Axes | None = None
     Raises
     ------
     ImportError
-        Without matplotlib, which the extra `fastnet[plot]` brings.
+        Without matplotlib, which the extra `fastnet-mlp[plot]` brings.
     ValueError, TypeError
         If X has not two features, X or y is not what the model takes, or its output has no regions to draw.
 

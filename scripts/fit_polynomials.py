@@ -4,7 +4,7 @@ Each polynomial is the minimax fit, found by Remez' exchange in 60 digits, of th
 argument reduction leaves over. Coefficients are printed from the highest power down, as Horner's scheme takes them,
 rounded to the dtype that uses them.
 
-    python scripts/fit_polynomials.py        (needs mpmath, of the extra fastnet[dev])
+    python scripts/fit_polynomials.py        (needs mpmath, of the extra fastnet-mlp[dev])
 """
 
 from collections.abc import Callable

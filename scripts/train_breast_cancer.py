@@ -1,6 +1,6 @@
 """Train 30-64-32-1 on the Wisconsin breast-cancer data (569 tumours, 30 measurements) and watch it learn.
 
-python scripts/train_breast_cancer.py        (needs scikit-learn for the data, the extra fastnet[sklearn])
+python scripts/train_breast_cancer.py        (needs scikit-learn for the data, the extra fastnet-mlp[sklearn])
 """
 
 import sys
@@ -18,7 +18,9 @@ def main() -> None:
         from sklearn.datasets import load_breast_cancer
         from sklearn.model_selection import train_test_split
     except ImportError:
-        sys.exit("This script takes its data from scikit-learn: pip install scikit-learn (the extra fastnet[sklearn])")
+        sys.exit(
+            "This script takes its data from scikit-learn: pip install scikit-learn (the extra fastnet-mlp[sklearn])"
+        )
     start = time.perf_counter()
     X, y = load_breast_cancer(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)

@@ -68,6 +68,7 @@ def test_a_history_in_a_notebook():
     html = fitted()._repr_html_()
     assert html.count("<tr>") == 4
     assert all(f"<td>{name}</td>" in html for name in ("first", "best", "last"))
+    assert "<th>epoch, from 0</th>" in html  # a plot, as the line of progress, counts from 1
     assert "stopped by 'epochs'" in html
     assert History()._repr_html_().count("<tr>") == 1
     interrupted = History(cost=[2.0, 1.0], val_cost=[3.0])
@@ -93,6 +94,8 @@ def test_the_epoch_that_was_kept_is_marked_and_the_cost_may_be_logarithmic():
     ax = history.plot(log=True)
     assert ax.get_yscale() == "log"
     assert [line.get_xdata() for line in ax.lines if line.get_label() == "kept"] == [[2, 2]]
+    (kept,) = (line for line in ax.lines if line.get_label() == "kept")
+    assert kept.get_ydata()[1] == pytest.approx(0.91)  # of the height: one row of the legend is above
     bottom, top = ax.get_ylim()
     assert 0 < bottom < 0.01
     assert top > 1

@@ -244,7 +244,7 @@ def test_every_folder_is_a_package_that_is_kept():
 
 def named_paths(text: str) -> set[str]:
     """Return the files and folders of the project that a text names: `tests/bounds.py`, `kernels/ir/`, `plan.py`."""
-    tops = "scripts|tests|benchmarks|fastnet|kernels|engine|sklearn|build|ir"
+    tops = "scripts|examples|tests|benchmarks|fastnet|kernels|engine|sklearn|build|ir"
     found = set(re.findall(rf"(?<![\w/.~-])(?:(?:{tops})/[\w/]*(?:\.\w+)?|\w+\.py\b)", text))
     return found - {"fastnet/kernels/__pycache__"}  # is made
 
@@ -261,12 +261,14 @@ def test_every_path_that_is_named_exists(name):
 
 def test_named_paths_are_found():
     text = "`tests/bounds.py`, `plan.py` in `fastnet/kernels/`; `kernels/ir/tiles.py`, [`scripts/test`], ~/ir/x, a/b.py"
+    text += ", `python examples/flower.py`"
     assert named_paths(text) == {
         "tests/bounds.py",
         "plan.py",
         "fastnet/kernels/",
         "kernels/ir/tiles.py",
         "scripts/test",
+        "examples/flower.py",
     }
 
 

@@ -276,7 +276,7 @@ def test_a_model_without_parameters():
 @pytest.mark.parametrize("missing", ["matplotlib", "matplotlib.pyplot"])
 def test_without_matplotlib(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
-    remedy = r"cannot be imported \(.*\). Install it by pip install matplotlib \(the extra fastnet\[plot\]\)"
+    remedy = r"cannot be imported \(.*\). Install it by pip install matplotlib \(the extra fastnet-mlp\[plot\]\)"
     with pytest.raises(ImportError, match="History.plot draws with matplotlib, which " + remedy):
         recorded(3).plot()
     with pytest.raises(ImportError, match="decision_boundary draws with matplotlib, which " + remedy):

@@ -1,4 +1,4 @@
-"""Every script runs, says what it is there to say, and draws its picture."""
+"""Every program of scripts/ and examples/ runs, says what it is there to say, and draws its picture."""
 
 import os
 import subprocess
@@ -16,19 +16,20 @@ STORIES = {
     "parity": "tree, 3 layers ",
     "search": "test accuracy 0.9",
 }
-"""A story takes --quick, and exits with an error unless its claim holds; and what it prints."""
+"""What is in examples/: a story takes --quick, and exits with an error unless its claim holds; and what it prints."""
 
 OTHERS = {"fit_polynomials": "EXPM1_FLOAT32 = (", "train_breast_cancer": "test accuracy  0.9"}
 CALLED_BY_OTHERS = {"hatch_build"}
 PICTURES = ["digits", "flower", "search"]
+PATHS = {path.stem: path for folder in ("examples", "scripts") for path in sorted((ROOT / folder).glob("*.py"))}
 
 pytestmark = pytest.mark.jit
 
 
 def run(name, *arguments):
-    """Run a script as a reader does, but with warnings as errors; return what it printed."""
+    """Run a program as a reader does, but with warnings as errors; return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", f"scripts/{name}.py", *arguments],
+        [sys.executable, "-W", "error", str(PATHS[name].relative_to(ROOT)), *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"},
         capture_output=True,
@@ -38,9 +39,9 @@ def run(name, *arguments):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", sorted({path.stem for path in (ROOT / "scripts").glob("*.py")} - CALLED_BY_OTHERS))
+@pytest.mark.parametrize("name", sorted(PATHS.keys() - CALLED_BY_OTHERS))
 def test_it_runs_and_says_what_it_should(name, tmp_path):
-    """The names are those of the folder: a script that stands in neither list fails here."""
+    """The names are those of the folders: a program that stands in neither list fails here."""
     quick = ["--quick"] if name in STORIES else []
     picture = ["--picture", str(tmp_path / "drawn.png")] if name in PICTURES else []
     printed = run(name, *quick, *picture)
@@ -60,7 +61,7 @@ def test_what_is_missing_is_named_before_any_work(missing, name, extra, tmp_path
     (tmp_path / missing).mkdir()
     (tmp_path / missing / "__init__.py").write_text("raise ImportError('not installed')")
     done = subprocess.run(
-        [sys.executable, f"scripts/{name}.py", *(["--picture", "x.png"] if extra == "plot" else [])],
+        [sys.executable, f"examples/{name}.py", *(["--picture", "x.png"] if extra == "plot" else [])],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
         capture_output=True,
@@ -68,5 +69,5 @@ def test_what_is_missing_is_named_before_any_work(missing, name, extra, tmp_path
     )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert f"(the extra fastnet[{extra}])" in done.stderr
+    assert f"(the extra fastnet-mlp[{extra}])" in done.stderr
     assert "Traceback" not in done.stderr

@@ -9,6 +9,7 @@ import numpy as np
 from fastnet.activations import AnyActivation
 from fastnet.engine.run import Run
 from fastnet.errors import may_get_lost
+from fastnet.report import html_table
 
 LARGEST_RATIO, LARGEST, SMALLEST = 10.0, 30.0, 1 / 30
 """Of a mean to the spread; of a spread; and of the largest magnitude, beyond which training is slow, or fails."""
@@ -102,7 +103,7 @@ class LayerDiagnosis:
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis:
-    """What `Model.diagnose` found; printing it shows a line per layer.
+    """What `Model.diagnose` found; printing it shows a line per layer, and a notebook a table.
 
     Attributes
     ----------
@@ -114,15 +115,26 @@ class Diagnosis:
     def __repr__(self) -> str:
         width = max(10, *(len(str(layer.activation)) for layer in self.layers))
         lines = [f"layer  {'activation':{width}}  dead units  saturated   A: mean    spread  dW: mean    spread"]
+        for number, activation, dead, saturated, *moments in self._cells():
+            lines.append(
+                f"{number:>5}  {activation:{width}}  {dead:>10}  {saturated:>9} "
+                + " ".join(f"{value:>9}" for value in moments)
+            )
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head = ["layer", "activation", "dead units", "saturated", "A: mean", "A: spread", "dW: mean", "dW: spread"]
+        return html_table([head, *self._cells()])
+
+    def _cells(self) -> list[list[str]]:
+        """Return what is shown of each layer: its number and activation, the shares, the moments."""
+        found = []
         for number, layer in enumerate(self.layers, start=1):
             shares = ["-" if share is None else f"{share:.0%}" for share in (layer.dead, layer.saturated)]
             moments = (layer.mean, layer.spread, layer.gradient_mean, layer.gradient_spread)
             values = ["-" if value is None else f"{value:.2e}" for value in moments]
-            lines.append(
-                f"{number:5d}  {layer.activation!s:{width}}  {shares[0]:>10s}  {shares[1]:>9s} "
-                + " ".join(f"{value:>9s}" for value in values)
-            )
-        return "\n".join(lines)
+            found.append([str(number), str(layer.activation), *shares, *values])
+        return found
 
 
 def has_not_fallen(cost: list[float]) -> bool:

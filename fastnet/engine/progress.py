@@ -29,9 +29,10 @@ def _is_asked_for(verbose: Any) -> bool:
 class Progress:
     """Epoch, cost, cost of validation, metrics, examples per second and remaining time, on standard output.
 
-    On a terminal, one line that is rewritten; in a notebook, tqdm's bar if it is installed. Elsewhere a line for each
-    of the `epochs`, if it is asked for. `verbose` is a bool, or a number, 0 for nothing; or "auto": on a terminal and
-    in a notebook. ValueError for anything else. What cannot be shown is not, from then on, and ends no fit.
+    On a terminal, one line that is rewritten; in a notebook, tqdm's bar if it and ipywidgets are installed, else that
+    line. Elsewhere a line for each of the `epochs`, if it is asked for. `verbose` is a bool, or a number, 0 for
+    nothing; or "auto": on a terminal and in a notebook. ValueError for anything else. What cannot be shown is not, from
+    then on, and ends no fit.
     """
 
     def __init__(self, verbose: Any, epochs: int) -> None:
@@ -42,10 +43,11 @@ class Progress:
         self.rewrites = self.in_notebook or is_terminal(self.stream)
         self.wanted = self.rewrites if verbose == "auto" else verbose and self.stream is not None
         self.bar: Any = None
+        self.bar_is_due = self.in_notebook
         self.epochs = epochs
         self.finished = 0
         self.written_at = -REWRITE_SECONDS
-        self.speed = ""
+        self.speed, self.width = "", 0
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
@@ -72,10 +74,12 @@ class Progress:
         """
         if not self.wanted:
             return
-        if self.in_notebook and self.bar is None:
+        if self.bar_is_due:
+            self.bar_is_due = False
             with self.until_it_fails():
                 self.bar = bar_of_epochs(self.epochs)
-                self.bar.update(self.finished)
+                if self.bar is not None:
+                    self.bar.update(self.finished)
         new, self.finished = range(self.finished, history.epochs), history.epochs
         if self.bar is not None:
             with self.until_it_fails():
@@ -103,7 +107,11 @@ class Progress:
         return f"epoch {epoch + 1:{width}}/{self.epochs}{costs}"
 
     def rewrite(self, line: str, end: str = "") -> None:
-        """Put a line in the place of the last, as much of it as fits: two could not be taken back."""
+        """Put a line in the place of the last, as much of it as fits on a terminal: two could not be taken back."""
+        if self.in_notebook:  # which has room, and does not know the sign to erase
+            self.write(f"\r{line.ljust(self.width)}{end}")
+            self.width = len(line)
+            return
         self.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}{end}")
 
     def write(self, text: str) -> None:
@@ -165,8 +173,9 @@ def is_terminal(stream: Any) -> bool:
 
 
 def bar_of_epochs(epochs: int) -> Any:
-    """Return tqdm's bar for a notebook, or None if tqdm is not installed."""
+    """Return tqdm's bar for a notebook, or None if tqdm or ipywidgets, which draws it, is not installed."""
     try:
+        import ipywidgets  # noqa: F401
         from tqdm.auto import tqdm
     except ImportError:
         return None

@@ -34,7 +34,7 @@ class Exchange:
         def _take_scales(self, scales: Mapping[str, Scales | None]) -> None: ...
 
     def to_onnx(self, path: str | os.PathLike[str], *, opset: int = 17) -> None:
-        """Write the model as an ONNX file, which is never there in part. Needs the extra `fastnet[onnx]`.
+        """Write the model as an ONNX file, which is never there in part. Needs the extra `fastnet-mlp[onnx]`.
 
         The input is X (m, n_x), of the model's dtype, for any m. A sigmoid or softmax output gives "label", what
         `predict` returns, as int64, and "probabilities", what `predict_proba` returns; any other, "prediction", what

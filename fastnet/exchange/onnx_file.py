@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError(
         f"to_onnx needs onnx, which cannot be imported ({error}). Install it by pip install onnx (the extra "
-        "fastnet[onnx]).",
+        "fastnet-mlp[onnx]).",
         name=error.name,
     ) from error
 

@@ -1,5 +1,7 @@
 """`Model.diagnose` against what its layers' activations are, computed plainly."""
 
+import re
+
 import numpy as np
 import pytest
 import reference
@@ -43,6 +45,15 @@ def test_the_report_prints_and_needs_no_targets():
     assert first.split()[:4] == ["1", "relu", f"{report.layers[0].dead:.0%}", "-"]
     assert second.split()[0:4] == ["2", "softmax", "-", "-"]
     assert len(first) == len(header)
+
+
+def test_the_report_is_a_table_in_a_notebook():
+    report = make_model((5, 9, 3), ("relu", "softmax")).diagnose(*random_data(33, 5))
+    rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in report._repr_html_().split("</tr>")]
+    assert rows[0][-4:] == ["A: mean", "A: spread", "dW: mean", "dW: spread"]
+    assert [len(row) for row in rows] == [8, 8, 8, 0]
+    for row, line in zip(rows[1:], repr(report).splitlines()[1:], strict=False):
+        assert row == line.split()
 
 
 def test_a_model_must_be_built():

@@ -1,5 +1,6 @@
 """What `fit` shows: on a terminal, in a notebook, in a file."""
 
+import re
 import sys
 import types
 
@@ -31,7 +32,7 @@ class Stream:
     @property
     def shown(self):
         """The lines as a terminal shows them: of what was rewritten, the last."""
-        return [line.rsplit("\r\x1b[K", 1)[-1] for line in self.text.split("\n") if line]
+        return [re.split(r"\r(?:\x1b\[K)?", line)[-1] for line in self.text.split("\n") if line]
 
 
 @pytest.fixture
@@ -168,6 +169,7 @@ def test_a_notebook_gets_tqdms_bar(stream_of, monkeypatch):
             self.closed = True
 
     in_a_notebook(monkeypatch)
+    monkeypatch.setitem(sys.modules, "ipywidgets", types.SimpleNamespace())
     monkeypatch.setitem(sys.modules, "tqdm.auto", types.SimpleNamespace(tqdm=Bar))
     stream = stream_of(False)
     history = fit(verbose="auto")
@@ -177,9 +179,25 @@ def test_a_notebook_gets_tqdms_bar(stream_of, monkeypatch):
     assert stream.text == ""
 
 
-def test_a_notebook_without_tqdm_gets_the_line(stream_of, monkeypatch):
+@pytest.mark.parametrize("missing", ["tqdm.auto", "ipywidgets"])
+def test_a_notebook_without_tqdms_bar_gets_the_line_whole(missing, stream_of, monkeypatch):
+    """Without ipywidgets tqdm.auto warns of that in red, and writes its bar to the stream of errors."""
     in_a_notebook(monkeypatch)
-    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    monkeypatch.setitem(sys.modules, "ipywidgets", types.SimpleNamespace())
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setenv("COLUMNS", "20")
     stream = stream_of(False)
     fit(verbose="auto")
-    assert stream.shown[0].startswith("epoch 3/3  cost ")
+    assert re.fullmatch(r"epoch 3/3  cost [\d.]+  \S+ rows/s  [\d.]+ s", stream.shown[0].rstrip())
+
+
+def test_a_line_in_a_notebook_covers_the_last(stream_of, monkeypatch):
+    """A notebook leaves out the sign that erases a line, and puts what follows a return over what is there."""
+    in_a_notebook(monkeypatch)
+    stream = stream_of(False)
+    shown = progress.Progress(True, 3)
+    with shown.compiling():
+        pass
+    long, blank = stream.text.split("\r")[1:]
+    assert long.startswith("compiling kernels")
+    assert blank == " " * len(long)

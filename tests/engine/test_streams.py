@@ -173,6 +173,7 @@ def test_a_bar_that_fails_ends_no_fit(fails, monkeypatch, expected):
 
     shell = type("ZMQInteractiveShell", (), {})()
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipywidgets", types.SimpleNamespace())
     monkeypatch.setitem(sys.modules, "tqdm.auto", types.SimpleNamespace(tqdm=Bar))
     with pytest.warns(UserWarning, match="The features of X are far from the scale"):
         assert trained() == expected

@@ -227,7 +227,7 @@ def test_without_onnx_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.delitem(sys.modules, "fastnet.exchange.onnx_file", raising=False)
     monkeypatch.delattr("fastnet.exchange.onnx_file", raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"to_onnx needs onnx.*pip install onnx \(the extra fastnet\[onnx\]\)"):
+    with pytest.raises(ImportError, match=r"to_onnx needs onnx.*pip install onnx \(the extra fastnet-mlp\[onnx\]\)"):
         model.to_onnx(tmp_path / "it.onnx")
 
 

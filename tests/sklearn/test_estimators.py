@@ -223,7 +223,7 @@ def test_without_scikit_learn_the_extra_is_named(missing):
     code = f"import sys; sys.modules[{missing!r}] = None; import fastnet, fastnet.sklearn"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ImportError: fastnet.sklearn needs scikit-learn 1.6 or later" in done.stderr
-    assert "fastnet[sklearn]" in done.stderr
+    assert "fastnet-mlp[sklearn]" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------------- parameters

@@ -1,7 +1,7 @@
 """Read handwritten digits: 64-64-32-10 on scikit-learn's 1,797 pictures of 8 x 8 pixels.
 
-python scripts/digits.py                         (needs scikit-learn for the data, the extra fastnet[sklearn])
-python scripts/digits.py --picture digits.png    (and matplotlib, the extra fastnet[plot])
+python examples/digits.py                         (needs scikit-learn for the data, the extra fastnet-mlp[sklearn])
+python examples/digits.py --picture digits.png    (and matplotlib, the extra fastnet-mlp[plot])
 
 --quick has less patience. The picture, of the costs and accuracies of each epoch, is written only where --picture says.
 """
@@ -46,12 +46,14 @@ def main() -> None:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
     except ImportError:
-        sys.exit("This script takes its data from scikit-learn: pip install scikit-learn (the extra fastnet[sklearn])")
+        sys.exit(
+            "This script takes its data from scikit-learn: pip install scikit-learn (the extra fastnet-mlp[sklearn])"
+        )
     if arguments.picture:
         try:
             import matplotlib  # noqa: F401
         except ImportError:
-            sys.exit("The picture is drawn with matplotlib: pip install matplotlib (the extra fastnet[plot])")
+            sys.exit("The picture is drawn with matplotlib: pip install matplotlib (the extra fastnet-mlp[plot])")
 
     X, y = load_digits(return_X_y=True)
     X = X / 16  # ink of 0 to 16: all pixels keep one scale

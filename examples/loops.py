@@ -5,7 +5,7 @@ and by fastnet. All in float64, so that the results can be held to each other: t
 is two products with a vector to NumPy, which leave nothing to gain: what fastnet compiles pays where a step is of many
 small operations, as in flower.py, and in layers of many units.
 
-python scripts/loops.py        (needs nothing but fastnet)
+python examples/loops.py        (needs nothing but fastnet)
 
 The loops take some seconds at this size; --quick takes a tenth of it. Their time is of one round, that of the others
 the best of 20, with all that a call does to check its data; NumPy uses one core.

@@ -3,8 +3,8 @@
 A hidden layer of ReLUs on scikit-learn's 1,797 handwritten digits, by gradient descent: every width with every learning
 rate, each half a decade from the next, since it is orders of magnitude that matter.
 
-python scripts/search.py                         (needs scikit-learn for the data, the extra fastnet[sklearn])
-python scripts/search.py --picture search.png    (and matplotlib, the extra fastnet[plot])
+python examples/search.py                         (needs scikit-learn for the data, the extra fastnet-mlp[sklearn])
+python examples/search.py --picture search.png    (and matplotlib, the extra fastnet-mlp[plot])
 
 --quick searches a coarser grid. The picture, a map of the validation costs, is written only where --picture says.
 """
@@ -57,12 +57,14 @@ def main() -> None:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
     except ImportError:
-        sys.exit("This script takes its data from scikit-learn: pip install scikit-learn (the extra fastnet[sklearn])")
+        sys.exit(
+            "This script takes its data from scikit-learn: pip install scikit-learn (the extra fastnet-mlp[sklearn])"
+        )
     if arguments.picture:
         try:
             import matplotlib  # noqa: F401
         except ImportError:
-            sys.exit("The picture is drawn with matplotlib: pip install matplotlib (the extra fastnet[plot])")
+            sys.exit("The picture is drawn with matplotlib: pip install matplotlib (the extra fastnet-mlp[plot])")
 
     widths, decades, epochs = [4, 8, 16, 32, 64, 128], np.arange(-3, 1.5, 0.5), 60
     if arguments.quick:

@@ -8,7 +8,7 @@ It finds something else. A hidden unit is no *and* gate: it adds up weighted bit
 Training gets there with up to twice as many. Depth lets the layers be narrower, but at these sizes the deep network has
 as many parameters or more.
 
-python scripts/parity.py        (needs nothing but fastnet)
+python examples/parity.py        (needs nothing but fastnet)
 
 --quick takes n = 4 and 6, and fewer seeds.
 """

@@ -4,7 +4,7 @@
 five folds. So few rows hold little but a straight line. L2 and early stopping keep the network as good; without them
 it learns the noise.
 
-python scripts/diabetes.py        (needs scikit-learn for the data, the extra fastnet[sklearn])
+python examples/diabetes.py        (needs scikit-learn for the data, the extra fastnet-mlp[sklearn])
 
 --quick goes through two of the folds.
 """
@@ -65,7 +65,9 @@ def main() -> None:
         from sklearn.datasets import load_diabetes
         from sklearn.model_selection import KFold
     except ImportError:
-        sys.exit("This script takes its data from scikit-learn: pip install scikit-learn (the extra fastnet[sklearn])")
+        sys.exit(
+            "This script takes its data from scikit-learn: pip install scikit-learn (the extra fastnet-mlp[sklearn])"
+        )
     X, y = load_diabetes(return_X_y=True, scaled=False)
     folds = list(KFold(FOLDS, shuffle=True, random_state=0).split(X))[: 2 if arguments.quick else FOLDS]
 

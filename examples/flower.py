@@ -1,7 +1,7 @@
 """The "flower" of the deep-learning course: four tanh units draw petals where logistic regression draws a line.
 
-python scripts/flower.py                         (needs nothing but fastnet)
-python scripts/flower.py --picture flower.png    (needs matplotlib, the extra fastnet[plot])
+python examples/flower.py                         (needs nothing but fastnet)
+python examples/flower.py --picture flower.png    (needs matplotlib, the extra fastnet-mlp[plot])
 
 --quick takes fewer iterations. The picture is written only where --picture says.
 """
@@ -49,7 +49,7 @@ def main() -> None:
         try:
             import matplotlib  # noqa: F401
         except ImportError:
-            sys.exit("The picture is drawn with matplotlib: pip install matplotlib (the extra fastnet[plot])")
+            sys.exit("The picture is drawn with matplotlib: pip install matplotlib (the extra fastnet-mlp[plot])")
 
     X, y = flower()
     small = Normal(0.01)  # the course's randn * 0.01
