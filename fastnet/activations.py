@@ -62,7 +62,7 @@ class LeakyReLU(checks.CheckedSettings):
         If the slope is not a finite number of at least zero.
     """
 
-    checked: ClassVar = {"slope": checks.non_negative_number}
+    checked: ClassVar[checks.Checks] = {"slope": checks.non_negative_number}
     slope: float = 0.01
 
 

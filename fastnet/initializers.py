@@ -30,7 +30,7 @@ class Normal(checks.CheckedSettings):
         The standard deviation, greater than zero.
     """
 
-    checked: ClassVar = {"scale": checks.positive_number}
+    checked: ClassVar[checks.Checks] = {"scale": checks.positive_number}
     scale: float = 0.01
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:

@@ -58,7 +58,7 @@ class Huber(checks.CheckedSettings):
         If delta is not a positive, finite number.
     """
 
-    checked: ClassVar = {"delta": checks.positive_number}
+    checked: ClassVar[checks.Checks] = {"delta": checks.positive_number}
     delta: float = 1.0
 
 
@@ -88,7 +88,7 @@ class Quantile(checks.CheckedSettings):
         If q is neither.
     """
 
-    checked: ClassVar = {"q": checks.quantiles}
+    checked: ClassVar[checks.Checks] = {"q": checks.quantiles}
     q: float | tuple[float, ...]
 
 

@@ -1,4 +1,4 @@
-"""The documentation site: its code runs and prints what stands below it, its links lead somewhere, no name is missing."""
+"""The documentation: its code runs and prints what stands below it, links lead somewhere, no public name is missing."""
 
 import importlib.util
 import re
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = {path.relative_to(DOCS).as_posix(): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
 
-OPTIONAL = {"fastapi", "httpx", "optuna", "shap"}
+OPTIONAL = {"fastapi", "optuna", "shap"}
 """What recipes are about: their blocks run where it is installed."""
 
 PUBLIC = [
@@ -29,9 +29,7 @@ PUBLIC = [
 
 def blocks(text: str) -> list[tuple[str, str, str]]:
     """Return head and text of each fenced block of a page, and what it prints: the block "text" right below it."""
-    found = re.findall(r"^```(.*)\n((?:.*\n)*?)^```$", text, re.MULTILINE)
-    pairs = zip(found, [*found[1:], ("", "")], strict=True)
-    return [(head, body, after) for (head, body), (below, after) in pairs for after in [after if below == "text" else ""]]
+    return re.findall(r"^```(.*)\n((?:.*\n)*?)```\n(?:\n```text\n((?:.*\n)*?)```\n)?", text, re.MULTILINE)
 
 
 def missing(code: str) -> set[str]:
@@ -51,6 +49,7 @@ def run(code: str, names: dict[str, object], capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.jit
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")  # of each other
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if "```python" in text])
 def test_the_code_of_a_page_prints_what_stands_below_it(page, tmp_path, monkeypatch, capsys):
     """A block goes on from those above it; lines of what is printed may be broken anywhere."""
@@ -68,7 +67,9 @@ def test_the_code_of_a_page_prints_what_stands_below_it(page, tmp_path, monkeypa
 
 def test_every_block_says_what_it_is():
     """So that none escapes: Python, what it prints, or by its classes what is not to be run."""
-    others = {(page, head) for page, text in PAGES.items() for head, *_ in blocks(text) if head not in ("python", "text")}
+    others = {
+        (page, head) for page, text in PAGES.items() for head, *_ in blocks(text) if head not in ("python", "text")
+    }
     assert not {each for each in others if ".no-run" not in each[1]}
 
 
