@@ -93,7 +93,7 @@ def test_every_public_name_is_in_the_reference(name):
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):
-    pytest.importorskip("mkdocs", reason="mkdocs, of the extra fastnet[docs], is not installed")
+    pytest.importorskip("mkdocs", reason="mkdocs, of the extra docs, is not installed")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
