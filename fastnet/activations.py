@@ -71,7 +71,7 @@ class LeakyReLU(checks.CheckedSettings):
     array([-0.2], dtype=float32)
     """
 
-    checked: ClassVar = {"slope": checks.non_negative_number}
+    checked: ClassVar[checks.Checks] = {"slope": checks.non_negative_number}
     slope: float = 0.01
 
 

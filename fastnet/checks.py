@@ -64,10 +64,14 @@ class FixedSettings(metaclass=words.Helpful):
             )
 
 
+Checks = Mapping[str, Callable[[Any, str], Any]]
+"""Settings by name, and what makes of a value, and its name, what is kept; or raises."""
+
+
 class CheckedSettings(metaclass=words.Helpful):
     """A base of frozen dataclasses: each setting named in `checked` is what the function there makes of it."""
 
-    checked: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}
+    checked: ClassVar[Checks] = {}
 
     def __post_init__(self) -> None:
         for name, check in self.checked.items():

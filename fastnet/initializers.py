@@ -36,7 +36,7 @@ class Normal(checks.CheckedSettings):
     0.01
     """
 
-    checked: ClassVar = {"scale": checks.positive_number}
+    checked: ClassVar[checks.Checks] = {"scale": checks.positive_number}
     scale: float = 0.01
 
     def __call__(self, shape: Shape, generator: np.random.Generator) -> np.ndarray:

@@ -64,7 +64,7 @@ class Huber(checks.CheckedSettings):
     (0.5, 18.0)
     """
 
-    checked: ClassVar = {"delta": checks.positive_number}
+    checked: ClassVar[checks.Checks] = {"delta": checks.positive_number}
     delta: float = 1.0
 
 
@@ -102,7 +102,7 @@ class Quantile(checks.CheckedSettings):
     True
     """
 
-    checked: ClassVar = {"q": checks.quantiles}
+    checked: ClassVar[checks.Checks] = {"q": checks.quantiles}
     q: float | tuple[float, ...]
 
 

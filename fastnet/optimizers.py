@@ -22,7 +22,7 @@ class Optimizer(checks.CheckedSettings):
 
     code: ClassVar[int]
     n_moments: ClassVar[int]
-    checked: ClassVar = {
+    checked: ClassVar[checks.Checks] = {
         "learning_rate": lambda rate, name: rate if callable(rate) else checks.positive_number(rate, name),
         "momentum": checks.number_below_one,
         "nesterov": checks.flag,

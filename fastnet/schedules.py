@@ -44,7 +44,7 @@ class Schedule(checks.CheckedSettings):
     In epoch e = 0, 1, ... below `warmup` the rate is learning_rate (e + 1) / (warmup + 1); then the schedule begins.
     """
 
-    checked: ClassVar = {
+    checked: ClassVar[checks.Checks] = {
         "learning_rate": checks.positive_number,
         "warmup": checks.non_negative_integer,
         "epochs": checks.positive_integer,
@@ -207,7 +207,7 @@ def function(value: Any, name: str) -> Callable[..., Any]:
 class SlowedDown(checks.CheckedSettings):
     """A schedule times a factor, but no less than `least`, nor raised to it: what `ReduceOnPlateau` makes of it."""
 
-    checked: ClassVar = {
+    checked: ClassVar[checks.Checks] = {
         "schedule": function,
         "factor": checks.positive_number,
         "least": checks.non_negative_number,

@@ -249,7 +249,10 @@ def named_paths(text: str) -> set[str]:
     return found - {"fastnet/kernels/__pycache__"}  # is made
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "fastnet/kernels/__init__.py"])
+PAGES = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "fastnet/kernels/__init__.py", *PAGES])
 def test_every_path_that_is_named_exists(name):
     text = (ROOT / name).read_text()
     if name.endswith(".py"):
