@@ -190,7 +190,7 @@ def test_a_child_forked_in_a_callback_goes_on_with_the_fit(m, batch_size):
         model.fit(X, y, threads=3, callbacks=fork, **settings, **validation)
         print(digest(model), flush=True)
         if found != ["child"]:
-            print(found)
+            print(found, flush=True)
         os._exit(0)
     """)
     *digests, status = out.split()
