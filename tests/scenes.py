@@ -41,7 +41,7 @@ def run_scene(code, *options, before="", timeout=120, **environment):
     """
     with subprocess.Popen(
         [sys.executable, "-P", *options, "-c", before + PROLOGUE + textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
