@@ -33,6 +33,10 @@ class FileFormatError(ValueError):
     'notes.txt' cannot be read: of its 12 bytes, the first 8 are not the length of a header.
     """
 
+    def __init__(self, message: str) -> None:
+        """Take a message, which may have texts of a file: nothing in it may command a terminal."""
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+
 
 class TrainingDivergedError(ArithmeticError):
     """The cost or a parameter became infinite or NaN; the model keeps the last finite parameters.

@@ -186,6 +186,17 @@ def test_what_a_callback_saves_copies_or_pickles_knows_how_far_it_is(tmp_path):
         np.testing.assert_array_equal(model.parameters, whole.parameters)
 
 
+def test_what_a_file_says_commands_no_terminal(tmp_path):
+    Model([Dense(1)]).save(tmp_path / "model")
+    header, buffer = taken_apart((tmp_path / "model").read_bytes())
+    for changes in ({"format": "fastnet model \x1b[2J"}, {"network": '{"\\u001b]0;x\\u0007": 1}'}):
+        changed = header | {"__metadata__": header["__metadata__"] | changes}
+        (tmp_path / "changed").write_bytes(remade(changed, buffer))
+        with pytest.raises(FileFormatError) as caught:
+            fastnet.load(tmp_path / "changed")
+        assert str(caught.value).isprintable()
+
+
 def test_a_function_is_asked_for(tmp_path):
     def my_rate(epoch):
         return 0.1 / (1 + epoch)
