@@ -171,7 +171,11 @@ class Model(Exchange, Stored, checks.FixedSettings):
         """Say what may have been meant by an attribute that is not there."""
         if hasattr(type(self), name):  # a property that raised a NotFittedError, which is an AttributeError
             return object.__getattribute__(self, name)
-        close = "" if name.startswith("_") else words.hint(name, words.ATTRIBUTES, dir(type(self)))
+        close = (
+            ""
+            if name.startswith("_")
+            else words.hint(name, words.ATTRIBUTES, [each for each in dir(type(self)) if not each.startswith("_")])
+        )
         raise AttributeError(f"A Model has no attribute {name!r}.{close}", name=name, obj=self)
 
     def __repr__(self) -> str:
@@ -585,8 +589,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
             Examples to validate with after each epoch.
         validation_split : float or "last", default 0.0
             Or hold out this share of the examples, of each class alike if y holds classes: drawn at random, not taken
-            from the end, and the same ones each time, for a model and as many examples. "last": the last fifth of the
-            rows, as for what comes in the order of time.
+            from the end, and the same ones each time, for a seed and as many examples, whatever the network. "last":
+            the last fifth of the rows, as for what comes in the order of time.
         metrics : sequence of str
             Of `fastnet.metrics`: "accuracy", "auc", "log_loss", "f1", "r2", "mae", "mse". Those of training are of what
             each example's batch gave before its update, as `History.cost` is; those of validation, after the epoch.
@@ -666,7 +670,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 self._go_back_to(resumed)
                 progress.go_on(resumed.fit["epoch"], resume)
             self._prepare_parameters(examples.training)
-            data, held_out = examples.divided(activation, self._key)
+            # By the seed alone, so that networks of other sizes are validated with the same rows.
+            data, held_out = examples.divided(activation, self.seed if isinstance(self.seed, int) else self._key)
             self._learn_scales(data)
             data = self._scaled(data, self.dtype)
             held_out = None if held_out is None else self._scaled(held_out, self.dtype)

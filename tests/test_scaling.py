@@ -375,7 +375,7 @@ def test_a_cost_that_has_not_fallen_is_said_with_its_cause(cause):
 def test_a_cost_that_has_risen_is_a_rate_that_is_too_high():
     learns = LayerDiagnosis("tanh", None, 0.1, 0.0, 0.5, None, None)
     assert "too high: lower it" in likely_cause([1.0, 2.0], Diagnosis((learns, learns)))
-    assert "too low: raise it" in likely_cause([1.0, 1.0], Diagnosis((learns, learns)))
+    assert "too low, or the scale" in likely_cause([1.0, 1.0], Diagnosis((learns, learns)))
 
 
 def test_of_a_cost_that_falls_or_of_few_epochs_nothing_is_said():

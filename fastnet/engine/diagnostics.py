@@ -170,7 +170,7 @@ def likely_cause(cost: list[float], diagnosis: Diagnosis) -> str:
             return f"Layer {number} gives the same for every example: leave out the initializer of a hidden layer."
     if cost[-1] > 1.01 * cost[0]:
         return "The learning rate is likely to be too high: lower it."
-    return "The learning rate may be too low: raise it, or use Adam(). Or y does not depend on X."
+    return "The learning rate may be too low, or the scale of X or y far from 1, or y does not depend on X."
 
 
 @np.errstate(all="ignore")

@@ -100,6 +100,10 @@ class Gate(NamedTuple):
         data = self.data(X, y, sample_weight)
         held_out = None if validation_data is None else self._held_out(validation_data, data.X.shape[1])
         last = isinstance(validation_split, str) and validation_split == "last"
+        if isinstance(validation_split, str) and not last:
+            raise ValueError(
+                f"validation_split must be a number of at least 0 and less than 1, or 'last', not {validation_split!r}."
+            )
         share = LAST_SHARE if last else checks.number_below_one(validation_split, "validation_split")
         if share and held_out:
             raise ValueError("Pass validation_data or validation_split, not both.")

@@ -230,8 +230,20 @@ def test_the_last_rows_are_held_out_in_their_order(weights):
     )
     assert history.val_cost == expected.val_cost
     np.testing.assert_array_equal(model.parameters, other.parameters)
-    with pytest.raises(TypeError, match="validation_split must be a number"):
+    with pytest.raises(ValueError, match=r"validation_split must be a number .*, or 'last', not 'first'"):
         model.fit(X, y, epochs=1, validation_split="first")
+
+
+def test_networks_of_one_seed_are_validated_with_the_same_rows():
+    X, y = np.eye(40), np.arange(40.0) / 40
+    held_out = []
+    for units in (3, 7):
+        model = Model([Dense(units, "tanh"), Dense(1)], seed=5).build(40)
+        before = model.layers[0].W.copy()
+        model.fit(X, y, epochs=1, validation_split=0.2)
+        held_out.append(np.flatnonzero((before == model.layers[0].W).all(axis=0)))  # each feature is of one row alone
+    assert len(held_out[0]) == 8
+    np.testing.assert_array_equal(*held_out)
 
 
 def test_both_parts_of_a_split_have_weight():
