@@ -171,11 +171,10 @@ class Model(Exchange, Stored, checks.FixedSettings):
         """Say what may have been meant by an attribute that is not there."""
         if hasattr(type(self), name):  # a property that raised a NotFittedError, which is an AttributeError
             return object.__getattribute__(self, name)
-        close = (
-            ""
-            if name.startswith("_")
-            else words.hint(name, words.ATTRIBUTES, [each for each in dir(type(self)) if not each.startswith("_")])
-        )
+        public = [each for each in dir(type(self)) if not each.startswith("_")]
+        close = "" if name.startswith("_") else words.hint(name, words.ATTRIBUTES, public)
+        if name in ("__sklearn_tags__", "get_params", "set_params"):
+            close = " In a Pipeline or a search, use fastnet.sklearn.MLPRegressor or MLPClassifier."
         raise AttributeError(f"A Model has no attribute {name!r}.{close}", name=name, obj=self)
 
     def __repr__(self) -> str:

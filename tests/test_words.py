@@ -179,3 +179,9 @@ def test_an_optimizer_says_how_its_settings_are_changed():
     optimizer = fastnet.AdamW(0.1)
     with pytest.raises(AttributeError, match=r"model\.optimizer = AdamW\(learning_rate=0\.2\)"):
         optimizer.learning_rate = 0.2
+
+
+def test_a_model_in_a_search_says_what_to_use():
+    for name in ("__sklearn_tags__", "get_params", "set_params"):
+        with pytest.raises(AttributeError, match=r"use fastnet\.sklearn\.MLPRegressor"):
+            getattr(model(), name)
