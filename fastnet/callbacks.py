@@ -229,7 +229,7 @@ class EarlyStopping(Monitor):
     >>> stop = EarlyStopping(patience=3, min_delta=0.01)
     >>> history = model.fit(X, y, epochs=1000, validation_split=0.2, callbacks=stop)
     >>> history.stopped_reason, history.epochs, history.kept_epoch
-    ('early_stopping', 15, 11)
+    ('early_stopping', 13, 9)
     """
 
     shown = ("monitor", "patience", "min_delta", "restore_best")

@@ -629,7 +629,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
         >>> model = Model([Dense(8, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(0.05), seed=0)
         >>> history = model.fit(X, y, epochs=20, batch_size=16, validation_split=0.2, metrics=["accuracy"])
         >>> round(history.cost[0], 2), round(history.cost[-1], 2), round(history.val_accuracy[-1], 2)
-        (0.64, 0.01, 1.0)
+        (0.65, 0.01, 1.0)
         """
         epochs = checks.positive_integer(epochs, "epochs")
         batch_size = None if batch_size is None else checks.positive_integer(batch_size, "batch_size")
@@ -669,8 +669,10 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 self._go_back_to(resumed)
                 progress.go_on(resumed.fit["epoch"], resume)
             self._prepare_parameters(examples.training)
-            # By the seed alone, so that networks of other sizes are validated with the same rows.
-            data, held_out = examples.divided(activation, self.seed if isinstance(self.seed, int) else self._key)
+            # By the seed alone, so that networks of other sizes are validated with the same rows; not as a program
+            # draws that has the same seed.
+            key = (self.seed, 1) if isinstance(self.seed, int) else self._key
+            data, held_out = examples.divided(activation, key)
             self._learn_scales(data)
             data = self._scaled(data, self.dtype)
             held_out = None if held_out is None else self._scaled(held_out, self.dtype)

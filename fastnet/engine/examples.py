@@ -47,7 +47,7 @@ class FitData(NamedTuple):
     share: float
     last: bool = False
 
-    def divided(self, last_activation: AnyActivation, key: int) -> tuple[Data, Data | None]:
+    def divided(self, last_activation: AnyActivation, key: int | tuple[int, int]) -> tuple[Data, Data | None]:
         """Return the examples to train with, and those to validate with, in the order in which they came.
 
         A share is the last rows, or drawn by `key`: of every class the same, as nearly as can be, where targets are
