@@ -40,11 +40,19 @@ class LinkedPlan:
         try:
             call = self.free_calls.pop()
         except IndexError:
-            call = self.new_call(aligned_zeros(self.plan.n_scratch, self.dtype))
+            call = self._with_memory()
         # A prediction of one row takes a microsecond, of which to unpack nothing would be a twelfth.
         finite = (call(X.shape[0], X, out, *more) if more else call(X.shape[0], X, out)) == 1
         self.free_calls.append(call)
         return finite
+
+    def make_calls(self, n: int) -> None:
+        """Have n calls free: helpers that made their own would wait for a lock, which eventlet may have replaced."""
+        for _ in range(n - len(self.free_calls)):
+            self.free_calls.append(self._with_memory())
+
+    def _with_memory(self) -> Callable[..., int]:
+        return self.new_call(aligned_zeros(self.plan.n_scratch, self.dtype))
 
 
 def linked_to_predict(network: Network, parameters: np.ndarray, most_rows: int, *, few_rows: bool) -> LinkedPlan:
@@ -128,6 +136,7 @@ def in_slices(
     # As many rows as a call should take, before the speed is known.
     first_rows = LANES * (1 + int(CALL_SECONDS * FIRST_GUESS / (LANES * 3 * operations)))
     with reserved_cores(wanted) as threads:
+        linked.make_calls(threads)
         return Slices(linked, X, out, more, threads, first_rows).run()
 
 
