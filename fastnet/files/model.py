@@ -160,7 +160,8 @@ class Stored:
                 raise ValueError(
                     f"resume: the checkpoint is of a model with {name}={before[name]!r}, but this has {here[name]!r}."
                 )
-        if isinstance(self.seed, int) and isinstance(other.seed, int) and self.seed != other.seed:
+        had, has = (each if isinstance(each, int) else None for each in (other.seed, self.seed))
+        if had != has:  # rows to validate with are drawn by it
             raise ValueError(f"resume: the checkpoint is of a model with seed={other.seed}, but this has {self.seed}.")
 
     def _go_back_to(self, resumed: Resumed) -> None:

@@ -120,7 +120,7 @@ def test_the_second_fit_of_a_model_goes_on_too(tmp_path):
     fit(model)
     with pytest.raises(Killed):
         fit(model, callbacks=[Checkpoint(tmp_path, most_time=1.0), kill(3)])
-    resumed = made(seed=None)
+    resumed = made()
     history = fit(resumed, resume=tmp_path, callbacks=[kill(9)])
     np.testing.assert_array_equal(resumed.parameters, whole.parameters)
     assert (resumed.epochs_finished, history.epochs) == (10, 5)
@@ -150,6 +150,20 @@ def test_a_fit_that_a_time_limit_ended_goes_on(tmp_path):
     fit(model, resume=tmp_path, callbacks=TimeLimit(1e9))
     fit(whole)
     np.testing.assert_array_equal(model.parameters, whole.parameters)
+
+
+@pytest.mark.parametrize("seed", [3, None])
+def test_the_same_rows_are_held_out_when_a_fit_goes_on(tmp_path, seed):
+    with pytest.raises(Killed):
+        fit(made(seed=seed), validation_split=0.3, callbacks=[Checkpoint(tmp_path, most_time=1.0), kill(2)])
+    saved = fastnet.load(tmp_path / names(tmp_path)[-1])
+    costs = [fit(made(seed=seed), epochs=3, validation_split=0.3, resume=tmp_path, callbacks=[kill(9)]).val_cost]
+    costs.append(fit(made(seed=seed), epochs=3, validation_split=0.3, resume=tmp_path, callbacks=[kill(9)]).val_cost)
+    assert costs[0] == costs[1]
+    assert len(costs[0]) == 3
+    assert saved.seed == seed
+    if seed is not None:
+        assert costs[0] == fit(made(seed=seed), epochs=3, validation_split=0.3).val_cost
 
 
 def test_progress_says_from_where_a_fit_goes_on(tmp_path, capsys):
@@ -270,6 +284,7 @@ def test_other_data_are_refused(tmp_path, what):
         ),
         (made(optimizer=Adam(lambda epoch: 0.01)), r"but this one has Adam\(learning_rate=<lambda>, "),
         (made(seed=1), "of a model with seed=0, but this has 1"),
+        (made(seed=None), "of a model with seed=0, but this has None"),
     ],
 )
 def test_another_model_is_refused(tmp_path, model, message):
