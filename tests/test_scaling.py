@@ -334,8 +334,9 @@ def test_a_bad_scale_is_warned_of_and_standardizing_mends_it(optimizer, case):
     ],
     ids=range(5),
 )
-def test_what_networks_learn_on_is_not_warned_of(data):
+def test_what_networks_learn_on_is_not_warned_of(data, recwarn):
     Model([Dense(1)], optimizer=fastnet.SGD(1e-20), seed=0).fit(data, data[:, 0] % 7, epochs=1, verbose=False)
+    assert not recwarn.list
 
 
 def test_features_of_which_float32_keeps_few_digits_are_to_come_as_float64():
@@ -378,6 +379,8 @@ def test_a_cost_that_has_risen_is_a_rate_that_is_too_high():
     assert "too low, or the scale" in likely_cause([1.0, 1.0], Diagnosis((learns, learns)))
 
 
-def test_of_a_cost_that_falls_or_of_few_epochs_nothing_is_said():
+def test_of_a_cost_that_falls_or_of_few_epochs_nothing_is_said(recwarn):
     for rate, epochs in ((0.01, 10), (1e-9, 9)):
-        Model([Dense(8, "tanh"), Dense(1)], optimizer=fastnet.SGD(rate), seed=0).fit(FEATURES, TARGETS, epochs=epochs)
+        model = Model([Dense(8, "tanh"), Dense(1)], optimizer=fastnet.SGD(rate), seed=0)
+        assert model.fit(FEATURES, TARGETS, epochs=epochs).stopped_reason == "epochs"
+    assert not recwarn.list

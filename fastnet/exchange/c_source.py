@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnet import checks
-from fastnet.exchange.layers import AnyModel, Layer, layers_of, scales_of
+from fastnet.exchange.layers import AnyModel, Layer, layers_of, scales_in
 from fastnet.files.durable import write_whole
 from fastnet.kernels import codes
 from fastnet.kernels.constants import NUMBERS, POLYNOMIALS
@@ -56,7 +56,7 @@ def write_c(model: AnyModel, path: str | os.PathLike[str], prefix: str) -> None:
     if not isinstance(prefix, str) or not re.fullmatch(r"(?:[A-Za-z_][A-Za-z_0-9]*)?", prefix):
         raise ValueError(f"prefix must be what a name in C can begin with, such as 'tumour_', not {prefix!r}.")
     file = os.path.basename(os.fsdecode(path))
-    text = source(layers_of(model), scales_of(model), checks.float_dtype(model.dtype), prefix, file)
+    text = source(layers_of(model), scales_in(model), checks.float_dtype(model.dtype), prefix, file)
     write_whole(path, [text.encode(errors="surrogateescape")])  # the path may hold bytes that are no text
 
 

@@ -63,7 +63,7 @@ def layers_of(model: AnyModel) -> list[Layer]:
     ]
 
 
-def scales_of(model: AnyModel) -> tuple[Scales | None, Scales | None]:
+def scales_in(model: AnyModel) -> tuple[Scales | None, Scales | None]:
     """Return the scales of X and of y, None of what is not standardized; NotFittedError before they are known."""
     first = model.layers[0]
     if model.standardize_y and model.y_scales is None:

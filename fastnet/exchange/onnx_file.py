@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fastnet import checks
 from fastnet.exchange import onnx_graph
-from fastnet.exchange.layers import AnyModel, is_classifier, layers_of, scales_of
+from fastnet.exchange.layers import AnyModel, is_classifier, layers_of, scales_in
 from fastnet.exchange.onnx_graph import OLDEST_OPSET, TYPES, Graph
 from fastnet.files.durable import write_whole
 from fastnet.kernels import codes
@@ -40,7 +40,7 @@ def model_proto(model: AnyModel, opset: int) -> onnx.ModelProto:
         )
     layers, dtype = layers_of(model), checks.float_dtype(model.dtype)
     graph, output = Graph(opset, dtype, free_names()), layers[-1]
-    X_scales, y_scales = scales_of(model)
+    X_scales, y_scales = scales_in(model)
     A = onnx_graph.add_layers(graph, onnx_graph.add_standardized(graph, "X", X_scales), layers)
     A = onnx_graph.add_restored(graph, A, y_scales)
     n, of_model = len(output.W), TYPES[dtype.name]

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.activations import AnyActivation, LeakyReLU
-from fastnet.exchange.layers import AnyModel, layers_of, scales_of
+from fastnet.exchange.layers import AnyModel, layers_of, scales_in
 from fastnet.exchange.weights import Array, as_array
 from fastnet.kernels import codes
 from fastnet.layers import AnyLayer, Dense, Dropout
@@ -114,7 +114,7 @@ NOT_LAYERS: dict[type[nn.Module], Form] = {
 
 def to_torch(model: AnyModel) -> nn.Sequential:
     """Return a model as a module; see `Model.to_torch`."""
-    X_scales, y_scales = scales_of(model)
+    X_scales, y_scales = scales_in(model)
     modules: list[nn.Module] = [] if X_scales is None else [Standardized(X_scales)]
     for layer in layers_of(model):
         n, n_prev = layer.W.shape
@@ -179,9 +179,9 @@ def from_torch(module: Any, settings: dict[str, Any]) -> Found:
     each = list(leaves(module, "module"))
     scales: dict[str, Scales | None] = {"X": None, "y": None}
     if each and type(each[0][1]) is Standardized:
-        scales["X"] = scales_in(each.pop(0)[1])
+        scales["X"] = scales_of_module(each.pop(0)[1])
     if each and type(each[-1][1]) is Restored:
-        scales["y"] = scales_in(each.pop()[1])
+        scales["y"] = scales_of_module(each.pop()[1])
         settings = {**settings, "standardize_y": True}
     stages = stages_of(each, module)
     dtypes = sorted({str(stage.linear.weight.dtype).removeprefix("torch.") for stage in stages})
@@ -213,7 +213,7 @@ def from_torch(module: Any, settings: dict[str, Any]) -> Found:
     return Found(layers, settings, [array for stage in stages for array in stage.arrays], scales)
 
 
-def scales_in(module: Any) -> Scales:
+def scales_of_module(module: Any) -> Scales:
     """Return the scales of a Standardized or a Restored; ValueError if they are none."""
     scales = Scales(*(as_array(getattr(module, name)).astype(FLOAT64) for name in Scales._fields))
     if not (np.isfinite(scales).all() and (scales.spread > 0).all()):
