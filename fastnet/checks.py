@@ -386,7 +386,7 @@ def refuse_masked(values: Any, name: str) -> None:
 def numbers_of_frame(values: Any) -> np.ndarray | None:
     """Return a data frame of pandas, or a series, of numbers and booleans of several kinds, or nullable, as float64.
 
-    None for anything else. NumPy would make objects of it, a thousand times as slowly.
+    None for anything else. NumPy would make an array of objects of it, to be read value by value.
     """
     dtypes = getattr(values, "dtypes", None)
     if dtypes is None or not hasattr(values, "to_numpy") or not hasattr(values, "iloc"):

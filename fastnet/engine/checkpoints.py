@@ -320,10 +320,8 @@ def read(path: Any, functions: Mapping[str, Any]) -> Resumed:
     for _, each in reversed(listed):
         try:
             return _read_file(each, functions)
-        except (
-            FileFormatError,
-            FileNotFoundError,
-        ) as error:  # a link that leads nowhere; another fit deletes its oldest
+        # Not found: a link that leads nowhere, or another fit deletes its oldest.
+        except (FileFormatError, FileNotFoundError) as error:
             with may_get_lost():
                 warnings.warn(f"A checkpoint is skipped: {error}", stacklevel=5)
             damaged = error
