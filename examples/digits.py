@@ -23,14 +23,12 @@ def print_confusion(true: np.ndarray, predicted: np.ndarray) -> None:
         print(f"{digit:4}{'':11}" + "".join(f"{count or '.':>4}" for count in row))
 
 
-def draw(history: History, best: int, path: str) -> None:
-    """Draw the course of the training, with a line at the epoch that was kept."""
+def draw(history: History, path: str) -> None:
+    """Draw the course of the training, in which the epoch that was kept is marked."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     ax = history.plot(figure.subplots())
-    ax.axvline(best + 1, ymax=0.88, color="0.7", linewidth=1, zorder=0)
-    ax.annotate("kept", (best + 1, 0.5), (4, 0), xycoords=("data", "axes fraction"), textcoords="offset points")
     ax.set_title("Handwritten digits, 64-64-32-10")
     figure.savefig(path, dpi=120)
     print(f"\nwrote {path}")
@@ -80,7 +78,7 @@ def main() -> None:
     print(f"{'test':12} {test['cost']:7.4f} {test['accuracy']:8.4f}  ({len(X_test)} digits)")
     print_confusion(y_test, model.predict(X_test))
     if arguments.picture:
-        draw(history, best, arguments.picture)
+        draw(history, arguments.picture)
     if test["accuracy"] < 0.97:
         sys.exit("Not as claimed: 97 % of the digits of the test should be read.")
 
