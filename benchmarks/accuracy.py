@@ -3,8 +3,8 @@
 python benchmarks/accuracy.py        (needs scikit-learn, the extra fastnet-mlp[sklearn])
 
 The digits with early stopping; the others, whose validation sets would be a few tens of rows, for 30 epochs. Fails if
-scikit-learn is better by more than one standard error of the difference, or the digits are told apart in fewer than 97
-of 100 cases.
+scikit-learn is better by more than one standard error of the difference, or the digits are told apart in fewer than 96
+of 100 cases. (Over these fifty fits both come to 0.966; over a single five folds, to anything from 0.963 to 0.976.)
 """
 
 import sys
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn import datasets
-from sklearn.model_selection import KFold, RepeatedStratifiedKFold, StratifiedKFold
+from sklearn.model_selection import KFold, RepeatedStratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
@@ -95,7 +95,7 @@ def main() -> None:
     warnings.simplefilter("ignore", ConvergenceWarning)
     print("                 fastnet  scikit-learn   difference  standard error    fastnet  scikit-learn")
     X, y = datasets.load_digits(return_X_y=True)
-    folds = StratifiedKFold(5, shuffle=True, random_state=0).split(X, y)
+    folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=10, random_state=0).split(X, y)
     ours = fastnet_score([64, 32], "softmax", 200, True)
     digits, digits_good = compare("digits", X, y, folds, ours, sklearn_score([64, 32], MLPClassifier, 200, True))
     X, y = datasets.load_breast_cancer(return_X_y=True)
@@ -107,7 +107,7 @@ def main() -> None:
     folds = KFold(5, shuffle=True, random_state=0).split(X, y)
     ours = fastnet_score([32], "linear", 30, False)
     _, diabetes_good = compare("diabetes, R2", X, y, folds, ours, sklearn_score([32], MLPRegressor, 30, False))
-    sys.exit(0 if digits >= 0.97 and digits_good and cancer_good and diabetes_good else 1)
+    sys.exit(0 if digits >= 0.96 and digits_good and cancer_good and diabetes_good else 1)
 
 
 if __name__ == "__main__":
