@@ -148,9 +148,7 @@ class Monitor(Callback):
     def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be the name of a logged value, such as 'val_cost', not {monitor!r}.")
-        of = "val_" if monitor.startswith("val_") else ""
-        name = monitor.removeprefix("val_")
-        self.monitor = of + words.LOGGED.get(name, words.METRICS.get(name, name))
+        self.monitor = words.logged(monitor)
         self.patience = checks.positive_integer(patience, "patience")
         self.min_delta = checks.non_negative_number(min_delta, "min_delta")
         self.best: float | None = None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fastnet import words
 from fastnet.report import html_table, significant
 
 if TYPE_CHECKING:
@@ -114,9 +115,24 @@ class History:
             return metrics[name]
         message = f"This History has no {name!r}."
         if not name.startswith("_"):
-            recorded = ", ".join(map(repr, ("cost", "val_cost", *metrics)))
-            message += f" It has {recorded}; fit(metrics=[...]) says which metrics to record."
+            message += self._recorded(name)
         raise AttributeError(message, name=name, obj=self)
+
+    def __getitem__(self, name: str) -> list[float]:
+        """Return what is recorded by a name, fastnet's or another library's: "val_cost", or "val_loss"."""
+        series = {"cost": self.cost, "val_cost": self.val_cost, **self.metrics}
+        if words.logged(name) not in series:
+            raise KeyError(f"This History has no {name!r}.{self._recorded(name)}")
+        return series[words.logged(name)]
+
+    def _recorded(self, name: str) -> str:
+        """Return in sentences what is recorded, in place of a name that is not, after a space."""
+        recorded = ("cost", "val_cost", *self.__dict__.get("metrics", {}))
+        if words.logged(name) in recorded:
+            return f" Use history.{words.logged(name)}."
+        if name == "history":  # of Keras
+            return " It is the record itself: use history.cost."
+        return f" It has {', '.join(map(repr, recorded))}; fit(metrics=[...]) says which metrics to record."
 
     def plot(self, ax: Axes | None = None, *, log: bool = False) -> Axes:
         """Draw the cost of each epoch, and any metrics on a second scale to the right; return the axes of the cost.

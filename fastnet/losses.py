@@ -153,6 +153,10 @@ def loss_for(loss: Any, last_activation: AnyActivation, n_outputs: int) -> AnyLo
         loss = words.canonical(loss, words.LOSSES)
         if loss == words.CROSSENTROPY:
             loss = "categorical_crossentropy" if last_activation == "softmax" else "binary_crossentropy"
+    if isinstance(loss, str) and loss in WITH_SETTINGS:
+        raise ValueError(
+            f"loss={loss!r} does not say which. Pass loss=Quantile(0.9), or of several loss=Quantile([0.1, 0.5, 0.9])."
+        )
     if not isinstance(loss, (Huber, Quantile)) and (not isinstance(loss, str) or loss not in LOSSES):
         close = words.meant(loss, [*LOSSES, *words.LOSSES])
         raise ValueError(

@@ -718,6 +718,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 finally:
                     self.epochs_finished = run.first_epoch + run.finished_epochs
 
+    @words.helpful
     def evaluate(
         self, X: Any, y: Any, metrics: Sequence[str] | str = DEFAULT_METRICS, *, sample_weight: Any = None
     ) -> Scores:

@@ -20,6 +20,15 @@ def by_word(table: Mapping[str, str]) -> dict[str, str]:
     return {word: meaning for meaning, words in table.items() for word in words.split()}
 
 
+def meanings_by_word(table: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return all that each word may mean, in the order of such a table."""
+    found: dict[str, list[str]] = {}
+    for meaning, words in table.items():
+        for word in words.split():
+            found.setdefault(word, []).append(meaning)
+    return found
+
+
 # ---------------------------------------------------------------------------------------------------------- tables
 
 ACTIVATIONS = by_word(
@@ -41,6 +50,7 @@ LOSSES = by_word(
         "mean_absolute_error": "mae absolute_error l1loss l1 meanabsoluteerror",
         "huber": "huber_loss huberloss smooth_l1 smoothl1loss",
         "poisson": "poisson_loss poissonnllloss",
+        "quantile": "pinball pinball_loss quantile_loss",
         "binary_crossentropy": "bce bceloss bcewithlogitsloss binary_cross_entropy binarycrossentropy",
         "categorical_crossentropy": "cce sparse_categorical_crossentropy "
         "nllloss categorical_cross_entropy categoricalcrossentropy",
@@ -60,11 +70,28 @@ METRICS = by_word(
     }
 )
 
-LOGGED = {"loss": "cost", "acc": "accuracy"}
+LOGGED = METRICS | {"loss": "cost"}
 """The names of what is logged after an epoch; each may follow "val_"."""
 
-ARGUMENTS = by_word(
+ARGUMENTS = meanings_by_word(
     {
+        # of scikit-learn's classes, whose own words are others' here
+        "learning_rate_init": "lr eta eta0 initial_learning_rate",
+        "max_iter": "epochs n_epochs num_epochs nb_epoch n_iter",
+        "alpha": "l2 kernel_regularizer regularization reg lambda_ weight_decay",
+        "solver": "optimizer",
+        "n_threads": "threads n_jobs num_threads",
+        "hidden_layer_sizes": "hidden_sizes layers units hidden_units n_units",
+        "random_state": "seed",
+        "n_iter_no_change": "patience",
+        "validation_fraction": "validation_split val_split",
+        "beta_1": "beta1",
+        "beta_2": "beta2",
+        "scoring": "metrics metric",
+        "eval_set": "validation_data validation_set val_data",
+        "dropout": "dropout_rate",
+        # of fastnet's own
+        "q": "alpha quantile quantiles tau",
         "learning_rate": "lr learning_rate_init eta eta0 initial_learning_rate max_lr schedule",
         "epochs": "n_epochs num_epochs nb_epoch epoch max_iter n_iter T_max total_steps",
         "batch_size": "batch batchsize bs minibatch_size",
@@ -102,17 +129,27 @@ ARGUMENTS = by_word(
         "metrics": "metric",
         "activation": "activation_fn act",
         "nothing: layers have numbers": "name",
-        "Model(optimizer=), which holds it": "optimizer",
-        "fit(metrics=)": "metrics",
-        "fit(epochs=)": "epochs",
-        "fit(batch_size=)": "batch_size",
-        "Model(seed=)": "random_state seed",
         "nothing: fastnet computes on CPUs": "device",
+        # of something else
+        "optimizer=Adam(learning_rate=0.01), of Model": "lr learning_rate learning_rate_init eta",
+        "Model(optimizer=), which holds it": "optimizer",
+        "Model(seed=)": "random_state seed",
+        "fit(metrics=)": "metrics",
+        "fit(epochs=)": "epochs n_epochs max_iter",
+        "fit(batch_size=)": "batch_size",
+        "fit(class_weight=)": "class_weight class_weights",
+        "fit(callbacks=)": "callbacks callback",
+        "fit(validation_split=)": "validation_split validation_fraction",
+        "fit(verbose=)": "verbose",
+        "fit(shuffle=)": "shuffle",
+        "the constructor's max_iter": "epochs n_epochs max_iter",
+        "the constructor's argument of that name": "batch_size class_weight callbacks verbose shuffle early_stopping",
+        "the constructor's validation_fraction, with early_stopping=True": "validation_split validation_fraction",
     }
 )
-"""Arguments by the names that others give them, and what to pass instead."""
+"""Arguments by the names that others give them, and what to pass instead: the first that there is, or a sentence."""
 
-ATTRIBUTES = by_word(
+ATTRIBUTES = meanings_by_word(
     {
         "Model(layers, loss=, optimizer=)": "compile",
         "Model([Dense(64, 'relu'), Dense(1)])": "add",
@@ -143,7 +180,7 @@ ATTRIBUTES = by_word(
     }
 )
 
-PACKAGE = by_word(
+PACKAGE = meanings_by_word(
     {
         "Model([...])": "Sequential",
         "Model": "Network NeuralNetwork",
@@ -179,6 +216,13 @@ def canonical(name: str, aliases: Mapping[str, str]) -> str:
     return aliases.get(key, key)
 
 
+def logged(name: str) -> str:
+    """Return fastnet's name of what is logged after an epoch."""
+    of = "val_" if name.startswith("val_") else ""
+    value = name.removeprefix("val_")
+    return of + LOGGED.get(value, value)
+
+
 def meant(name: Any, choices: Iterable[str]) -> str:
     """Return a sentence with the choice that a name may have meant, after a space; or nothing."""
     if not isinstance(name, str):
@@ -189,11 +233,15 @@ def meant(name: Any, choices: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def hint(name: str, table: Mapping[str, str], choices: Iterable[str]) -> str:
-    """Return what to use in place of an argument or attribute that is not there, after a space; or nothing."""
+def hint(name: str, table: Mapping[str, list[str]], choices: Iterable[str], of: str = "") -> str:
+    """Return what to use in place of an argument or attribute that is not there, after a space; or nothing.
+
+    `of` is the function that has no such argument: nobody is sent there.
+    """
     choices = list(choices)
-    if name in table and (table[name] in choices or not table[name].isidentifier()):
-        return f" Use {table[name]}."
+    for meaning in table.get(name, ()):
+        if meaning in choices or not (meaning.isidentifier() or meaning.startswith(f"{of}(")):
+            return f" Use {meaning}."
     return meant(name, choices)
 
 
@@ -211,7 +259,7 @@ def refuse_unknown(function: Callable[..., Any], name: str, given: Iterable[str]
     known = arguments_of(function)
     for argument in given:
         if known and argument not in known:
-            raise TypeError(f"{name} has no argument {argument!r}.{hint(argument, ARGUMENTS, known)}")
+            raise TypeError(f"{name} has no argument {argument!r}.{hint(argument, ARGUMENTS, known, name)}")
 
 
 class Helpful(ABCMeta):

@@ -8,6 +8,7 @@ import pytest
 
 import fastnet
 from fastnet import SGD, Adam, AdamW, Dense, Dropout, EarlyStopping, Model, ReduceOnPlateau, words
+from fastnet.sklearn import MLPClassifier, MLPRegressor
 
 X = np.random.default_rng(0).standard_normal((40, 3))
 Y = (X[:, 0] > 0).astype(int)
@@ -82,6 +83,27 @@ SAID = {
     lambda: Model([Dense(1)], loss_fn="mse"): "Use loss.",
     lambda: Model([Dense(1)], alpha=0.1): "Use l2, or l1.",
     lambda: Model([Dense(1)], epochs=3): "Use fit(epochs=).",
+    lambda: Model([Dense(1)], lr=0.1): "Use optimizer=Adam(learning_rate=0.01), of Model.",
+    lambda: Model([Dense(1)], learning_rate=0.1): "Use optimizer=Adam(learning_rate=0.01), of Model.",
+    lambda: Model([Dense(1)], class_weight={}): "Use fit(class_weight=).",
+    lambda: model("pinball", last="linear"): "Pass loss=Quantile(0.9)",
+    lambda: fastnet.Quantile(alpha=0.9): "Use q.",
+    lambda: model().evaluate(X, Y, metric="acc"): "Use metrics.",
+    lambda: model().fit(X, Y, 1).val_loss: "Use history.val_cost.",
+    lambda: model().fit(X, Y, 1).loss: "Use history.cost.",
+    lambda: model().fit(X, Y, 1).history: "It is the record itself: use history.cost.",
+    lambda: MLPClassifier(lr=0.1): "MLPClassifier has no argument 'lr'. Use learning_rate_init.",
+    lambda: MLPClassifier(epochs=3): "Use max_iter.",
+    lambda: MLPRegressor(seed=0): "Use random_state.",
+    lambda: MLPClassifier().fit(X, Y, validation_data=(X, Y)): "fit has no argument 'validation_data'. Use eval_set.",
+    lambda: MLPClassifier().fit(X, Y, epochs=3): "Use the constructor's max_iter.",
+    lambda: MLPClassifier().fit(X, Y, class_weight={}): "Use the constructor's argument of that name.",
+    lambda: MLPClassifier().partial_fit(X, Y, weights=Y): "Use sample_weight.",
+    lambda: MLPClassifier(solver="adamw").fit(X, Y): "Pass solver=fastnet.AdamW().",
+    lambda: MLPClassifier(solver=Adam).fit(X, Y): "Pass solver=fastnet.Adam().",
+    lambda: MLPClassifier(activation="swish").fit(X, Y): "Did you mean 'silu'?",
+    lambda: MLPRegressor("mse").fit(X, Y): "Did you mean 'squared_error'?",
+    lambda: MLPRegressor("pinball").fit(X, Y): "Pass loss=fastnet.Quantile(0.9)",
     lambda: Model([Dense(1)], hidden_layer_sizes=(3,)): "Use layers=[Dense(64, 'relu'), Dense(1)].",
     lambda: model().fit(X, Y, n_epochs=3): "fit has no argument 'n_epochs'. Use epochs.",
     lambda: model().fit(X, Y, nb_epoch=3): "Use epochs.",
@@ -143,10 +165,23 @@ def test_what_is_not_known_says_what_was_meant(guess, said):
 def test_what_a_table_names_is_there():
     """Canonical names, or sentences: no hint at what is not there."""
     assert set(words.ACTIVATIONS.values()) <= set(fastnet.activations.ACTIVATIONS)
-    assert set(words.LOSSES.values()) - {words.CROSSENTROPY} <= set(fastnet.losses.LOSSES)
+    assert set(words.LOSSES.values()) - {words.CROSSENTROPY, "quantile"} <= set(fastnet.losses.LOSSES)
     assert set(words.METRICS.values()) <= set(fastnet.metrics.METRICS)
-    assert {name for name in words.ATTRIBUTES.values() if name.isidentifier()} <= set(dir(Model)) | {"parameters"}
-    assert {name for name in words.PACKAGE.values() if name.isidentifier()} <= set(dir(fastnet))
+    attributes, package = (
+        {name for meanings in table.values() for name in meanings if name.isidentifier()}
+        for table in (words.ATTRIBUTES, words.PACKAGE)
+    )
+    assert attributes <= set(dir(Model)) | {"parameters"}
+    assert package <= set(dir(fastnet))
+
+
+def test_a_history_has_each_series_by_any_name():
+    history = model().fit(X, Y, 2, metrics="acc", validation_data=(X, Y))
+    assert history["loss"] is history.cost
+    assert history["val_loss"] is history.val_cost
+    assert history["val_acc"] is history.val_accuracy
+    with pytest.raises(KeyError, match=r"no 'val_auc'. It has 'cost', 'val_cost', 'accuracy', 'val_accuracy'"):
+        history["val_auc"]
 
 
 def test_nothing_is_guessed_where_nothing_is_near():

@@ -46,8 +46,10 @@ FOR_Y = Remedy("The targets", "output", "Pass standardize_y=True to Model")
 FOR_OTHER_Y = Remedy("The targets", "output", "Divide y by its spread, y / y.std(), or let the last layer be linear")
 
 
-def warn_of_scales(values: Any, remedy: Remedy) -> None:
+def warn_of_scales(values: Any, remedy: Remedy, stacklevel: int = 4) -> None:
     """Warn if columns of values (m, n) are far from mean 0 and spread 1, on which networks learn; say which.
+
+    `stacklevel` is that of the line that calls `fit`, above the caller of this function.
 
     Of many rows, some 10,000 at even distances are looked at, of wide ones fewer. A constant is of no scale.
     """
@@ -70,7 +72,7 @@ def warn_of_scales(values: Any, remedy: Remedy) -> None:
             f"{remedy.data} are far from the scale that networks learn on, mean 0 and spread 1: {remedy.column} "
             f"{worst} has mean {mean[worst]:.3g} and spread {spread[worst]:.3g}{others}. {remedy.line}.{digits}",
             UserWarning,
-            stacklevel=5,  # the line that calls fit
+            stacklevel=stacklevel + 1,
         )
 
 

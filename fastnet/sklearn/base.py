@@ -22,6 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnet import checks
 from fastnet.activations import LeakyReLU
 from fastnet.callbacks import AnyCallback, checked_callbacks
+from fastnet.engine.diagnostics import warn_of_scales
 from fastnet.engine.examples import Data
 from fastnet.engine.overflow import outputs_not_finite
 from fastnet.engine.run import EPOCHS_AT_ONCE
@@ -53,7 +54,7 @@ NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 
-USER = 6
+USER = 7
 """The level of the stack, above `_fit_stochastic`, at which warnings are to point: the line that calls `fit`."""
 
 
@@ -91,6 +92,13 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
 
+    def _validate_params(self) -> None:
+        """Raise ValueError for an argument that is none: scikit-learn's own check, and what may have been meant."""
+        try:
+            super()._validate_params()
+        except ValueError as error:
+            raise type(error)(f"{error}{rules.meant(self)}") from None
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -99,6 +107,15 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
     def _with_class_weight(self, examples: Data, y: Any) -> Data:
         """Return the examples, their weights multiplied by those of their classes."""
         return examples
+
+    def _warn_of_scales(self, examples: Data) -> None:
+        """Warn if features, or targets that are values, are far from the scale that networks learn on."""
+        remedy = rules.X_ON_ANOTHER_SCALE
+        if is_classifier(self):
+            remedy = remedy._replace(line=remedy.line.replace("Regressor", "Classifier"))
+        warn_of_scales(examples.X, remedy, USER)
+        if not is_classifier(self) and self._loss() != "poisson":
+            warn_of_scales(examples.y, rules.Y_ON_ANOTHER_SCALE, USER)
 
     def save(self, path: Any) -> None:
         """Write the estimator, fitted or not, to one file, from which `fastnet.sklearn.load` makes an equal one.
@@ -146,6 +163,8 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         class_weighted = self._with_class_weight(examples, y)
         if self.solver != "lbfgs" and self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
+        if first_pass and isinstance(X, np.ndarray):
+            self._warn_of_scales(examples)
         units = (X.shape[1], *hidden, self.n_outputs_)
         held_out = scored = None
         if eval_set is not None:

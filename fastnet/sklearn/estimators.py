@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastnet import checks
+from fastnet import checks, words
 from fastnet.engine.examples import Data, weighted
 from fastnet.errors import may_get_lost
 from fastnet.files import settings
@@ -119,6 +119,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags.classifier_tags.multi_label = True
         return tags
 
+    @words.helpful
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, *, X_val: Any = None, y_val: Any = None,
@@ -151,6 +152,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
 
     @typed(available_if(BaseMLP._check_solver))
+    @words.helpful
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Go through X and y once more; `classes`, all there are, must be given the first time."""
@@ -307,7 +309,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _validate_params(self) -> None:
         """Raise ValueError for an argument that is none; scikit-learn's own check, but for a name of its losses."""
-        if isinstance(self.loss, str) and self.loss == "quantile":
+        if isinstance(self.loss, str) and words.canonical(self.loss, words.LOSSES) == "quantile":
             raise ValueError(
                 "loss='quantile' does not say which. Pass loss=fastnet.Quantile(0.9), or of several "
                 "loss=fastnet.Quantile([0.1, 0.5, 0.9])."
@@ -319,6 +321,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             )
         super()._validate_params()
 
+    @words.helpful
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, *, X_val: Any = None, y_val: Any = None,
@@ -329,6 +332,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
 
     @typed(available_if(BaseMLP._check_solver))
+    @words.helpful
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Go through X and y once more."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from fastnet import checks
+from fastnet import checks, words
 from fastnet.engine.examples import Data, sample_weights
 from fastnet.engine.threads import OneAtATime
 from fastnet.kernels.build import forks
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastnet.optimizers import Optimizer
 
 
-class NetworkEstimator(BaseEstimator):
+class NetworkEstimator(BaseEstimator, metaclass=words.Helpful):
     """An estimator that has a network: its arguments, its attributes, and its parameters.
 
     `coefs_` and `intercepts_` are lists of views of the parameters of a `Model`. Arrays that a user puts in their place

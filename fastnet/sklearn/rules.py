@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastnet import checks
+from fastnet import checks, words
 from fastnet.activations import ACTIVATIONS, AnyActivation
+from fastnet.engine.diagnostics import Remedy
 from fastnet.engine.sparse import DENSE_BYTES, SparseRows
 from fastnet.layers import Dense, Dropout
 from fastnet.losses import AnyLoss, settings_of
 from fastnet.model import Model
+from fastnet.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +29,14 @@ HIDDEN_ACTIVATIONS = {*ACTIVATIONS, *ALIASES} - {"softmax"}
 
 OUTPUTS = {"identity": "linear", "logistic": "sigmoid", "softmax": "softmax", "exp": "linear"}
 """The activations of the last layer; the exponential is a part of Poisson's loss."""
+
+X_ON_ANOTHER_SCALE = Remedy(
+    "The features of X", "feature", "Put a StandardScaler first: make_pipeline(StandardScaler(), MLPRegressor(...))"
+)
+Y_ON_ANOTHER_SCALE = Remedy(
+    "The targets", "output",
+    "Have it scaled: TransformedTargetRegressor(MLPRegressor(...), transformer=StandardScaler())",
+)  # fmt: skip
 
 CONTEXT = Context(prec=40, rounding=ROUND_HALF_EVEN, Emin=-(10**6), Emax=10**6, capitals=1, clamp=0, flags=[], traps=[])
 """For powers: the whole of it, since what is left out is what the program has in decimal.DefaultContext."""
@@ -59,6 +69,21 @@ class Design(NamedTuple):
         model = Model(layers, loss=self.loss, l2=self.alpha, dtype=self.dtype, seed=0)
         model.build(self.units[0])
         return model
+
+
+def meant(estimator: Any) -> str:
+    """Return in a sentence what a name may mean that is none for an argument of an estimator, after a space."""
+    solver, activation, loss = (getattr(estimator, name, None) for name in ("solver", "activation", "loss"))
+    for name, kind in OPTIMIZERS.items():
+        if solver is kind or (isinstance(solver, str) and solver.lower() == name and name not in ("sgd", "adam")):
+            return f" Pass solver=fastnet.{kind.__name__}()."
+    if isinstance(activation, str) and activation not in HIDDEN_ACTIVATIONS:
+        return words.meant(words.canonical(activation, words.ACTIVATIONS), HIDDEN_ACTIVATIONS)
+    if isinstance(loss, str) and loss not in REGRESSION_LOSSES:
+        theirs = {ours: name for name, ours in REGRESSION_LOSSES.items()}
+        name = words.canonical(loss, words.LOSSES)
+        return words.meant(theirs.get(name, name), REGRESSION_LOSSES)
+    return ""
 
 
 def solver_arguments(estimator: Any) -> dict[str, Any]:

@@ -607,6 +607,7 @@ def test_dropout_draws_anew_each_epoch_on_any_number_of_threads(kind):
 # --------------------------------------------------------------------------------------------------- when it ends badly
 
 
+@pytest.mark.filterwarnings("ignore:The (features of X|targets) are far:UserWarning")
 def test_divergence_leaves_finite_parameters():
     X, y = X_IRIS * 1e300, Y_IRIS
     estimator = ours.MLPRegressor(

@@ -8,8 +8,10 @@ import pytest
 pytest.importorskip("sklearn")
 import joblib
 import pandas as pd
+from scipy import sparse
 from sklearn import config_context
 from sklearn import neural_network as sklearn_mlp
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline
@@ -246,3 +248,32 @@ def test_a_set_to_validate_with_that_is_refused_leaves_the_network(eval_set):
     with pytest.raises(ValueError, match=r"features|classes|eval_set|NaN"):
         estimator.fit(X, SIGNS, eval_set=eval_set)
     assert_same_network(estimator, before)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize(
+    ("X_factor", "X_more", "y_factor", "y_more", "said"),
+    [
+        (1, 100, 1, 0, r"^The features of X are far.* feature . has mean 1.*make_pipeline\(StandardScaler\(\), MLPReg"),
+        (100, 0, 1, 0, r"^The features of X are far.* and 3 more are as bad"),
+        (1, 0, 100, 0, r"^The targets are far.* output 0 has mean .*TransformedTargetRegressor\("),
+        (1, 0, 1, 1000, r"^The targets are far.* output 0 has mean 1e\+03"),
+    ],
+)
+def test_a_scale_that_networks_do_not_learn_on_is_said_at_the_first_fit(
+    X_factor, X_more, y_factor, y_more, said, solver
+):
+    regressor = MLPRegressor(**SMALL, solver=solver, warm_start=True)
+    data = X_factor * X + X_more, y_factor * X[:, 0] + y_more
+    with pytest.warns(UserWarning, match=said) as caught:
+        regressor.fit(*data).fit(*data)
+    caught = [each for each in caught if not issubclass(each.category, ConvergenceWarning)]
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_counts_classes_and_sparse_rows_have_no_such_scale(recwarn):
+    MLPRegressor(loss="poisson", **SMALL).fit(X, np.arange(65.0) * 100)
+    MLPClassifier(**SMALL).fit(X, SIGNS + 1000)
+    MLPClassifier(**SMALL).fit(sparse.csr_array(X * 100), SIGNS)
+    assert {each.category for each in recwarn} == {ConvergenceWarning}

@@ -55,6 +55,7 @@ def test_scalars_of_numpy_are_the_numbers_that_they_hold(solver):
                 assert fitted({**SOLVERS[solver], name: each(values[name])}) == expected, (name, each)
 
 
+@pytest.mark.filterwarnings("ignore:The (features of X|targets) are far:UserWarning")
 @pytest.mark.parametrize("each", FLOAT_TYPES)
 @pytest.mark.parametrize("stops_early", [False, True])
 def test_a_tolerance_of_few_bits_is_added_to_losses_it_could_not_hold(stops_early, each):
@@ -114,6 +115,7 @@ def test_weights_whose_sum_overflows_are_refused(solver, kind):
                     kind(**arguments, class_weight={0: largest, 1: largest}).fit(X, Y, weights)
 
 
+@pytest.mark.filterwarnings("ignore:The (features of X|targets) are far:UserWarning")
 def test_a_loss_that_lbfgs_leaves_infinite_is_an_error():
     with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.* The loss is (inf|nan)"):
         MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", max_iter=2, random_state=0).fit(X * 1e200, Y)

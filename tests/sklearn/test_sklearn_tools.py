@@ -105,6 +105,7 @@ def test_an_eval_set_is_routed():
     assert network.get_metadata_routing().fit.requests.items() >= {"eval_set": True, "sample_weight": True}.items()
 
 
+@pytest.mark.filterwarnings("ignore:The (features of X|targets) are far:UserWarning")
 def test_regression_with_cross_validation():
     X_diabetes, y = load_diabetes(return_X_y=True)
     settings = {"max_iter": 20, "learning_rate_init": 0.05, "random_state": 0, "early_stopping": True}
