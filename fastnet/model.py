@@ -18,6 +18,7 @@ from fastnet.engine.course import Course, OptimizerState
 from fastnet.engine.examples import Data, Gate, exact_dtype, read_only
 from fastnet.engine.fit import train_epochs
 from fastnet.engine.network import Network
+from fastnet.engine.parts import Parts, Stream, first_of, is_stream, prepared
 from fastnet.engine.predict import Predictor
 from fastnet.engine.progress import Progress
 from fastnet.engine.run import EPOCHS_AT_ONCE, Run
@@ -34,7 +35,7 @@ from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
 from fastnet.optimizers import SGD, Optimizer, optimizer_for
 from fastnet.parameters import Parameters, network_of
 from fastnet.report import Scores, Text
-from fastnet.scaling import Scales, Standardize, in_units, scaled_gradients, scales_of
+from fastnet.scaling import Scales, Standardize, in_units, scaled_gradients, scales_of, scales_of_parts
 from fastnet.schedules import SlowedDown
 
 if TYPE_CHECKING:  # what most programs never use is imported where it is used
@@ -275,12 +276,19 @@ class Model(Exchange, Stored, checks.FixedSettings):
         exactly = bool(self._standardize), self.standardize_y
         return Gate(self.dtype, n_features, self.output_layer, name_of(self.loss), *exactly)
 
-    def _data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
+    def _data(self, X: Any, y: Any, sample_weight: Any = None) -> Data | Stream:
         """Return examples as the network takes them."""
-        return self._scaled(self._gate().data(X, y, sample_weight), self.dtype)
+        gate = self._gate()
+        data = prepared(gate, X, None, sample_weight).training if y is None else gate.data(X, y, sample_weight)
+        scaled: Data | Stream = self._scaled(data, self.dtype)
+        return scaled
 
-    def _scaled(self, data: Data, dtype: np.dtype) -> Data:
+    def _scaled(self, data: Any, dtype: np.dtype) -> Any:
         """Return examples that the gate has let in, on the scale of the network; NotFittedError before it is known."""
+        if isinstance(data, Stream):
+            data.prepared = functools.partial(self._scaled, dtype=dtype)
+            first_of(data)  # whether the scale is known
+            return data
         if self._standardize:
             data = data._replace(X=self._standardize.learned().standardized(data.X, dtype, "X"))
         if self.standardize_y:
@@ -300,12 +308,23 @@ class Model(Exchange, Stored, checks.FixedSettings):
             linear = self.output_layer.activation == "linear"
             diagnostics.warn_of_scales(data.y, diagnostics.FOR_Y if linear else diagnostics.FOR_OTHER_Y)
 
-    def _learn_scales(self, data: Data) -> None:
+    def _learn_scales(self, data: Data | Stream) -> None:
         """Learn the scales from the examples that train, as the gate has let them in, unless they are known."""
-        if self._standardize and self._standardize.scales is None:
-            self._standardize.scales = scales_of(data.X, data.weights, "X")
-        if self.standardize_y and self.y_scales is None:
-            self.y_scales = scales_of(data.y, data.weights, "y")
+        wanted = {
+            "X": self._standardize is not None and self._standardize.scales is None,
+            "y": self.standardize_y and self.y_scales is None,
+        }
+        names = [name for name, is_wanted in wanted.items() if is_wanted]
+        if isinstance(data, Stream):
+            found = scales_of_parts(lambda: data.arrays(names), names) if names else []
+        else:
+            found = [scales_of(getattr(data, name), data.weights, name) for name in names]
+        for name, scales in zip(names, found, strict=True):
+            if name == "X":
+                assert self._standardize
+                self._standardize.scales = scales
+            else:
+                self.y_scales = scales
 
     def _examples(self, X: Any) -> np.ndarray:
         """Check X alone, and return it as the network takes it."""
@@ -342,6 +361,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
             and X.shape[0]
             and (X.flags.carray or (X.flags.c_contiguous and X.flags.aligned))
         ):
+            if is_stream(X):
+                return self._forward_blocks(X, out)
             X = self._examples(X)
         shape = (X.shape[0], predictor.n_outputs)
         if out is None:
@@ -357,9 +378,29 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 raise FloatingPointError(f"Predictions on the scale of y are beyond {self.dtype}. Use dtype='float64'.")
         return out
 
+    def _forward_blocks(self, stream: Any, out: np.ndarray | None) -> np.ndarray:
+        """Return A_L of the blocks of a stream, X or (X, y, ...) each, one after the other."""
+        found, m = [], 0
+        for number, block in enumerate(stream):
+            try:
+                A = self.forward(block[0] if isinstance(block, tuple) else block)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"Block {number} of X: {error}") from error
+            if out is None:
+                found.append(A)
+            else:
+                checks.output(out, (max(len(out), m + len(A)), A.shape[1]), self.dtype)
+                out[m : m + len(A)] = A
+            m += len(A)
+        if out is not None:
+            checks.output(out, (m, self.output_layer.units), self.dtype)
+            return out
+        return np.concatenate(found) if found else np.empty((0, self.output_layer.units), self.dtype)
+
     def _new_predictor(self, X: Any) -> Predictor:
         parameters = self._built_parameters()
-        self._examples(X)  # what is wrong with it is said before seconds of compiling
+        if not is_stream(X):
+            self._examples(X)  # what is wrong with it is said before seconds of compiling
         if self.standardize_y:
             self._learned_y_scales()
         X_dtype = None if self._standardize else self.dtype
@@ -463,7 +504,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
 
     # ------------------------------------------------------------------------------------------ cost and gradient
 
-    def cost(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def cost(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return J of the model on X (m, n_x) and y, (m,) or (m, n_L), penalties included; a weighted mean if asked.
 
         FloatingPointError if it is infinite or NaN, as from `evaluate` and, of a gradient, from `gradients`.
@@ -492,11 +533,22 @@ class Model(Exchange, Stored, checks.FixedSettings):
             overflow.finite_cost(run)
         return parameters.by_layer(run.gradient)
 
-    def _run(self, data: Data, **settings: Any) -> Run:
+    def _run(self, data: Data | Stream, *, begun: int = 0, **settings: Any) -> Run:
+        """Return a run over examples; of a stream from the epoch after those begun."""
         parameters = self._built_parameters()
-        checks.width(data.X.shape, parameters.network.units[0])  # another thread may have built the model since
+        network = parameters.network
+        checks.width(first_of(data).X.shape, network.units[0])  # another thread may have built the model since
         course = Course(**{name: settings.pop(name) for name in Course._fields if name in settings})
-        return Run(parameters.network, parameters.vector, data, course=course, **settings)
+        examples: Data | Parts
+        if isinstance(data, Stream):
+            examples = Parts(
+                data, batch_size=course.batch_size, chunk=network.chunk, epochs=course.epochs - begun,
+                first_epoch=course.first_epoch + begun, key=course.key if course.shuffle else None,
+            )  # fmt: skip
+            course = course._replace(shuffle=False)
+        else:
+            examples = data
+        return Run(network, parameters.vector, examples, course=course, **settings)
 
     def check_gradients(self, X: Any, y: Any, sample_weight: Any = None) -> gradient_check.GradientReport:
         """Compare back propagation with central differences in float64, parameter by parameter; builds if needed.
@@ -546,7 +598,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         epochs: int = 100,
         *,
         batch_size: int | None = 32,
@@ -643,7 +695,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
         wanted = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
         callbacks = tuple(callback for callback in callbacks if not isinstance(callback, Checkpoint))
         with self._training("fit"):
-            examples = self._gate().prepared(X, y, sample_weight, class_weight, validation_data, validation_split)
+            examples = prepared(self._gate(), X, y, sample_weight, class_weight, validation_data, validation_split)
+            first = first_of(examples.training)
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
             shuffle = shuffle and batch_size is not None
             savers, resumed = [], None
@@ -651,7 +704,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 from fastnet.engine import checkpoints
                 from fastnet.files.network import CHECKPOINT
 
-                m = len(examples.training.X)
+                m = len(first.X)
                 given = checkpoints.FitSettings(
                     checkpoints.text_of(self.optimizer), min(batch_size or m, m), shuffle, names,
                     checkpoints.names_of(callbacks), smoothing, checkpoints.fingerprint(examples),
@@ -663,12 +716,12 @@ class Model(Exchange, Stored, checks.FixedSettings):
             if resumed is None:
                 self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE), self.dtype)
             if self.epochs_finished == 0:
-                self._warn_of_scales(examples.training)
+                self._warn_of_scales(first)
             # From here on, things change.
             if resumed is not None:
                 self._go_back_to(resumed)
                 progress.go_on(resumed.fit["epoch"], resume)
-            self._prepare_parameters(examples.training)
+            self._prepare_parameters(first)
             # By the seed alone, so that networks of other sizes are validated with the same rows; not as a program
             # draws that has the same seed.
             key = (self.seed, 1) if isinstance(self.seed, int) else self._key
@@ -684,7 +737,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
             )  # fmt: skip
             if is_first and history.stopped_reason == "epochs" and diagnostics.has_not_fallen(history.cost):
                 history.stopped_reason = "not_fallen"
-                some = data.take(np.arange(min(len(data.X), diagnostics.ROWS_LOOKED_AT)))
+                some = first_of(data)
+                some = some.take(np.arange(min(len(some.X), diagnostics.ROWS_LOOKED_AT)))
                 diagnostics.warn_of_cost(history.cost, self._diagnosis(some.X, None))
         return history
 
@@ -695,8 +749,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
         checks.parameters(self.parameters)
 
     def _train(
-        self, data: Data, progress: Progress, history: History, metrics: tuple[str, ...] = (),
-        held_out: Data | None = None, callbacks: tuple[AnyCallback, ...] = (), savers: Sequence[Saver] = (),
+        self, data: Data | Stream, progress: Progress, history: History, metrics: tuple[str, ...] = (),
+        held_out: Any = None, callbacks: tuple[AnyCallback, ...] = (), savers: Sequence[Saver] = (),
         resumed: Resumed | None = None, **settings: Any,
     ) -> None:  # fmt: skip
         if self._optimizer_state is None:
@@ -704,8 +758,11 @@ class Model(Exchange, Stored, checks.FixedSettings):
         settings |= {"mode": self.optimizer, "state": self._optimizer_state, "key": self._key}
         first_epoch = self.epochs_finished if resumed is None else resumed.fit["first_epoch"]
         settings |= {"first_epoch": first_epoch, "with_outputs": bool(metrics)}
-        with self._run(data, compiling=progress.compiling, **settings) as run:
+        begun = 0 if resumed is None else resumed.fit["epoch"]
+        with self._run(data, begun=begun, compiling=progress.compiling, **settings) as run:
             history.compile_seconds = run.compile_seconds
+            if isinstance(held_out, Stream):
+                held_out = Parts(held_out, batch_size=None, chunk=run.chunk, epochs=settings["epochs"] - begun)
             beside = nullcontext() if held_out is None else run.beside(held_out, progress.compiling)
             with beside as validation:
                 if validation:
@@ -720,7 +777,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
 
     @words.helpful
     def evaluate(
-        self, X: Any, y: Any, metrics: Sequence[str] | str = DEFAULT_METRICS, *, sample_weight: Any = None
+        self, X: Any, y: Any = None, metrics: Sequence[str] | str = DEFAULT_METRICS, *, sample_weight: Any = None
     ) -> Scores:
         """Return a dict of "cost" and the metrics, on X (m, n_x) and y; see `fit` for both.
 

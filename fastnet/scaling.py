@@ -6,12 +6,16 @@ outputs, a = a' spread + mean. Sums run over the rows in an order that their num
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnet import checks
 from fastnet.errors import NotFittedError
+
+SLAB = 1024
+"""Rows that are summed by themselves: so sums of parts are those of the whole."""
 
 FLOAT64 = np.dtype(np.float64)
 
@@ -73,26 +77,45 @@ def scales_of(values: Any, weights: np.ndarray | None, name: str) -> Scales:
 
     A column that is constant, but for rounding, has spread 1. ValueError if one is beyond float64.
     """
+    (scales,) = scales_of_parts(lambda: [(values, weights)], (name,))
+    return scales
+
+
+def scales_of_parts(parts: Callable[[], Iterable[Sequence[Any]]], names: Sequence[str]) -> list[Scales]:
+    """Return the scales of arrays of those names that come in parts: `parts` begins anew with (arrays, ..., weights).
+
+    All parts but the last have a multiple of SLAB rows. Then they are to the bit those of arrays that are whole.
+    """
     with np.errstate(all="ignore"):
-        total = len(values) if weights is None else tree_sum(weights.astype(FLOAT64)[:, np.newaxis])
-        mean = column_sums(values, weights, np.zeros(values.shape[1]), 1) / total
-        spread = np.sqrt(column_sums(values, weights, mean, 2) / total)
-        finfo = np.finfo(FLOAT64)
-        spread = np.where(spread <= np.maximum(16 * finfo.eps * np.abs(mean), finfo.tiny), 1.0, spread)
-    beyond = ~(np.isfinite(mean) & np.isfinite(spread))
-    checks.refuse(mean, beyond, f"mean or spread of {name}", "{} beyond the range of float64", "Scale those columns.")
-    return Scales(mean, spread)
+        zeros = [np.zeros(1)] * len(names)
+        *totals, weight = sums_of_parts(parts(), zeros, 1)
+        means = [total / weight for total in totals]
+        *totals, _ = sums_of_parts(parts(), means, 2)
+        finfo, found = np.finfo(FLOAT64), []
+        for mean, total in zip(means, totals, strict=True):
+            spread = np.sqrt(total / weight)
+            constant = spread <= np.maximum(16 * finfo.eps * np.abs(mean), finfo.tiny)
+            found.append(Scales(mean, np.where(constant, 1.0, spread)))
+    for (mean, spread), name in zip(found, names, strict=True):
+        beyond = ~(np.isfinite(mean) & np.isfinite(spread))
+        checks.refuse(
+            mean, beyond, f"mean or spread of {name}", "{} beyond the range of float64", "Scale those columns."
+        )
+    return found
 
 
-def column_sums(values: np.ndarray, weights: np.ndarray | None, mean: np.ndarray, power: int) -> np.ndarray:
-    """Return the sums (n,) of w (x - mean)^power over the rows."""
-    sums = []
-    for rows in checks.slabs(values):
-        terms = (values[rows].astype(FLOAT64) - mean) ** power
-        if weights is not None:
-            terms *= weights[rows].astype(FLOAT64)[:, np.newaxis]
-        sums.append(tree_sum(terms))
-    return tree_sum(np.array(sums))
+def sums_of_parts(parts: Iterable[Sequence[Any]], means: Sequence[np.ndarray], power: int) -> list[Any]:
+    """Return the sums (n,) of w (x - mean)^power over the rows of each of some arrays, and the sum of the weights."""
+    sums: list[list[Any]] = [[] for _ in (*means, "weights")]
+    for *arrays, weights in parts:
+        for start in range(0, len(arrays[0]), SLAB):
+            rows = slice(start, start + SLAB)
+            w = None if weights is None else weights[rows].astype(FLOAT64)[:, np.newaxis]
+            for of_array, values, mean in zip(sums, arrays, means, strict=False):
+                terms = (values[rows].astype(FLOAT64) - mean) ** power
+                of_array.append(tree_sum(terms if w is None else terms * w))
+            sums[-1].append([float(len(arrays[0][rows]))] if w is None else tree_sum(w))
+    return [tree_sum(np.array(of_array)) for of_array in sums]
 
 
 def tree_sum(terms: np.ndarray) -> np.ndarray:

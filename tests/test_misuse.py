@@ -155,6 +155,7 @@ READ_HERE_ALONE = {"bfloat16": np.float32, "float8": np.float32, "DLPack": np.fl
 
 @pytest.mark.parametrize("name", OF_X)
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+@pytest.mark.filterwarnings("ignore:The features of X are far:UserWarning")
 def test_estimators_refuse_what_scikit_learn_refuses(kind, name):
     """By the same type of error; what it takes gives what the plain array gives."""
     theirs, ours = library("sklearn.neural_network"), library("fastnet.sklearn")

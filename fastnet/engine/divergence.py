@@ -16,7 +16,6 @@ class Snapshot(NamedTuple):
 
     parameters: np.ndarray
     progress: np.ndarray
-    order: np.ndarray
     gradient: np.ndarray
     moments: np.ndarray
     powers: np.ndarray
@@ -33,7 +32,6 @@ def take_snapshot(run: Run, now: float) -> Snapshot:
     return Snapshot(
         parameters=copy_of(run.parameters),
         progress=run.progress.copy(),
-        order=run.examples.order.copy(),
         gradient=copy_of(run.gradient),
         moments=copy_of(run.state.moments),
         powers=run.state.powers.copy(),
@@ -47,7 +45,7 @@ def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
     ValueError if it is because the examples have changed.
     """
     epoch, example = run.finished_epochs, run.finished_examples
-    batch = example // run.batch_size
+    batch = (run.examples_before + example) // run.batch_size
     if run.status == COST_NOT_FINITE:
         found = first_layer_not_finite(run)
         layer, kind = len(run.network.units) - 1 if found is None else found, "activation"
@@ -84,8 +82,7 @@ def bring_back(run: Run, snapshot: Snapshot) -> None:
     Training gives the same bits again, so keeping a copy now and then is enough to recover any moment since. If Ctrl-C
     comes in between, the model holds parameters of an earlier moment, finite too.
     """
-    batch_start = run.finished_examples - run.finished_examples % run.batch_size
-    until_chunk = run.chunks_before(run.finished_epochs, batch_start)
+    until_chunk = run.chunks_before(run.finished_epochs, run.start_of_batch)
     run.go_on_alone()
     go_back(run, snapshot)
     while (chunks := until_chunk - run.chunks_before(run.finished_epochs, run.finished_examples)) > 0:
@@ -100,7 +97,7 @@ def go_back(run: Run, snapshot: Snapshot) -> None:
     run.parameters[:] = snapshot.parameters
     run.progress[:] = snapshot.progress
     run.progress["loaded"] = run.rates_set = 0
-    run.examples.order[:] = snapshot.order
+    run.draw_order()
     run.gradient[:] = snapshot.gradient
     run.state.moments[:] = snapshot.moments
     run.state.powers[:] = snapshot.powers
@@ -109,7 +106,7 @@ def go_back(run: Run, snapshot: Snapshot) -> None:
 def first_layer_not_finite(run: Run) -> int | None:
     """Return the first layer, from 1, with a non-finite activation in the chunk that was not finished, if any."""
     start = run.finished_examples
-    stop = min(run.m, start - start % run.batch_size + run.batch_size, start + run.chunk)
+    stop = min(run.m, run.start_of_batch + run.batch_size, start + run.chunk)
     for layer in range(1, len(run.network.units)):
         if not np.isfinite(run.activations(layer, stop - start)).all():
             return layer

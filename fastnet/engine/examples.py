@@ -38,16 +38,16 @@ LAST_SHARE = 0.2
 class FitData(NamedTuple):
     """The examples of a fit: those to train with, weighted by class too, and those to validate with, or None.
 
-    With a `share`, `held_out` are all the examples, without weights by class: `divided` divides them, the last ones off
-    if `last`.
+    Each is Data, or a stream. With a `share`, `held_out` are all the examples, without weights by class: `divided`
+    divides them, the last ones off if `last`.
     """
 
-    training: Data
-    held_out: Data | None
+    training: Any
+    held_out: Any
     share: float
     last: bool = False
 
-    def divided(self, last_activation: AnyActivation, key: int | tuple[int, int]) -> tuple[Data, Data | None]:
+    def divided(self, last_activation: AnyActivation, key: int | tuple[int, int]) -> tuple[Any, Any]:
         """Return the examples to train with, and those to validate with, in the order in which they came.
 
         A share is the last rows, or drawn by `key`: of every class the same, as nearly as can be, where targets are
@@ -76,7 +76,8 @@ class FitData(NamedTuple):
 class Gate(NamedTuple):
     """The gate of a network: its dtype, features (None: any number), last layer, and the name of its loss.
 
-    X, or y, that is to be standardized is let in with all its digits: `exact_x`, `exact_y`.
+    X, or y, that is to be standardized is let in with all its digits: `exact_x`, `exact_y`. Of a part of the examples
+    (`is_part`) all weights may be zero.
     """
 
     dtype: np.dtype
@@ -85,20 +86,21 @@ class Gate(NamedTuple):
     loss: str
     exact_x: bool = False
     exact_y: bool = False
+    is_part: bool = False
 
     def data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
         """Check X, y and weights together and return them as the kernels take them."""
         X = checks.examples(X, exact_dtype(X) if self.exact_x else self.dtype, self.n_features)
         y_dtype = exact_dtype(y) if self.exact_y else self.dtype
         y = checks.targets(y, y_dtype, X.shape, self.output_layer.units, self.loss)
-        return Data(X, y, sample_weights(sample_weight, len(X), self.dtype))
+        return Data(X, y, sample_weights(sample_weight, len(X), self.dtype, is_part=self.is_part))
 
     def prepared(
         self, X: Any, y: Any, sample_weight: Any, class_weight: Any, validation_data: Any, validation_split: Any
     ) -> FitData:
         """Check all that `Model.fit` takes of examples, and return them as the kernels take them."""
         data = self.data(X, y, sample_weight)
-        held_out = None if validation_data is None else self._held_out(validation_data, data.X.shape[1])
+        held_out = None if validation_data is None else self.held_out(validation_data, data.X.shape[1])
         last = isinstance(validation_split, str) and validation_split == "last"
         if isinstance(validation_split, str) and not last:
             raise ValueError(
@@ -116,7 +118,7 @@ class Gate(NamedTuple):
             )
         return FitData(weighted, data if share else held_out, share, last)
 
-    def _held_out(self, validation_data: Any, n_features: int) -> Data:
+    def held_out(self, validation_data: Any, n_features: int) -> Data:
         """Return the examples to validate with, which have as many features as those to train with."""
         listed = isinstance(validation_data, (tuple, list))
         if not listed or len(validation_data) not in (2, 3):
@@ -147,10 +149,13 @@ def read_only(array: Rows) -> Rows:
     return array
 
 
-def sample_weights(sample_weight: Any, m: int, dtype: np.dtype, name: str = "sample_weight") -> np.ndarray | None:
+def sample_weights(
+    sample_weight: Any, m: int, dtype: np.dtype, name: str = "sample_weight", *, is_part: bool = False
+) -> np.ndarray | None:
     """Return the weights of m examples as the kernels take them, in memory of their own; None for None.
 
-    TypeError or ValueError unless they are m finite numbers, not negative, nor all zero, whose sum has a reciprocal.
+    TypeError or ValueError unless they are m finite numbers, not negative, nor, if these are not a part of the
+    examples, all zero; and their sum has a reciprocal.
     """
     if sample_weight is None:
         return None
@@ -164,6 +169,8 @@ def sample_weights(sample_weight: Any, m: int, dtype: np.dtype, name: str = "sam
     checks.refuse(array, subnormal, name, f"{{}} below {tiny:.2g}", "Scale all: ratios alone matter.")
     with np.errstate(all="ignore"):
         total = float(weights.sum(dtype=np.float64))
+    if total == 0 and is_part:
+        return checks.own(weights, array)
     if total == 0:
         raise ValueError(f"{name} is zero for every example. At least one must be greater than 0.")
     # Losses times weights shall have all their digits, and so shall what gradients are multiplied by, 1 / total.
@@ -190,7 +197,9 @@ def class_numbers(y: np.ndarray, last_activation: AnyActivation) -> np.ndarray |
     return y[:, 0].astype(np.int64) if one_column else np.argmax(y, axis=1)
 
 
-def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActivation, n_outputs: int) -> Data:
+def with_class_weights(
+    data: Data, class_weight: Any, last_activation: AnyActivation, n_outputs: int, *, is_part: bool = False
+) -> Data:
     """Return the examples with their weights multiplied by those of their classes.
 
     `class_weight` is a dictionary, in which classes that are not there weigh 1; "balanced", by which each class that
@@ -220,13 +229,13 @@ def with_class_weights(data: Data, class_weight: Any, last_activation: AnyActiva
             if isinstance(label, str) or label not in range(n_classes):
                 raise ValueError(f"class_weight has a class {label!r}, but the classes are 0 to {n_classes - 1}.")
             by_class[int(label)] = checks.non_negative_number(weight, f"class_weight[{label!r}]")
-    return weighted(data, by_class[classes])
+    return weighted(data, by_class[classes], is_part=is_part)
 
 
-def weighted(data: Data, factors: np.ndarray) -> Data:
+def weighted(data: Data, factors: np.ndarray, *, is_part: bool = False) -> Data:
     """Return the examples with their weights multiplied by factors (m,), those of their classes, and checked."""
     weights, name = factors, "class_weight of the examples"
     if data.weights is not None:
         with np.errstate(all="ignore"):
             weights, name = factors * data.weights, "class_weight times sample_weight"
-    return data._replace(weights=sample_weights(weights, len(weights), data.y.dtype, name))
+    return data._replace(weights=sample_weights(weights, len(weights), data.y.dtype, name, is_part=is_part))

@@ -39,9 +39,12 @@ def train_epochs(
     history.stopped_reason = "interrupted"
     try:
         while not run.done and not reason:
+            if run.go_on_to_next_part():
+                older, snapshot = snapshot, take_snapshot(run, time.perf_counter())
+                older.drop()
             finished = run.finished_epochs
             limits = [saver.chunks_until_due(run) for saver in savers]
-            run.advance(min([*limits, run.chunks_left_in_epoch if watch else MOST_CHUNKS]))
+            run.advance(min([*limits, run.chunks_left_in_part if watch else MOST_CHUNKS]))
             now = time.perf_counter()
             if watch is None:
                 history.cost += run.costs_of(finished, run.finished_epochs)
@@ -61,7 +64,7 @@ def train_epochs(
             for saver in savers:
                 if saver.is_due(run, reason):
                     saver.save(run, history, watch, reason)
-            progress.update(history, run.finished_examples, run.m, now - start)
+            progress.update(history, *run.place_in_epoch, now - start)
         if watch is not None:
             watch.finish()
         history.stopped_reason = reason or "epochs"

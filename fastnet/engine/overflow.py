@@ -69,6 +69,11 @@ def finite_cost(run: Run) -> float:
     cost = run.cost()
     if np.isfinite(run.gradient).all() if run.mode == codes.GRADIENT else math.isfinite(cost):
         return cost
+    if run.parts is not None:
+        raise FloatingPointError(
+            f"The cost of the stream is not finite in {run.network.dtype}. evaluate(X, y) of its blocks, one by one, "
+            "says where."
+        )
     where, remedy = place_of(run.network, run.parameters, run.examples.X), remedy_in(run.network.dtype)
     if where is None and math.isfinite(cost):
         layer = layer_of(run, int(np.argmin(np.isfinite(run.gradient))))

@@ -67,10 +67,10 @@ class Progress:
         if self.wanted:
             self.write(f"going on after epoch {epoch}/{self.epochs}, from {os.fspath(path)}\n")
 
-    def update(self, history: History, example: int, examples: int, seconds: float) -> None:
+    def update(self, history: History, example: int, examples: int | None, seconds: float) -> None:
         """Show the epochs finished since the last call, and how far the next has come.
 
-        That has done `example` of so many examples, `seconds` after the start.
+        That has done `example` of so many examples, None if that is not known yet, `seconds` after the start.
         """
         if not self.wanted:
             return
@@ -87,13 +87,17 @@ class Progress:
                     self.bar.set_postfix(costs_of(history, new[-1]), refresh=False)
                     self.bar.update(len(new))
             return
-        done = self.finished + example / examples
         if not self.rewrites:
             self.write("".join(f"{self.described(history, epoch)}  {seconds:.1f} s\n" for epoch in new))
         elif seconds - self.written_at >= REWRITE_SECONDS or self.finished == self.epochs:
             self.written_at = seconds
-            rate, left = done * examples / seconds, (self.epochs - done) / done * seconds
             line = self.described(history, self.finished - 1)
+            if examples is None:  # in the first epoch
+                self.speed = f"  {significant(example / seconds)} rows/s"
+                self.rewrite(f"{line}  ({example} rows of the next){self.speed}")
+                return
+            done = self.finished + example / examples
+            rate, left = done * examples / seconds, (self.epochs - done) / done * seconds
             if example:
                 line += f"  ({example / examples:.0%} of the next)"
             self.speed = f"  {significant(rate)} rows/s"

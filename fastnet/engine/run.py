@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from fastnet.engine.course import ONCE, Course, OptimizerState
 from fastnet.engine.examples import Data, read_only
 from fastnet.engine.memory import aligned_zeros, give_back, take
 from fastnet.engine.network import Division, Network, division_for
+from fastnet.engine.parts import Part, Parts
 from fastnet.engine.recipe import call_of_train, compile_parts, is_loaded, link_for_training, load_stored
 from fastnet.engine.sparse import DenseWindow, SparseRows
 from fastnet.engine.threads import Helpers, reserved_cores
@@ -40,11 +42,25 @@ CALL_SECONDS = 0.02
 planar`)."""
 
 MOST_CHUNKS = 10**9
+MOST_EXAMPLES = 2**62
+"""In a batch, where nobody knows yet how many there are."""
+
 FIRST_GUESS = 1e9
 """Operations per second assumed of a machine not yet measured: fewer than any reaches, so the first call is short."""
 
 EPOCHS_AT_ONCE = 4096
 """Epochs whose rates and costs are held, and so the most that a call begins: no fit needs memory for all of its."""
+
+
+class Results(NamedTuple):
+    """Arrays of A_L (examples, n_L), and of the targets, of parts of an epoch, in its order."""
+
+    outputs: list[np.ndarray]
+    targets: list[np.ndarray]
+
+    def and_of(self, examples: Examples) -> Results:
+        """Return these, and those of one part more."""
+        return Results([*self.outputs, examples.outputs.T], [*self.targets, examples.targets[examples.order]])
 
 
 class Run:
@@ -57,8 +73,10 @@ class Run:
     network : Network
     parameters : numpy.ndarray, (n_parameters,)
         Read; and written, if there is an optimizer.
-    data : Data
-        As `engine.examples` makes them. X may be SparseRows, unless the kernel shuffles: the order must be known.
+    data : Data or Parts
+        As `engine.examples` makes them; or what gives them, a part of an epoch after the other, if memory does not hold
+        them all. `m` and `finished_examples` are then of the part at hand, and the results to the bit those of all in
+        memory. Closed on leaving.
     mode : int or Optimizer
         codes.COST or codes.GRADIENT; or what to train with.
     course : Course
@@ -86,7 +104,7 @@ class Run:
         self,
         network: Network,
         parameters: np.ndarray,
-        data: Data,
+        data: Data | Parts,
         *,
         mode: int | Optimizer,
         course: Course = ONCE,
@@ -100,11 +118,14 @@ class Run:
         self.optimizer = mode if isinstance(mode, Optimizer) else None
         self.mode = mode.code if isinstance(mode, Optimizer) else mode
         self.network = network if self.optimizer else network.without_dropout
-        self.parameters, self.course, self.m = parameters, course, len(data.X)
-        self.batch_size = min(course.batch_size or self.m, self.m)
+        self.parts = data if isinstance(data, Parts) else None
+        part = data.current if isinstance(data, Parts) else Part(data, np.arange(len(data.X)), 0, True)
+        self.parameters, self.course, self.m = parameters, course, len(part.data.X)
+        self.is_used_up, self.earlier = False, Results([], [])
+        self.batch_size = min(course.batch_size or MOST_EXAMPLES, self.m if part.ends_epoch else MOST_EXAMPLES)
         self.chunk = network.chunk
         self.label_smoothing = label_smoothing
-        self.recipe = self.network.recipe(mode, data, self.batch_size, with_outputs, smoothed=label_smoothing > 0)
+        self.recipe = self.network.recipe(mode, part.data, self.batch_size, with_outputs, smoothed=label_smoothing > 0)
         self.compile_seconds = 0.0
         if not is_loaded(self.recipe):
             start = time.perf_counter()
@@ -123,37 +144,60 @@ class Run:
         if self.optimizer is not None:
             self.use(self.optimizer)
             self.state = state or OptimizerState.fresh(self.optimizer, len(parameters), network.dtype)
-        order = np.arange(self.m)
-        self.window = DenseWindow(data.X, min(self.chunk, self.batch_size)) if isinstance(data.X, SparseRows) else None
-        X, rows = (self.window.X, self.window.rows) if self.window else (data.X, order)
-        weights = np.empty(0, network.dtype) if data.weights is None else data.weights
-        X, y, weights = (read_only(array.view()) for array in (X, data.y, weights))  # type: ignore[union-attr]
-        outputs = np.empty((network.units[-1], self.m * with_outputs), network.dtype)
-        self.examples = Examples(X, rows, y, weights, outputs, order)
+        self.with_outputs = with_outputs
+        self._take(part)
         memory = aligned_zeros if self.mode == codes.GRADIENT else take  # for a gradient may outlive the run
         self.gradient = memory(len(parameters), network.dtype)
         self.gradient[:] = 0
         self.examples_per_second = FIRST_GUESS / network.operations
         self.helpers: Helpers | None = None
-        wanted = division_for(network, self.m, self.batch_size, course.epochs, threads)
+        batch_size = min(self.batch_size, self.m)
+        wanted = division_for(network, self.m, batch_size, course.epochs, threads)
         with ExitStack() as resources:  # given back if anything goes wrong, such as Ctrl-C while compiling
             granted = cores and min(cores, wanted.threads)
             granted = granted or resources.enter_context(reserved_cores(wanted.threads))
             self._make_team(Division(granted, wanted.by_chunks and granted > 1))
             self.resources = resources.pop_all()
 
-    def beside(self, data: Data, compiling: Callable[[], AbstractContextManager[None]]) -> Run:
+    def beside(self, data: Data | Parts, compiling: Callable[[], AbstractContextManager[None]]) -> Run:
         """Return a run for the cost of other examples at the same parameters, on the cores of this one."""
         return Run(
             self.network, self.parameters, data, mode=codes.COST, cores=self.division.threads,
-            with_outputs=self.examples.outputs.size > 0, compiling=compiling,
+            with_outputs=self.with_outputs, compiling=compiling,
         )  # fmt: skip
+
+    def _take(self, part: Part) -> None:
+        """Have the examples of a part, from its first one on."""
+        data, network = part.data, self.network
+        self.m, order = len(data.X), part.order
+        longest_chunk = min(self.chunk, self.batch_size)
+        self.window = DenseWindow(data.X, longest_chunk) if isinstance(data.X, SparseRows) else None
+        X, rows = (self.window.X, self.window.rows) if self.window else (data.X, order)
+        weights = np.empty(0, network.dtype) if data.weights is None else data.weights
+        X, y, weights = (read_only(array.view()) for array in (X, data.y, weights))  # type: ignore[union-attr]
+        outputs = np.empty((network.units[-1], self.m * self.with_outputs), network.dtype)
+        self.examples = Examples(X, rows, y, weights, outputs, order)
+        self.job["before"], self.job["ends_epoch"] = part.before, part.ends_epoch
+        self.progress["example"] = self.progress["loaded"] = 0
+
+    def go_on_to_next_part(self) -> bool:
+        """Take the next part of the examples, if the one at hand is used up; return whether it was."""
+        if self.parts is None or not self.is_used_up:
+            return False
+        if self.helpers is not None:
+            self.helpers.close()  # they would go on with the examples before
+            self.helpers = None
+        self.earlier = Results([], []) if self.parts.current.ends_epoch else self.earlier.and_of(self.examples)
+        self._take(self.parts.next())
+        self.is_used_up = False
+        self._make_calls()
+        return True
 
     def _make_team(self, division: Division) -> None:
         """Make the memory that a team works in which divides the work like this."""
         self.division, dtype = division, self.network.dtype
         scratches, sharing = (division.threads, 1) if division.by_chunks else (1, division.threads)
-        self.plan = self.network.plan(self.batch_size, backward=True, threads=sharing)
+        self.plan = self.network.plan(min(self.batch_size, self.m), backward=True, threads=sharing)
         link_for_training(self.plan, self.recipe, alone=sharing == 1)
         self.job["threads"], self.job["by_chunks"] = division.threads, division.by_chunks
         self.job["examples_at_once"] = GRAIN if self.plan.network["wide_gradient"][0] else self.chunk
@@ -166,14 +210,19 @@ class Run:
         at, settings = int(self.plan.network["settings"][0]), self.network.loss_settings
         self.scratch[:, at : at + len(settings)] = settings
         self.partials = take(division.by_chunks * scratches * n_partial, dtype).reshape(-1, n_partial)
-        self.team = Team(np.zeros(TEAM, dtype=np.int64), np.zeros(division.threads))
+        self._make_calls()
+
+    def _make_calls(self) -> None:
+        """Make the calls of the threads of a new team, whose memory there is."""
+        threads = self.division.threads
+        self.team = Team(np.zeros(TEAM, dtype=np.int64), np.zeros(threads))
         vectors = Vectors(self.parameters, self.gradient, self.partials, *self.state)
         self.calls = [
             call_of_train(
                 self.recipe, self.plan, self.job, self.progress, self.examples, vectors, self.scratch,
                 Epochs(self.rates, self.costs), thread, self.team,
             )
-            for thread in range(division.threads)
+            for thread in range(threads)
         ]  # fmt: skip
 
     def use(self, optimizer: Optimizer) -> None:
@@ -191,6 +240,8 @@ class Run:
                 self.helpers.close()
         finally:
             self.helpers = None  # it refers to this run, whose memory would wait for the garbage collector
+            if self.parts is not None:
+                self.parts.close()
             self.resources.close()
         self._give_back()
 
@@ -240,6 +291,24 @@ class Run:
         return int(self.progress["example"][0])
 
     @property
+    def examples_before(self) -> int:
+        """How many examples of the running epoch came before those of the part at hand."""
+        return int(self.job["before"][0])
+
+    @property
+    def place_in_epoch(self) -> tuple[int, int | None]:
+        """How many examples of the running epoch are done, and how many there are, None if that is not known yet."""
+        is_at_end = self.is_used_up and self.finished_examples == 0
+        before = 0 if is_at_end else self.examples_before
+        return before + self.finished_examples, self.m if self.parts is None else self.parts.n_examples
+
+    @property
+    def start_of_batch(self) -> int:
+        """The example at which the running batch began; negative if that was in an earlier part."""
+        example = self.finished_examples
+        return example - (self.examples_before + example) % self.batch_size
+
+    @property
     def status(self) -> int:
         """codes.RUNNING, or why it stopped."""
         return int(self.progress["status"][0])
@@ -267,15 +336,16 @@ class Run:
         return min(max(1, int(chunks)), MOST_CHUNKS)
 
     @property
-    def chunks_left_in_epoch(self) -> int:
-        """How many chunks of the running epoch are not done."""
-        return self.chunks_before(1, 0) - self.chunks_before(0, self.finished_examples)
+    def chunks_left_in_part(self) -> int:
+        """How many chunks of the running epoch, or of the part of it at hand, are not done."""
+        return self.chunks_before(0, self.m) - self.chunks_before(0, self.finished_examples)
 
     def advance(self, most_chunks: int = MOST_CHUNKS) -> None:
         """Work for about CALL_SECONDS, and through no more chunks than that.
 
         For less while the speed is being found out, and when chunks are cut short.
         """
+        self.go_on_to_next_part()
         chunks = min(self.chunks_in_a_call, most_chunks)
         before = self.finished_epochs * self.m + self.finished_examples
         start = time.perf_counter()
@@ -287,11 +357,14 @@ class Run:
 
     def work(self, chunks: int) -> None:
         """Work through up to that many chunks; raise what another thread raised, if one did."""
-        chunks = min(chunks, self.chunks_left_in_epoch + (len(self.costs) - 1) * self.chunks_before(1, 0))
+        if self.window is not None and self.finished_examples == 0:
+            self.draw_order()
+        in_epoch, left = self.chunks_before(1, 0), self.chunks_left_in_part
+        chunks = min(chunks, left if self.parts else left + (len(self.costs) - 1) * in_epoch)
         if self.window is not None:
-            chunks = min(chunks, self.window.most_chunks, self.chunks_left_in_epoch)
+            chunks = min(chunks, self.window.most_chunks, left)
             self.window.fill(self.examples.order, self.finished_examples, chunks)
-        self._set_rates(1 + chunks // self.chunks_before(1, 0))
+        self._set_rates(1 + chunks // in_epoch)
         if self.helpers is not None and not self.helpers.are_here:
             self.go_on_alone()
         if self.division.threads > 1 and self.helpers is None:
@@ -301,8 +374,17 @@ class Run:
                 self.go_on_alone()
         self.progress["chunks_left"] = chunks
         self._call(0)
+        self.is_used_up = chunks == left and not self.status
         if self.helpers is not None:
             self.helpers.check()
+
+    def draw_order(self) -> None:
+        """Draw the order of the running epoch now, if the kernel draws one; any other stays."""
+        if self.course.shuffle:
+            example = self.finished_examples
+            self.progress["example"] = self.progress["chunks_left"] = 0
+            self._call(0)
+            self.progress["example"] = example
 
     def _call(self, thread: int) -> None:
         """Work as that thread of the team: the first until its chunks are done, others until the team is stopped."""
@@ -321,8 +403,10 @@ class Run:
     @property
     def results(self) -> tuple[np.ndarray, np.ndarray]:
         """A_L (m, n_L) of the epoch finished last, and the targets, in the same order; needs `with_outputs`."""
-        y = self.examples.targets
-        return self.examples.outputs.T, y[self.examples.order] if self.course.shuffle else y
+        if self.parts is None and not self.course.shuffle:
+            return self.examples.outputs.T, self.examples.targets
+        outputs, targets = self.earlier.and_of(self.examples)
+        return np.concatenate(outputs), np.concatenate(targets)
 
     def cost(self) -> float:
         """Go through the data once, from the start, and return J; with codes.GRADIENT, `gradient` is then set too."""
@@ -336,13 +420,13 @@ class Run:
         self.progress["epoch"] = self.progress["example"] = self.rates_set = 0
 
     def chunks_before(self, epoch: int, example: int) -> int:
-        """Return how many chunks precede an example at which one starts."""
+        """Return how many chunks precede an example at which one starts; of a part, those of its epoch are counted."""
 
         def in_examples(n: int) -> int:
             batches, rest = divmod(n, self.batch_size)
             return batches * -(-self.batch_size // self.chunk) + -(-rest // self.chunk)
 
-        return epoch * in_examples(self.m) + in_examples(example)
+        return epoch * in_examples(self.m) + in_examples(self.examples_before + example)
 
     def activations_of_last_chunk(self, layer: int) -> np.ndarray:
         """Return A of a layer, (examples, n_l), of the chunk that one thread has finished last."""

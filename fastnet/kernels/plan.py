@@ -115,6 +115,7 @@ JOB = np.dtype(
     [
         ("mode", i8),  # COST, GRADIENT or the code of an update
         ("batch_size", i8), ("epochs", i8),
+        ("before", i8), ("ends_epoch", i8),  # examples of the epoch before these; whether none come after them
         ("shuffled", i8), ("key", i8),  # what is random in epoch e is drawn from (key, e)
         ("threads", i8), ("by_chunks", i8),  # a chunk for each thread, or all of them at one
         ("examples_at_once", i8),  # that go forward and back before the next

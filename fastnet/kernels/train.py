@@ -37,6 +37,12 @@ def train(
     by the size of the batch. With weights, the cost is a weighted mean: what is said of the size of a batch goes for
     the sum of its weights. A batch of no weight changes nothing.
 
+    The examples may be a part of an epoch, `job.before` of which came earlier: a batch may begin in one part and end in
+    another, and the results are to the bit those of the whole, as long as chunks are the same. `now.example` is m where
+    a part ends that is not the last; the next call is to have the next part, and begins with its first example.
+
+    A call for no chunks, where an epoch begins, draws its order alone, for who has to know that before.
+
     All threads of a team call this, each with its number; thread 0 returns after those chunks, the others wait for
     it to come again until the team is stopped. `scratch` holds S in its first row or, if each thread has chunks of its
     own, one in a row for every thread, as the partials then hold their gradients.
@@ -51,6 +57,8 @@ def train(
     S, target, head, share, shares, most_chunks = scratch[0], vectors.gradient, thread * HEAD, thread, threads, 1
     if by_chunks:
         S, target, head, share, shares, most_chunks = scratch[thread], vectors.partials[thread], 0, 0, 1, threads
+    if thread == 0 and now.chunks_left == 0:
+        begin(job, progress, examples, epochs)
     while thread > 0 or now.chunks_left > 0:
         if thread == 0:
             if now.epoch == this.epochs:
@@ -59,11 +67,12 @@ def train(
         if not meet(team.barrier, threads):
             return
         chunk_start = now.example
-        batch_start = chunk_start - chunk_start % this.batch_size
-        batch_stop = min(m, batch_start + this.batch_size)
+        batch_start = chunk_start - (this.before + chunk_start) % this.batch_size  # negative: in an earlier part
+        batch_end = batch_start + this.batch_size
+        batch_stop = min(m, batch_end)
         n_chunks = min((batch_stop - chunk_start + chunk - 1) // chunk, most_chunks, now.chunks_left)
         stop = min(batch_stop, chunk_start + n_chunks * chunk)
-        ends_batch = stop == batch_stop
+        ends_batch = stop == batch_stop and (stop == batch_end or this.ends_epoch != 0)
 
         # The thread's examples, forward and back.
         first_of_chunk = chunk_start + thread * chunk if by_chunks else chunk_start
@@ -75,7 +84,7 @@ def train(
             )
             if by_chunks:
                 team.costs[thread] = sum_of_costs(network, layers, m_chunk, S)
-        if thread == 0 and ends_batch:
+        if thread == 0 and stop == batch_stop:
             weigh_batch(network, layers, job, progress, examples, vectors, batch_start, batch_stop)
         if not meet(team.barrier, threads):
             return
@@ -123,7 +132,7 @@ def train(
             return
         if thread == 0:
             now.chunks_left -= n_chunks
-            end(network, job, progress, vectors, epochs, total, batch_start == 0, ends_batch, stop, m)
+            end(network, job, progress, vectors, epochs, total, this.before + batch_start == 0, ends_batch, stop, m)
 
 
 @spliced_kernel
@@ -164,7 +173,7 @@ def go_through(
     key = stream_of(~this.key, now.first_epoch + now.epoch)  # not that of the shuffle
     for start in range(first, stop, this.examples_at_once):
         end = min(stop, start + this.examples_at_once)
-        callers.call_forward(net.forward, layers, start, end, m, vectors.parameters, S, key, chunk_start)
+        callers.call_forward(net.forward, layers, start, end, m, vectors.parameters, S, key, this.before + chunk_start)
         callers.call_loss(net.loss, network, layers, start, end, S)
         if net.weigh != NONE:
             callers.call_weighting(net.weigh, network, layers, start, end, S)
@@ -180,9 +189,13 @@ def go_through(
 def weigh_batch(
     network: Any, layers: Any, job: Any, progress: Any, examples: Any, vectors: Any, start: int, stop: int
 ) -> None:
-    """Find what the batch that ends weighs, what penalties add to its cost, and the powers of beta of its step."""
+    """Find what a batch weighs up to `stop`, what penalties add to its cost, and the powers of beta of its step.
+
+    If it began in an earlier part, its weight there has been found when that ended.
+    """
     this, now = job[0], progress[0]
-    now.batch_weight = weight_of(examples.weights, examples.order, start, stop)
+    before = now.batch_weight if start < 0 else 0.0
+    now.batch_weight = weight_of(examples.weights, examples.order, max(start, 0), stop, before)
     now.batch_penalty = 0.0
     if network[0].penalty_cost != NONE and now.batch_weight > 0.0:
         now.batch_penalty = callers.call_penalty_cost(network[0].penalty_cost, layers, vectors.parameters)
@@ -192,11 +205,10 @@ def weigh_batch(
 
 
 @kernel
-def weight_of(weights: Any, order: Any, first: int, stop: int) -> float:
-    """Return the sum of the weights of examples first to stop in order, one by one; each is 1 if there are none."""
+def weight_of(weights: Any, order: Any, first: int, stop: int, total: float) -> float:
+    """Return `total` and the weights of examples first to stop in order, one by one; each is 1 if there are none."""
     if weights.shape[0] == 0:
-        return float(stop - first)
-    total = 0.0
+        return total + float(stop - first)
     for i in range(first, stop):
         total += np.float64(weights[order[i]])
     return total
@@ -252,6 +264,6 @@ def end(
         now.epoch_weight += now.batch_weight
         if this.mode >= SGD and now.batch_weight > 0.0:
             vectors.powers[0], vectors.powers[1] = this.power1, this.power2
-    if stop == m:
+    if stop == m and this.ends_epoch != 0:
         epochs.costs[now.epoch % epochs.costs.shape[0]] = now.epoch_cost / now.epoch_weight
         now.epoch, now.example = now.epoch + 1, 0

@@ -183,6 +183,7 @@ def test_coefs_that_a_user_has_put_in(tmp_path):
 
 @pytest.mark.parametrize("arguments", [{"early_stopping": True}, {"warm_start": True}])
 @pytest.mark.parametrize("scale", [1e20, 1e30, 3e38])
+@pytest.mark.filterwarnings("ignore:The features of X are far:UserWarning")
 def test_an_estimator_whose_training_diverged(tmp_path, scale, arguments):
     """Of gradients whose squares alone are infinite, the moments are, and not the parameters."""
     estimator = MLPClassifier(4, max_iter=3, random_state=0, dtype="float32", **arguments).fit(X, THREE)

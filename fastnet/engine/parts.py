@@ -1,0 +1,263 @@
+"""Examples that memory does not hold: blocks of a stream, checked, and put together to parts of an epoch.
+
+A part ends where a chunk of its last batch does: so results are to the bit those of all examples in memory. While a run
+works on one part, a thread reads the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnet.engine.examples import Data, FitData, Gate, read_only, with_class_weights
+from fastnet.errors import is_of_a_handler
+from fastnet.scaling import SLAB
+
+PART_BYTES = 2**25
+"""Of a part's X. A pass over parts of 2**23 to 2**27 bytes took as long (28-300-300-1, `benchmarks/streams.py`)."""
+
+
+class Part(NamedTuple):
+    """Some examples of an epoch: in which order, how many came before, and whether they are the last."""
+
+    data: Data
+    order: np.ndarray
+    before: int
+    ends_epoch: bool
+
+
+class Stream:
+    """The blocks of a stream, (X, y) or (X, y, sample_weight), as a gate lets them in.
+
+    Opened, it has read its first block, `first`. `prepared` makes of the examples of a part, as the gate lets them in,
+    those that a run takes. ValueError or TypeError if `source` is no stream, or has no examples.
+
+    Parameters
+    ----------
+    source : iterable
+        May be gone through again and again; blocks of a sequence are shuffled too.
+    gate : Gate
+    name : str
+        Of the argument.
+    class_weight : dict or None
+    """
+
+    def __init__(self, source: Any, gate: Gate, name: str, class_weight: Any = None) -> None:
+        if hasattr(source, "__next__"):
+            raise TypeError(
+                f"{name} is a {type(source).__name__}, which can be gone through only once. Pass an object whose "
+                "__iter__ begins anew, such as fastnet.streams has."
+            )
+        if isinstance(class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs all examples at once, which a stream does not give. Pass a dictionary, "
+                "such as sklearn.utils.class_weight.compute_class_weight makes it."
+            )
+        self.source, self.name, self.class_weight = source, name, class_weight
+        self.prepared: Callable[[Data], Data] = lambda data: data
+        self.gate = gate._replace(is_part=True)
+        self._first: Data | None = None
+        first = next(self.blocks(), None)
+        if first is None:
+            raise ValueError(f"{name} is a stream without any example. Pass one that gives blocks (X, y).")
+        self.first = self._first = first
+        self.gate = self.gate._replace(n_features=self.first.X.shape[1])
+
+    @property
+    def is_shuffled_by_blocks(self) -> bool:
+        """Whether its blocks may be asked for in any order."""
+        return isinstance(self.source, Sequence)
+
+    def blocks(self, generator: np.random.Generator | None = None) -> Iterator[Data]:
+        """Go through it once; with a generator in an order drawn from that, if there is a choice."""
+        if self.is_shuffled_by_blocks:
+            n = len(self.source)
+            numbers = range(n) if generator is None else generator.permutation(n)
+            numbered: Any = ((int(number), self.source[int(number)]) for number in numbers)
+        else:
+            numbered = zip(count(), self.source, strict=False)
+        for number, block in numbered:
+            data = self._checked(number, block)
+            if data is not None:
+                yield data
+
+    def _checked(self, number: int, block: Any) -> Data | None:
+        """Return a block as the gate lets it in; None if it is empty."""
+        if not isinstance(block, (tuple, list)) or len(block) not in (2, 3):
+            came = f"a {type(block).__name__}" + (f" of {len(block)}" if isinstance(block, (tuple, list)) else "")
+            raise TypeError(f"Block {number} of {self.name} must be (X, y) or (X, y, sample_weight), not {came}.")
+        if all(np.shape(each)[:1] == (0,) for each in block[:2]):
+            return None
+        try:
+            data = self.gate.data(*block)
+            layer = self.gate.output_layer
+            data = with_class_weights(data, self.class_weight, layer.activation, layer.units, is_part=True)
+        except (TypeError, ValueError) as error:
+            if is_of_a_handler(error):
+                raise
+            place = getattr(self.source, "place_of", lambda number, X, y: "")(number, *block[:2])
+            raise type(error)(f"Block {number} of {self.name}{place}: {error}") from error
+        if self._first is not None and (data.weights is None) != (self._first.weights is None):
+            raise ValueError(
+                f"Block {number} of {self.name} has {'no ' * (data.weights is None)}weights, unlike the first. Give "
+                "weights in all blocks, or in none."
+            )
+        return data
+
+    def arrays(self, names: Sequence[str]) -> Iterator[list[Any]]:
+        """Go through it in slabs: "X", "y" or both, by `names`, and the weights."""
+        for part in Parts(self, batch_size=SLAB, chunk=SLAB).reading_from_first():
+            yield [getattr(part.data, name) for name in (*names, "weights")]
+
+
+class Parts:
+    """The parts of so many epochs over a stream, one after the other; to be closed.
+
+    Parameters
+    ----------
+    stream : Stream
+    batch_size : int or None
+        None: all examples of an epoch.
+    chunk : int
+        The length of chunks, from the beginning of each batch on.
+    epochs : int
+    first_epoch : int
+        Epochs before these.
+    key : int or None
+        From (key, epoch) the order of blocks, and of the examples of each part, is drawn; None: they stay as they come.
+    """
+
+    def __init__(
+        self, stream: Stream, *, batch_size: int | None, chunk: int, epochs: int = 1, first_epoch: int = 0,
+        key: int | None = None,
+    ) -> None:  # fmt: skip
+        self.stream, self.batch_size, self.chunk = stream, batch_size, chunk
+        self.epochs, self.key = range(first_epoch, first_epoch + epochs), key
+        X = stream.first.X
+        self.rows = -(-max(PART_BYTES // (X.shape[1] * X.dtype.itemsize), chunk) // SLAB) * SLAB
+        self.buffers: list[Sequence[Any]] = []
+        self.n_examples: int | None = None
+        """Of an epoch, once one has ended."""
+        self.is_closed = False
+        self.reading = self._read()
+        self.current = next(self.reading)
+        """The part handed out last."""
+        self.reader: ThreadPoolExecutor | None = None
+        self.coming: Future[Part] | None = None
+
+    def reading_from_first(self) -> Iterator[Part]:
+        """Go through all parts in this thread."""
+        yield self.current
+        yield from self.reading
+
+    def next(self) -> Part:
+        """Return the next part, and let its arrays be read that come after it, into those of the part before."""
+        if self.reader is None:
+            self.reader = ThreadPoolExecutor(1, "fastnet-reader")
+            self.coming = self.reader.submit(next, self.reading)
+        assert self.coming is not None
+        self.current = self.coming.result()
+        self.coming = self.reader.submit(next, self.reading)
+        return self.current
+
+    def close(self) -> None:
+        """Let no more be read."""
+        self.is_closed = True
+        if self.reader is not None:
+            self.reader.shutdown()
+        self.reading.close()
+
+    def end_of_part(self, start: int) -> int:
+        """Return up to which example of its epoch a part goes that begins at `start`, if there are so many."""
+        end = start + self.rows
+        start_of_batch = end - end % (self.batch_size or 2**62)
+        end_of_chunk: int = start_of_batch + (end - start_of_batch) // self.chunk * self.chunk
+        return end_of_chunk
+
+    def _read(self) -> Generator[Part, None, None]:
+        for epoch in self.epochs:
+            generator = None if self.key is None else np.random.default_rng((self.key, epoch))
+            blocks, before, at = self.stream.blocks(generator), 0, 0
+            block = next(blocks, None)
+            while block is not None or before == 0:
+                end, filled = self.end_of_part(before) - before, 0
+                buffer = self._next_buffer()
+                while filled < end and block is not None and not self.is_closed:
+                    n = min(end - filled, len(block.X) - at)
+                    given: Sequence[Any] = block
+                    for array, values in zip(buffer, given, strict=True):
+                        if array is not None:
+                            array[filled : filled + n] = values[at : at + n]
+                    filled, at = filled + n, at + n
+                    if at == len(block.X):
+                        block, at = next(blocks, None), 0
+                if block is None:
+                    self._count(before + filled)
+                data = Data(*(None if array is None else read_only(array[:filled]) for array in buffer))  # type: ignore[arg-type]
+                order = np.arange(filled) if generator is None else generator.permutation(filled)
+                yield Part(self.stream.prepared(data), order, before, block is None)
+                before += filled
+
+    def _count(self, m: int) -> None:
+        """Take the number of examples of an epoch that ends; ValueError if the one before had another."""
+        if self.n_examples not in (None, m):
+            raise ValueError(
+                f"{self.stream.name} gave {self.n_examples} examples in an epoch, and {m} in the next. A stream must "
+                "give the same examples whenever it is gone through."
+            )
+        self.n_examples = m
+
+    def _next_buffer(self) -> Sequence[Any]:
+        """Return arrays to put a part into: those of the part before the last."""
+        if len(self.buffers) == 2:
+            self.buffers.reverse()
+        else:
+            gate, first = self.stream.gate, self.stream.first
+            dtypes = [np.float64 if exact else gate.dtype for exact in (gate.exact_x, gate.exact_y)]
+            X, y = (np.empty((self.rows, a.shape[1]), d) for a, d in zip(first[:2], dtypes, strict=True))
+            self.buffers.append((X, y, None if first.weights is None else np.empty(self.rows, gate.dtype)))
+        return self.buffers[-1]
+
+
+def is_stream(X: Any) -> bool:
+    """Return whether what stands in the place of an array is a stream, and no list of rows."""
+    return (
+        hasattr(X, "__iter__")
+        and not isinstance(X, (list, tuple, str, bytes, dict, set, frozenset))
+        and not any(hasattr(X, name) for name in ("shape", "__array__", "__dlpack__", "__next__"))
+    )
+
+
+def prepared(
+    gate: Gate, X: Any, y: Any, sample_weight: Any, class_weight: Any = None, validation_data: Any = None,
+    validation_split: Any = 0.0,
+) -> FitData:  # fmt: skip
+    """Check all that `Model.fit` takes of examples, arrays or streams, as far as that is possible now."""
+    streamed = is_stream(validation_data)
+    arrays = None if streamed else validation_data
+    if y is not None or not (is_stream(X) or isinstance(X, (list, tuple)) or hasattr(X, "__next__")):
+        examples = gate.prepared(X, y, sample_weight, class_weight, arrays, validation_split)
+    else:
+        for name, value in (("sample_weight", sample_weight), ("validation_split", validation_split or None)):
+            if value is not None:
+                remedy = "Give blocks (X, y, sample_weight)" if name == "sample_weight" else "Pass validation_data"
+                raise ValueError(f"{name} is not for a stream, whose length nobody knows. {remedy}.")
+        training = Stream(X, gate, "X", class_weight)
+        held_out = None if arrays is None else gate.held_out(arrays, training.first.X.shape[1])
+        examples = FitData(training, held_out, 0.0)
+    if streamed:
+        if examples.share:
+            raise ValueError("Pass validation_data or validation_split, not both.")
+        n_features = first_of(examples.training).X.shape[1]
+        validating = Stream(validation_data, gate._replace(n_features=n_features), "validation_data")
+        examples = examples._replace(held_out=validating)
+    return examples
+
+
+def first_of(data: Data | Stream) -> Data:
+    """Return examples, or those of the first block of a stream, as a run takes them."""
+    return data.prepared(data.first) if isinstance(data, Stream) else data
