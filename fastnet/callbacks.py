@@ -132,28 +132,15 @@ class Checkpoint(Callback):
 
 
 class Monitor(Callback):
-    """A callback that waits for a logged value to improve.
-
-    Attributes
-    ----------
-    best : float or None
-        The best value so far in this fit, or in the last.
-    best_epoch : int or None
-        Its epoch, counted from 0.
-    """
+    """A callback that looks at one of the logged values, `monitor`."""
 
     shown: ClassVar[tuple[str, ...]]
     """The settings that a printed one shows."""
 
-    def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
+    def __init__(self, monitor: str) -> None:
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be the name of a logged value, such as 'val_cost', not {monitor!r}.")
         self.monitor = words.logged(monitor)
-        self.patience = checks.positive_integer(patience, "patience")
-        self.min_delta = checks.non_negative_number(min_delta, "min_delta")
-        self.best: float | None = None
-        self.best_epoch: int | None = None
-        self.waited = 0
 
     def check(self, names: Collection[str]) -> None:
         """Refuse a fit that does not log what is monitored."""
@@ -168,6 +155,35 @@ class Monitor(Callback):
                 f"{', '.join(map(repr, names))}.{remedy}"
             )
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Which way is up; `val_score` is what the estimators of fastnet.sklearn log, by scikit-learn's scorers."""
+        metric = METRICS.get(self.monitor.removeprefix("val_"))
+        return self.monitor == "val_score" or (metric is not None and metric.higher_is_better)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.shown)})"
+
+
+class Waiting(Monitor):
+    """A callback that waits for a logged value to improve.
+
+    Attributes
+    ----------
+    best : float or None
+        The best value so far in this fit, or in the last.
+    best_epoch : int or None
+        Its epoch, counted from 0.
+    """
+
+    def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
+        super().__init__(monitor)
+        self.patience = checks.positive_integer(patience, "patience")
+        self.min_delta = checks.non_negative_number(min_delta, "min_delta")
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.waited = 0
+
     def start(self, model: AnyModel) -> None:
         """Forget the fit before."""
         self.best = self.best_epoch = None
@@ -179,10 +195,9 @@ class Monitor(Callback):
         NaN is no improvement; nor is one waited for before there was a number at all, as where a metric has no value.
         """
         value = logs[self.monitor]
-        metric = METRICS.get(self.monitor.removeprefix("val_"))
-        gain = math.inf if self.best is None else self.best - value
-        if metric is not None and metric.higher_is_better and self.best is not None:
-            gain = -gain
+        gain = math.inf
+        if self.best is not None:
+            gain = value - self.best if self.higher_is_better else self.best - value
         if gain > self.min_delta and not math.isnan(value):
             self.best, self.best_epoch, self.waited = value, epoch, 0
             return True
@@ -201,11 +216,8 @@ class Monitor(Callback):
         self.best = None if best is None else float(best)
         self.waited = checks.non_negative_integer(state["waited"], "waited")
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.shown)})"
 
-
-class EarlyStopping(Monitor):
+class EarlyStopping(Waiting):
     """End the fit when a value has not improved for some epochs.
 
     Parameters
@@ -282,7 +294,7 @@ class EarlyStopping(Monitor):
         self._best_parameters = self._before = None
 
 
-class ReduceOnPlateau(Monitor):
+class ReduceOnPlateau(Waiting):
     """Lower the learning rate when a value has not improved for some epochs.
 
     It gives the model another optimizer, of the same kind; that one stays after the fit.
