@@ -1,7 +1,11 @@
 """`Pruning` tells an Optuna trial of each epoch, and ends what the study's pruner does not want to go on."""
 
+import itertools
 import logging
+import re
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,3 +231,23 @@ def test_a_drop_in_without_held_out_examples_is_refused():
     trial = optuna.create_study(direction="minimize").ask()
     with pytest.raises(ValueError, match="Pruning monitors 'val_score', which is better the more it is"):
         MLPClassifier(callbacks=Pruning(trial, "val_score"), early_stopping=True).fit(X, Y)
+
+
+def test_two_processes_search_over_one_file(tmp_path):
+    """The script of the recipe: every trial has its result, trials overlap, and those that are pruned end early."""
+    page = (Path(__file__).parent.parent / "docs" / "recipes" / "optuna.md").read_text()
+    (script,) = re.findall(r'^```{[^\n]*title="search.py"}\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "search.py").write_text(script)
+    done = subprocess.run([sys.executable, "search.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("20 trials, the best {'width':")
+    study = optuna.load_study(study_name="width and rate", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    n_epochs = {trial.number: len(trial.intermediate_values) for trial in study.trials}
+    pruned = {trial.number for trial in study.trials if trial.state == optuna.trial.TrialState.PRUNED}
+    completed = {trial.number for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE}
+    assert sorted(pruned | completed) == list(range(20))
+    assert all(trial.value == trial.intermediate_values[39] for trial in study.trials if trial.number in completed)
+    assert pruned
+    assert all(n_epochs[number] < 40 for number in pruned)
+    by_time = sorted(study.trials, key=lambda trial: trial.datetime_start)
+    assert any(later.datetime_start < earlier.datetime_complete for earlier, later in itertools.pairwise(by_time))
