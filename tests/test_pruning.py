@@ -236,7 +236,7 @@ def test_a_drop_in_without_held_out_examples_is_refused():
 def test_two_processes_search_over_one_file(tmp_path):
     """The script of the recipe: every trial has its result, trials overlap, and those that are pruned end early."""
     page = (Path(__file__).parent.parent / "docs" / "recipes" / "optuna.md").read_text()
-    (script,) = re.findall(r'^```{[^\n]*title="search.py"}\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+    (script,) = re.findall(r'^```{[^\n]*title="~/search.py"}\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
     (tmp_path / "search.py").write_text(script)
     done = subprocess.run([sys.executable, "search.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
