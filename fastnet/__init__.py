@@ -5,7 +5,7 @@
 
 from fastnet import plot as plot
 from fastnet.activations import LeakyReLU
-from fastnet.callbacks import Checkpoint, EarlyStopping, ReduceOnPlateau, TimeLimit
+from fastnet.callbacks import Checkpoint, EarlyStopping, Pruning, ReduceOnPlateau, TimeLimit
 from fastnet.engine.recipe import warmup
 from fastnet.engine.threads import get_num_threads, set_num_threads
 from fastnet.errors import FileFormatError, NotFittedError, TrainingDivergedError
@@ -38,6 +38,7 @@ __all__ = [
     "Normal",
     "NotFittedError",
     "OneCycle",
+    "Pruning",
     "Quantile",
     "RMSprop",
     "ReduceOnPlateau",

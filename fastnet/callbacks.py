@@ -1,10 +1,10 @@
-"""What can be done after each epoch: stop early, or in time, lower the learning rate, write a checkpoint; or any."""
+"""What can be done after each epoch: stop early, in time or pruned, lower the rate, write a checkpoint; or any."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -57,7 +57,7 @@ class Callback(metaclass=words.Helpful):
         raise NotImplementedError
 
     def finish(self, model: Any) -> None:
-        """Do something after the last epoch, unless the fit ended by an error or Ctrl-C."""
+        """Do something after the last epoch, unless the fit ended by an error or Ctrl-C; fit raises what this does."""
 
     def state(self) -> dict[str, Any]:
         """Return what it must know to go on after a kill, for a `Checkpoint`: arrays, and what JSON has, by name."""
@@ -132,28 +132,15 @@ class Checkpoint(Callback):
 
 
 class Monitor(Callback):
-    """A callback that waits for a logged value to improve.
-
-    Attributes
-    ----------
-    best : float or None
-        The best value so far in this fit, or in the last.
-    best_epoch : int or None
-        Its epoch, counted from 0.
-    """
+    """A callback that looks at one of the logged values, `monitor`."""
 
     shown: ClassVar[tuple[str, ...]]
     """The settings that a printed one shows."""
 
-    def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
+    def __init__(self, monitor: str) -> None:
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be the name of a logged value, such as 'val_cost', not {monitor!r}.")
         self.monitor = words.logged(monitor)
-        self.patience = checks.positive_integer(patience, "patience")
-        self.min_delta = checks.non_negative_number(min_delta, "min_delta")
-        self.best: float | None = None
-        self.best_epoch: int | None = None
-        self.waited = 0
 
     def check(self, names: Collection[str]) -> None:
         """Refuse a fit that does not log what is monitored."""
@@ -168,6 +155,35 @@ class Monitor(Callback):
                 f"{', '.join(map(repr, names))}.{remedy}"
             )
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Which way is up; `val_score` is what the estimators of fastnet.sklearn log, by scikit-learn's scorers."""
+        metric = METRICS.get(self.monitor.removeprefix("val_"))
+        return self.monitor == "val_score" or (metric is not None and metric.higher_is_better)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.shown)})"
+
+
+class Waiting(Monitor):
+    """A callback that waits for a logged value to improve.
+
+    Attributes
+    ----------
+    best : float or None
+        The best value so far in this fit, or in the last.
+    best_epoch : int or None
+        Its epoch, counted from 0.
+    """
+
+    def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
+        super().__init__(monitor)
+        self.patience = checks.positive_integer(patience, "patience")
+        self.min_delta = checks.non_negative_number(min_delta, "min_delta")
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.waited = 0
+
     def start(self, model: AnyModel) -> None:
         """Forget the fit before."""
         self.best = self.best_epoch = None
@@ -179,10 +195,9 @@ class Monitor(Callback):
         NaN is no improvement; nor is one waited for before there was a number at all, as where a metric has no value.
         """
         value = logs[self.monitor]
-        metric = METRICS.get(self.monitor.removeprefix("val_"))
-        gain = math.inf if self.best is None else self.best - value
-        if metric is not None and metric.higher_is_better and self.best is not None:
-            gain = -gain
+        gain = math.inf
+        if self.best is not None:
+            gain = value - self.best if self.higher_is_better else self.best - value
         if gain > self.min_delta and not math.isnan(value):
             self.best, self.best_epoch, self.waited = value, epoch, 0
             return True
@@ -201,11 +216,8 @@ class Monitor(Callback):
         self.best = None if best is None else float(best)
         self.waited = checks.non_negative_integer(state["waited"], "waited")
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.shown)})"
 
-
-class EarlyStopping(Monitor):
+class EarlyStopping(Waiting):
     """End the fit when a value has not improved for some epochs.
 
     Parameters
@@ -282,7 +294,7 @@ class EarlyStopping(Monitor):
         self._best_parameters = self._before = None
 
 
-class ReduceOnPlateau(Monitor):
+class ReduceOnPlateau(Waiting):
     """Lower the learning rate when a value has not improved for some epochs.
 
     It gives the model another optimizer, of the same kind; that one stays after the fit.
@@ -390,6 +402,99 @@ class TimeLimit(Callback):
 
     def __repr__(self) -> str:
         return f"TimeLimit({self.seconds!r})"
+
+
+class Pruning(Monitor):
+    """Report each epoch to a trial of an Optuna study, and end the fit when its pruner says that the trial is hopeless.
+
+    `fit` raises optuna.TrialPruned then, which an objective leaves to the study, when all callbacks are told of the
+    end: the model is as after its last epoch, and `model.history` is there.
+
+    Parameters
+    ----------
+    trial : optuna.Trial
+        As the objective is given it. Of one fit: its epochs count from 0, and Optuna takes each once.
+    monitor : str, default "val_cost"
+        As for `EarlyStopping`. The study must have the direction in which it is better.
+
+    Raises
+    ------
+    ImportError
+        Without optuna.
+    TypeError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+    >>> def objective(trial):
+    ...     rate = trial.suggest_float("rate", 1e-4, 1.0, log=True)
+    ...     model = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(rate), seed=0)
+    ...     return model.fit(X, y, epochs=20, validation_split=0.2, callbacks=Pruning(trial)).val_cost[-1]
+    >>> study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    >>> study.optimize(objective, n_trials=20)
+    >>> {trial.state.name for trial in study.trials} == {"COMPLETE", "PRUNED"}
+    True
+    """
+
+    reason = "pruned"
+    shown = ("trial", "monitor")
+
+    def __init__(self, trial: Any, monitor: str = "val_cost") -> None:
+        super().__init__(monitor)
+        try:
+            from optuna import TrialPruned
+        except ImportError as error:
+            raise ImportError("Pruning needs optuna: pip install optuna.", name="optuna") from error
+        if isinstance(trial, type) or not (hasattr(trial, "report") and hasattr(trial, "should_prune")):
+            raise TypeError(f"trial must be an optuna.Trial, as an objective is given it, not {trial!r}.")
+        self.trial, self.error = trial, TrialPruned
+        self.pruned_at: int | None = None
+
+    def check(self, names: Collection[str]) -> None:
+        """Refuse a study that goes the other way as well: it would have the best pruned."""
+        super().check(names)
+        study = getattr(self.trial, "study", None)  # of a FixedTrial there is none
+        wrong, better = ("MINIMIZE", "more") if self.higher_is_better else ("MAXIMIZE", "less")
+        if study is not None and [direction.name for direction in study.directions] == [wrong]:
+            right = {"MINIMIZE": "maximize", "MAXIMIZE": "minimize"}[wrong]
+            raise ValueError(
+                f"Pruning monitors {self.monitor!r}, which is better the {better} it is, but the study "
+                f"{wrong.lower()}s. Pass direction={right!r} to create_study, or another monitor."
+            )
+
+    def start(self, model: AnyModel) -> None:
+        """Forget the fit before."""
+        self.pruned_at = None
+
+    def __call__(self, model: AnyModel, epoch: int, logs: Logs) -> bool:
+        """Report; return whether to prune."""
+        self.trial.report(logs[self.monitor], epoch)
+        if self.trial.should_prune():
+            self.pruned_at = epoch
+        return self.pruned_at is not None
+
+    def finish(self, model: AnyModel) -> None:
+        """Raise TrialPruned if the trial was."""
+        if self.pruned_at is not None:
+            raise self.error(f"Pruned after epoch {self.pruned_at}.")
+
+    def state(self) -> dict[str, Any]:
+        """Return whether it was: a fit that goes on from there ends at once, in the same way."""
+        return {"pruned_at": self.pruned_at}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take that over from a checkpoint."""
+        epoch = state["pruned_at"]
+        self.pruned_at = None if epoch is None else checks.non_negative_integer(epoch, "pruned_at")
+
+
+def finish(callbacks: Iterable[AnyCallback], model: Any) -> None:
+    """Tell callbacks that the fit has ended, at last those that raise for its caller."""
+    for callback in sorted(callbacks, key=lambda each: isinstance(each, Pruning)):
+        if isinstance(callback, Callback):
+            callback.finish(model)
 
 
 def checked_callbacks(callbacks: Any) -> tuple[AnyCallback, ...]:

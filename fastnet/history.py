@@ -36,7 +36,7 @@ class History:
         for each activation, loss and optimizer.
     stopped_reason : str
         Why it ended: "epochs" when all were done, "not_fallen" if the cost of a first fit has not fallen then,
-        "early_stopping", "time_limit" or "callback" when one ended it,
+        "early_stopping", "time_limit", "pruned" or "callback" when one ended it,
         "diverged", or "interrupted" by Ctrl-C or any other error.
     kept_epoch : int or None
         The epoch, counted from 0, whose parameters `EarlyStopping` brought back at the end, if it did.

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = {path.relative_to(DOCS).as_posix(): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
 
-OPTIONAL = {"emlearn", "fastapi", "mapie", "mlflow", "optuna", "shap", "skops"}
+OPTIONAL = {"distributed", "emlearn", "fastapi", "mapie", "mlflow", "optuna", "shap", "skops"}
 """What recipes are about: their blocks run where it is installed."""
 
 PUBLIC = [

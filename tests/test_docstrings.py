@@ -18,6 +18,7 @@ NEEDS = {
     "fastnet.Model.to_torch": "torch",
     "fastnet.Model.from_torch": "torch",
     "fastnet.sklearn.register_onnx": "skl2onnx",
+    "fastnet.Pruning": "optuna",
 }
 """What else an example imports, which may be missing; those of `fastnet.plot` need matplotlib."""
 

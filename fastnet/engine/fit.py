@@ -65,9 +65,9 @@ def train_epochs(
                 if saver.is_due(run, reason):
                     saver.save(run, history, watch, reason)
             progress.update(history, *run.place_in_epoch, now - start)
+        history.stopped_reason = reason or "epochs"
         if watch is not None:
             watch.finish()
-        history.stopped_reason = reason or "epochs"
     except BaseException:  # Ctrl-C, or what the handler of another signal raises
         if run.status == PARAMETERS_NOT_FINITE:  # it came during the call in which the run diverged
             bring_back(run, snapshot)

@@ -6,13 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastnet.callbacks import AnyCallback, AnyModel, Callback, Checkpoint, EarlyStopping, ReduceOnPlateau, TimeLimit
+from fastnet.callbacks import (
+    AnyCallback,
+    AnyModel,
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    Pruning,
+    ReduceOnPlateau,
+    TimeLimit,
+    finish,
+)
 from fastnet.engine.run import Run
 from fastnet.history import History
 from fastnet.metrics import compute
 from fastnet.scaling import in_units
 
-CHANGE_NOTHING = (Checkpoint, EarlyStopping, ReduceOnPlateau, TimeLimit)
+CHANGE_NOTHING = (Checkpoint, EarlyStopping, Pruning, ReduceOnPlateau, TimeLimit)
 """The callbacks that change no parameter between epochs; a subclass of one may."""
 
 
@@ -84,5 +94,4 @@ class Watch:
         for callback in self.callbacks:
             if isinstance(callback, EarlyStopping) and callback.restore_best:
                 self.history.kept_epoch = callback.best_epoch
-            if isinstance(callback, Callback):
-                callback.finish(self.model)
+        finish(self.callbacks, self.model)

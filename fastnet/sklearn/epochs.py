@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnet.callbacks import AnyCallback, Callback, Checkpoint
+from fastnet.callbacks import AnyCallback, Callback, Checkpoint, finish
 from fastnet.engine.course import Course
 from fastnet.engine.examples import Data
 from fastnet.engine.network import division_for
@@ -191,11 +191,12 @@ class Epochs:
             if not (np.isfinite(parameters).all() and np.isfinite(moments).all()):
                 parameters[:] = before
                 moments[:], self.run.state.powers[:] = 0, 1
-        for callback in self.callbacks:
-            if isinstance(callback, Callback) and reason not in ("diverged", "interrupted"):
-                callback.finish(self.model)
-        if estimator.early_stopping:
-            parameters[:] = estimator._best_parameters
+        try:
+            if reason not in ("diverged", "interrupted"):
+                finish(self.callbacks, self.model)
+        finally:
+            if estimator.early_stopping:
+                parameters[:] = estimator._best_parameters
         return reason
 
     def epoch(self) -> dict[str, float]:

@@ -545,6 +545,17 @@ def test_callbacks_are_fastnets():
         ours.MLPClassifier(callbacks=fastnet.EarlyStopping()).fit(X, y)
 
 
+@pytest.mark.parametrize(("monitor", "best"), [("val_score", np.argmax), ("val_cost", np.argmin)])
+def test_more_of_a_score_is_better_to_callbacks(monitor, best):
+    X, y = problem("two classes")
+    estimator = ours.MLPClassifier(**{**SMALL, "max_iter": 12, "learning_rate_init": 0.05}, early_stopping=True)
+    stopping = fastnet.EarlyStopping(monitor, patience=12)
+    estimator.set_params(callbacks=stopping).fit(X, y)
+    curve = estimator.validation_scores_ if monitor == "val_score" else estimator.validation_loss_curve_
+    assert len(set(curve)) > 1
+    assert (stopping.best_epoch, stopping.best) == (best(curve), curve[best(curve)])
+
+
 def test_a_model_in_training_is_not_trained_by_a_callback():
     X, y = problem("two classes")
     with pytest.raises(RuntimeError, match="being trained"):
