@@ -21,7 +21,7 @@ from fastnet.engine.network import Network
 from fastnet.engine.parts import Parts, Stream, first_of, is_stream, prepared
 from fastnet.engine.predict import Predictor
 from fastnet.engine.progress import Progress
-from fastnet.engine.run import EPOCHS_AT_ONCE, Run
+from fastnet.engine.run import EPOCHS_AT_ONCE, MOST_EXAMPLES, Run
 from fastnet.engine.threads import OneAtATime
 from fastnet.engine.watch import Watch, check_callbacks
 from fastnet.errors import FileFormatError, NotFittedError
@@ -705,6 +705,12 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 from fastnet.files.network import CHECKPOINT
 
                 m = len(first.X)
+                if isinstance(examples.training, Stream):
+                    m = MOST_EXAMPLES
+                    if any(each.batches is not None for each in wanted):
+                        raise ValueError(
+                            "batches= of a Checkpoint is not for a stream: leave it out, and every= counts its epochs."
+                        )
                 given = checkpoints.FitSettings(
                     checkpoints.text_of(self.optimizer), min(batch_size or m, m), shuffle, names,
                     checkpoints.names_of(callbacks), smoothing, checkpoints.fingerprint(examples),

@@ -22,6 +22,7 @@ import numpy as np
 from fastnet import checks
 from fastnet.callbacks import AnyCallback, Callback, Checkpoint, TimeLimit
 from fastnet.engine.examples import FitData
+from fastnet.engine.parts import first_of
 from fastnet.engine.run import MOST_CHUNKS, Run
 from fastnet.engine.watch import Watch
 from fastnet.errors import FileFormatError, is_of_a_handler, may_get_lost
@@ -77,12 +78,12 @@ class FitSettings(NamedTuple):
 
 
 def fingerprint(examples: FitData) -> str:
-    """Return a digest of all examples that a fit was given, with their weights."""
+    """Return a digest of all examples that a fit was given, with their weights; of a stream, of its first block."""
     found = hashlib.sha256(repr((examples.share, examples.last)).encode())
-
-    arrays: list[Any] = [*examples.training]
-    if examples.held_out is not None:
-        arrays += examples.held_out[1:] if examples.share else examples.held_out  # X is the same, to be divided
+    training, held_out = (data and first_of(data) for data in (examples.training, examples.held_out))
+    arrays: list[Any] = [*training]
+    if held_out is not None:
+        arrays += held_out[1:] if examples.share else held_out  # X is the same, to be divided
     for array in arrays:
         if array is not None:
             found.update(f"{array.dtype}{array.shape}".encode())

@@ -99,7 +99,7 @@ class Stream:
         except (TypeError, ValueError) as error:
             if is_of_a_handler(error):
                 raise
-            place = getattr(self.source, "place_of", lambda number, X, y: "")(number, *block[:2])
+            place = place_in(self.source, number, block[0])
             raise type(error)(f"Block {number} of {self.name}{place}: {error}") from error
         if self._first is not None and (data.weights is None) != (self._first.weights is None):
             raise ValueError(
@@ -230,6 +230,19 @@ def is_stream(X: Any) -> bool:
         and not isinstance(X, (list, tuple, str, bytes, dict, set, frozenset))
         and not any(hasattr(X, name) for name in ("shape", "__array__", "__dlpack__", "__next__"))
     )
+
+
+def place_in(source: Any, number: int, X: Any) -> str:
+    """Return where a block of a stream lies, between brackets, if the stream knows: of X the first bad value there."""
+    if not hasattr(source, "place_of"):
+        return ""
+    row = column = None
+    try:
+        bad = np.argwhere(~np.isfinite(np.asarray(X, np.float64)))
+        row, column = (int(index) for index in bad[0])
+    except (TypeError, ValueError, IndexError):  # no numbers, or all finite
+        pass
+    return f" ({source.place_of(number, row, column)})"
 
 
 def prepared(
