@@ -17,6 +17,7 @@ from fastnet.engine import diagnostics, gradient_check, overflow
 from fastnet.engine.course import Course, OptimizerState
 from fastnet.engine.examples import Data, Gate, exact_dtype, read_only
 from fastnet.engine.fit import train_epochs
+from fastnet.engine.mapped import MappedRows, mapped_rows
 from fastnet.engine.network import Network
 from fastnet.engine.parts import Parts, Stream, first_of, is_stream, prepared
 from fastnet.engine.predict import Predictor
@@ -290,7 +291,10 @@ class Model(Exchange, Stored, checks.FixedSettings):
             first_of(data)  # whether the scale is known
             return data
         if self._standardize:
-            data = data._replace(X=self._standardize.learned().standardized(data.X, dtype, "X"))
+            scales = self._standardize.learned()
+            rows = isinstance(data.X, MappedRows)
+            X = data.X.standardized(scales, dtype) if rows else scales.standardized(data.X, dtype, "X")
+            data = data._replace(X=X)
         if self.standardize_y:
             data = data._replace(y=self._learned_y_scales().standardized(data.y, dtype, "y"))
         return data
@@ -363,6 +367,9 @@ class Model(Exchange, Stored, checks.FixedSettings):
         ):
             if is_stream(X):
                 return self._forward_blocks(X, out)
+            mapped = mapped_rows(X, self.dtype, predictor.n_features, as_rows=self._standardize is not None)
+            if mapped is not None and len(slabs := list(checks.slabs(mapped))) > 1:
+                return self._forward_blocks((np.array(mapped.array[rows]) for rows in slabs), out)
             X = self._examples(X)
         shape = (X.shape[0], predictor.n_outputs)
         if out is None:
@@ -399,7 +406,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
 
     def _new_predictor(self, X: Any) -> Predictor:
         parameters = self._built_parameters()
-        if not is_stream(X):
+        if not is_stream(X) and not isinstance(X, np.memmap):
             self._examples(X)  # what is wrong with it is said before seconds of compiling
         if self.standardize_y:
             self._learned_y_scales()

@@ -7,14 +7,15 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.activations import AnyActivation
-from fastnet.engine.sparse import SparseRows
+from fastnet.engine.mapped import mapped_rows
+from fastnet.engine.sparse import Rows
 from fastnet.layers import Dense
 
 
 class Data(NamedTuple):
     """Examples as a `Run` takes them: X (m, n_x), y (m, n_L) or (m, 1), and weights (m,) or None."""
 
-    X: np.ndarray | SparseRows
+    X: np.ndarray | Rows
     y: np.ndarray
     weights: np.ndarray | None
 
@@ -90,7 +91,9 @@ class Gate(NamedTuple):
 
     def data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
         """Check X, y and weights together and return them as the kernels take them."""
-        X = checks.examples(X, exact_dtype(X) if self.exact_x else self.dtype, self.n_features)
+        dtype = exact_dtype(X) if self.exact_x else self.dtype
+        rows = mapped_rows(X, dtype, self.n_features, as_rows=self.exact_x)
+        X = checks.examples(X, dtype, self.n_features) if rows is None else rows
         y_dtype = exact_dtype(y) if self.exact_y else self.dtype
         y = checks.targets(y, y_dtype, X.shape, self.output_layer.units, self.loss)
         return Data(X, y, sample_weights(sample_weight, len(X), self.dtype, is_part=self.is_part))
@@ -139,11 +142,11 @@ def exact_dtype(values: Any) -> np.dtype:
     return np.dtype(np.float32 if is_float32 else np.float64)
 
 
-Rows = TypeVar("Rows", np.ndarray, SparseRows)
+Array = TypeVar("Array", np.ndarray, Rows)
 
 
-def read_only(array: Rows) -> Rows:
-    """Mark an array read-only, as the kernels take it, and return it; sparse rows are so already."""
+def read_only(array: Array) -> Array:
+    """Mark an array read-only, as the kernels take it, and return it; other rows are so already."""
     if isinstance(array, np.ndarray):
         array.flags.writeable = False
     return array
