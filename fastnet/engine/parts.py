@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,29 +61,26 @@ class Stream:
         self.prepared: Callable[[Data], Data] = lambda data: data
         self.gate = gate._replace(is_part=True)
         self._first: Data | None = None
-        first = next(self.blocks(), None)
+        with closing(self.blocks()) as blocks:
+            first = next(blocks, None)
         if first is None:
             raise ValueError(f"{name} is a stream without any example. Pass one that gives blocks (X, y).")
         self.first = self._first = first
         self.gate = self.gate._replace(n_features=self.first.X.shape[1])
 
-    @property
-    def is_shuffled_by_blocks(self) -> bool:
-        """Whether its blocks may be asked for in any order."""
-        return isinstance(self.source, Sequence)
-
-    def blocks(self, generator: np.random.Generator | None = None) -> Iterator[Data]:
+    def blocks(self, generator: np.random.Generator | None = None) -> Generator[Data, None, None]:
         """Go through it once; with a generator in an order drawn from that, if there is a choice."""
-        if self.is_shuffled_by_blocks:
+        if isinstance(self.source, Sequence):
             n = len(self.source)
             numbers = range(n) if generator is None else generator.permutation(n)
-            numbered: Any = ((int(number), self.source[int(number)]) for number in numbers)
-        else:
-            numbered = zip(count(), self.source, strict=False)
-        for number, block in numbered:
-            data = self._checked(number, block)
-            if data is not None:
-                yield data
+            numbered = ((int(number), self.source[int(number)]) for number in numbers)
+            yield from filter(None, (self._checked(*each) for each in numbered))
+            return
+        given = iter(self.source)
+        try:
+            yield from filter(None, (self._checked(*each) for each in enumerate(given)))
+        finally:
+            getattr(given, "close", lambda: None)()
 
     def _checked(self, number: int, block: Any) -> Data | None:
         """Return a block as the gate lets it in; None if it is empty."""

@@ -24,6 +24,7 @@ class FrameStream:
 
     Examples
     --------
+    >>> from fastnet.streams import FrameStream
     >>> import pandas
     >>> pandas.DataFrame({"a": X[:, 0], "b": X[:, 1], "sign": y}).to_csv("table.csv", index=False)
     >>> stream = FrameStream(lambda: pandas.read_csv("table.csv", chunksize=30), target="sign")
@@ -48,20 +49,25 @@ class FrameStream:
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Give the blocks (X, y) or (X, y, sample_weight), from the first frame on."""
-        for number, frame in enumerate(self.frames() if callable(self.frames) else self.frames):
-            if not hasattr(frame, "columns"):
-                raise TypeError(f"frames must give data frames, but number {number} is a {type(frame).__name__}.")
-            names = list(frame.columns)
-            weight = [] if self.sample_weight is None else [self.sample_weight]
-            if self.features is None:
-                self.features = [name for name in names if name not in (*self.target, *weight)]
-            for name in (*self.features, *self.target, *weight):
-                if name not in names:
-                    raise ValueError(
-                        f"Frame number {number} has no column {name!r}; it has {', '.join(map(repr, names))}."
-                    )
-            found = [frame[self.features], frame[self.target]]
-            yield (*found, *(np.asarray(frame[name]) for name in weight))
+        frames = self.frames() if callable(self.frames) else self.frames
+        try:
+            yield from (self._block(number, frame) for number, frame in enumerate(frames))
+        finally:
+            if callable(self.frames):  # the file that chunks come from is open
+                getattr(frames, "close", lambda: None)()
+
+    def _block(self, number: int, frame: Any) -> tuple[Any, ...]:
+        """Return the block of a frame; TypeError or ValueError if it is none, or lacks a column."""
+        if not hasattr(frame, "columns"):
+            raise TypeError(f"frames must give data frames, but number {number} is a {type(frame).__name__}.")
+        names = list(frame.columns)
+        weight = [] if self.sample_weight is None else [self.sample_weight]
+        if self.features is None:
+            self.features = [name for name in names if name not in (*self.target, *weight)]
+        for name in (*self.features, *self.target, *weight):
+            if name not in names:
+                raise ValueError(f"Frame number {number} has no column {name!r}; it has {', '.join(map(repr, names))}.")
+        return (frame[self.features], frame[self.target], *(np.asarray(frame[name]) for name in weight))
 
     def place_of(self, number: int, row: int | None, column: int | None) -> str:
         """Return which frame a block is, a row of it, and a column."""

@@ -83,6 +83,7 @@ class MemmapStream(Sequence[Any]):
 
     Examples
     --------
+    >>> from fastnet.streams import MemmapStream
     >>> np.save("X.npy", X), np.save("y.npy", y)
     (None, None)
     >>> stream = MemmapStream("X.npy", "y.npy")

@@ -38,6 +38,7 @@ class ParquetStream(Sequence[Any]):
 
     Examples
     --------
+    >>> from fastnet.streams import ParquetStream
     >>> import pandas
     >>> pandas.DataFrame({"a": X[:, 0], "b": X[:, 1], "sign": y}).to_parquet("part-0.parquet")
     >>> stream = ParquetStream("part-*.parquet", target="sign")
