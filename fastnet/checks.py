@@ -255,6 +255,31 @@ def example_array(X: Any, n_features: int | None = None) -> np.ndarray:
     return array
 
 
+def column_names(X: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns of a data frame, if all are texts; None for anything else."""
+    names = getattr(X, "columns", None)
+    if names is None or not hasattr(X, "shape"):
+        return None
+    names = tuple(names)
+    return names if all(isinstance(name, str) for name in names) else None
+
+
+def columns(X: Any, names: tuple[str, ...] | None) -> None:
+    """Raise ValueError if X is a data frame whose columns are others than those of some names, or in another order."""
+    found = None if names is None else column_names(X)
+    if names is None or found is None or found == names:
+        return
+    if sorted(found) == sorted(names):
+        raise ValueError("X has its columns in another order than the first fit. Pass X[list(model.feature_names)].")
+    missing = [name for name in names if name not in found]
+    more = [name for name in found if name not in names]
+    what = [f"lacks {', '.join(map(repr, missing[:5]))}"] if missing else []
+    what += [f"has {', '.join(map(repr, more[:5]))}"] if more else []
+    raise ValueError(
+        f"X has other columns than the first fit: it {' and '.join(what)}. Pass X[list(model.feature_names)]."
+    )
+
+
 def width(X_shape: tuple[int, ...], n_features: int) -> None:
     """Raise ValueError unless X (m, n_x) has as many features as the first layer was built for."""
     m, n_x = X_shape

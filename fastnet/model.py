@@ -137,6 +137,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
             )
         self.y_scales: Scales | None = None
         """Mean and spread of the targets, for each output, once they are known; with `standardize_y` alone."""
+        self.feature_names: tuple[str, ...] | None = None
+        """The names of the columns of the data frame that the first fit had, if it was one."""
         self.history: History | None = None
         self._parameters: Parameters | None = None
         self._predictor: Predictor | None = None
@@ -235,6 +237,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             new = {
                 "_parameters": parameters, "_key": int(generator.integers(2**62)), "epochs_finished": 0,
                 "_optimizer_state": None, "_predictor": None, "y_scales": None,
+                "feature_names": None,
             }  # fmt: skip
             self.__dict__.update(new)  # at once, whenever a signal comes
         except BaseException:  # as of a signal's handler: some layers may be bound to what the model has not
@@ -275,7 +278,9 @@ class Model(Exchange, Stored, checks.FixedSettings):
     def _gate(self) -> Gate:
         n_features = None if self._parameters is None else self._built().units[0]
         exactly = bool(self._standardize), self.standardize_y
-        return Gate(self.dtype, n_features, self.output_layer, name_of(self.loss), *exactly)
+        return Gate(
+            self.dtype, n_features, self.output_layer, name_of(self.loss), *exactly, feature_names=self.feature_names
+        )  # fmt: skip
 
     def _data(self, X: Any, y: Any, sample_weight: Any = None) -> Data | Stream:
         """Return examples as the network takes them."""
@@ -333,6 +338,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
     def _examples(self, X: Any) -> np.ndarray:
         """Check X alone, and return it as the network takes it."""
         n_features = self._built().units[0]
+        checks.columns(X, self.feature_names)
         if self._standardize is None:
             return checks.examples(X, self.dtype, n_features)
         X = checks.examples(X, exact_dtype(X), n_features)
@@ -596,7 +602,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
         with self._training("step"):
             data = self._gate().data(X, y, sample_weight)
             self.optimizer.learning_rates(self.epochs_finished, 1, self.dtype)
-            self._prepare_parameters(data)
+            self._prepare_parameters(data, checks.column_names(X))
             self._learn_scales(data)
             self._train(self._scaled(data, self.dtype), Progress(False, 1), history, epochs=1)
         return history.cost[0]
@@ -734,7 +740,9 @@ class Model(Exchange, Stored, checks.FixedSettings):
             if resumed is not None:
                 self._go_back_to(resumed)
                 progress.go_on(resumed.fit["epoch"], resume)
-            self._prepare_parameters(first)
+            streamed = isinstance(examples.training, Stream)
+            columns = examples.training.feature_names if streamed else checks.column_names(X)
+            self._prepare_parameters(first, columns)
             # By the seed alone, so that networks of other sizes are validated with the same rows; not as a program
             # draws that has the same seed.
             key = (self.seed, 1) if isinstance(self.seed, int) else self._key
@@ -755,10 +763,11 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 diagnostics.warn_of_cost(history.cost, self._diagnosis(some.X, None))
         return history
 
-    def _prepare_parameters(self, data: Data) -> None:
+    def _prepare_parameters(self, data: Data, feature_names: tuple[str, ...] | None) -> None:
         """Build the model, unless it is built; ValueError if a parameter is not finite."""
         if self._parameters is None:
             self._build(data.X.shape[1])
+            self.feature_names = feature_names
         checks.parameters(self.parameters)
 
     def _train(

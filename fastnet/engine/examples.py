@@ -88,9 +88,11 @@ class Gate(NamedTuple):
     exact_x: bool = False
     exact_y: bool = False
     is_part: bool = False
+    feature_names: tuple[str, ...] | None = None
 
     def data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
         """Check X, y and weights together and return them as the kernels take them."""
+        checks.columns(X, self.feature_names)
         dtype = exact_dtype(X) if self.exact_x else self.dtype
         rows = mapped_rows(X, dtype, self.n_features, as_rows=self.exact_x)
         X = checks.examples(X, dtype, self.n_features) if rows is None else rows
@@ -103,7 +105,8 @@ class Gate(NamedTuple):
     ) -> FitData:
         """Check all that `Model.fit` takes of examples, and return them as the kernels take them."""
         data = self.data(X, y, sample_weight)
-        held_out = None if validation_data is None else self.held_out(validation_data, data.X.shape[1])
+        named = self._replace(feature_names=self.feature_names or checks.column_names(X))
+        held_out = None if validation_data is None else named.held_out(validation_data, data.X.shape[1])
         last = isinstance(validation_split, str) and validation_split == "last"
         if isinstance(validation_split, str) and not last:
             raise ValueError(
@@ -128,6 +131,7 @@ class Gate(NamedTuple):
             came = type(validation_data).__name__ + (f" of {len(validation_data)}" if listed else "")
             raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not a {came}.")
         try:
+            checks.columns(validation_data[0], self.feature_names)
             X = checks.real_array(validation_data[0], "X")
             if self.n_features is None and X.ndim == 2 and X.shape[1] != n_features:
                 raise ValueError(f"X has {X.shape[1]} features, but the X to train with {n_features}.")

@@ -7,12 +7,12 @@ works on one part, a thread reads the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnet import checks
 from fastnet.engine.examples import Data, FitData, Gate, read_only, with_class_weights
 from fastnet.errors import is_of_a_handler
 from fastnet.scaling import SLAB
@@ -59,14 +59,14 @@ class Stream:
             )
         self.source, self.name, self.class_weight = source, name, class_weight
         self.prepared: Callable[[Data], Data] = lambda data: data
-        self.gate = gate._replace(is_part=True)
+        self.gate, self.feature_names = gate._replace(is_part=True), gate.feature_names
         self._first: Data | None = None
         with closing(self.blocks()) as blocks:
             first = next(blocks, None)
         if first is None:
             raise ValueError(f"{name} is a stream without any example. Pass one that gives blocks (X, y).")
         self.first = self._first = first
-        self.gate = self.gate._replace(n_features=self.first.X.shape[1])
+        self.gate = self.gate._replace(n_features=first.X.shape[1], feature_names=self.feature_names)
 
     def blocks(self, generator: np.random.Generator | None = None) -> Generator[Data, None, None]:
         """Go through it once; with a generator in an order drawn from that, if there is a choice."""
@@ -89,6 +89,8 @@ class Stream:
             raise TypeError(f"Block {number} of {self.name} must be (X, y) or (X, y, sample_weight), not {came}.")
         if all(np.shape(each)[:1] == (0,) for each in block[:2]):
             return None
+        if self._first is None:
+            self.feature_names = self.feature_names or checks.column_names(block[0])
         try:
             data = self.gate.data(*block)
             layer = self.gate.output_layer
@@ -143,8 +145,8 @@ class Parts:
         self.reading = self._read()
         self.current = next(self.reading)
         """The part handed out last."""
-        self.reader: ThreadPoolExecutor | None = None
-        self.coming: Future[Part] | None = None
+        self.reader: Any = None
+        self.coming: Any = None
 
     def reading_from_first(self) -> Iterator[Part]:
         """Go through all parts in this thread."""
@@ -154,9 +156,10 @@ class Parts:
     def next(self) -> Part:
         """Return the next part, and let its arrays be read that come after it, into those of the part before."""
         if self.reader is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self.reader = ThreadPoolExecutor(1, "fastnet-reader")
             self.coming = self.reader.submit(next, self.reading)
-        assert self.coming is not None
         self.current = self.coming.result()
         self.coming = self.reader.submit(next, self.reading)
         return self.current
@@ -257,6 +260,7 @@ def prepared(
                 remedy = "Give blocks (X, y, sample_weight)" if name == "sample_weight" else "Pass validation_data"
                 raise ValueError(f"{name} is not for a stream, whose length nobody knows. {remedy}.")
         training = Stream(X, gate, "X", class_weight)
+        gate = gate._replace(feature_names=training.feature_names)
         held_out = None if arrays is None else gate.held_out(arrays, training.first.X.shape[1])
         examples = FitData(training, held_out, 0.0)
     if streamed:
