@@ -151,7 +151,7 @@ def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_fini
         found = dict(zip(shapes, parts, strict=True))
         refuse_not_finite(found | (memory._asdict() if memory else {}), shapes)
     return SavedNetwork(
-        arguments, n_features, np.concatenate(parts), memory, scales, key, epochs, names and tuple(names)
+        arguments, n_features, np.concatenate(parts), memory, scales, key, epochs, tuple(names) if names else None
     )
 
 
