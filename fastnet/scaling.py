@@ -72,25 +72,31 @@ def scaled_gradients(
     return np.asarray(gradients * factors, gradients.dtype)
 
 
-def scales_of(values: Any, weights: np.ndarray | None, name: str) -> Scales:
+AddUp = Callable[[Sequence[Any]], list[np.ndarray]]
+"""What adds up arrays of numbers over all ranks."""
+
+
+def scales_of(values: Any, weights: np.ndarray | None, name: str, add_up: AddUp = list) -> Scales:
     """Return mean and spread of the columns of values (m, n), a row of weight w (m,) counting as w rows.
 
     A column that is constant, but for rounding, has spread 1. ValueError if one is beyond float64.
     """
-    (scales,) = scales_of_parts(lambda: [(values, weights)], (name,))
+    (scales,) = scales_of_parts(lambda: [(values, weights)], (name,), add_up)
     return scales
 
 
-def scales_of_parts(parts: Callable[[], Iterable[Sequence[Any]]], names: Sequence[str]) -> list[Scales]:
+def scales_of_parts(
+    parts: Callable[[], Iterable[Sequence[Any]]], names: Sequence[str], add_up: AddUp = list
+) -> list[Scales]:
     """Return the scales of arrays of those names that come in parts: `parts` begins anew with (arrays, ..., weights).
 
     All parts but the last have a multiple of SLAB rows. Then they are to the bit those of arrays that are whole.
     """
     with np.errstate(all="ignore"):
         zeros = [np.zeros(1)] * len(names)
-        *totals, weight = sums_of_parts(parts(), zeros, 1)
+        *totals, weight = add_up(sums_of_parts(parts(), zeros, 1))
         means = [total / weight for total in totals]
-        *totals, _ = sums_of_parts(parts(), means, 2)
+        *totals, _ = add_up(sums_of_parts(parts(), means, 2))
         finfo, found = np.finfo(FLOAT64), []
         for mean, total in zip(means, totals, strict=True):
             spread = np.sqrt(total / weight)
@@ -108,7 +114,7 @@ def sums_of_parts(parts: Iterable[Sequence[Any]], means: Sequence[np.ndarray], p
     """Return the sums (n,) of w (x - mean)^power over the rows of each of some arrays, and the sum of the weights."""
     sums: list[list[Any]] = [[] for _ in (*means, "weights")]
     for *arrays, weights in parts:
-        for start in range(0, len(arrays[0]), SLAB):
+        for start in range(0, max(1, len(arrays[0])), SLAB):
             rows = slice(start, start + SLAB)
             w = None if weights is None else weights[rows].astype(FLOAT64)[:, np.newaxis]
             for of_array, values, mean in zip(sums, arrays, means, strict=False):
@@ -121,6 +127,8 @@ def sums_of_parts(parts: Iterable[Sequence[Any]], means: Sequence[np.ndarray], p
 def tree_sum(terms: np.ndarray) -> np.ndarray:
     """Return the sums (n,) over the rows of terms (m, n), which are used up: those of one half and the other, again."""
     m = len(terms)
+    if m == 0:
+        return np.zeros(terms.shape[1:])
     while m > 1:
         half = m // 2
         terms[:half] += terms[half : 2 * half]

@@ -26,6 +26,11 @@ class Data(NamedTuple):
         """Return the examples in another dtype, or themselves."""
         return self if self.y.dtype == dtype else self._each(lambda array: array.astype(dtype))
 
+    @property
+    def total_weight(self) -> float:
+        """The sum of the weights."""
+        return float(len(self.X) if self.weights is None else self.weights.sum(dtype=np.float64))
+
     def _each(self, changed: Callable[[Any], Any]) -> "Data":
         weights = None if self.weights is None else read_only(changed(self.weights))
         return Data(read_only(changed(self.X)), read_only(changed(self.y)), weights)
@@ -60,6 +65,8 @@ class FitData(NamedTuple):
         counted = np.arange(m) if data.weights is None else np.flatnonzero(data.weights)
         n = len(counted)
         n_held_out = min(max(1, round(self.share * n)), n - 1)
+        if n_held_out < 1:  # of a part of the examples
+            return data, self.held_out.take(np.arange(0))
         if self.last:
             kept, rest = np.split(np.arange(m), [counted[n - n_held_out]])
             return data.take(kept), self.held_out.take(rest)
@@ -77,7 +84,7 @@ class Gate(NamedTuple):
     """The gate of a network: its dtype, features (None: any number), last layer, and the name of its loss.
 
     X, or y, that is to be standardized is let in with all its digits: `exact_x`, `exact_y`. Of a part of the examples
-    (`is_part`) all weights may be zero.
+    (`is_part`) all weights may be zero, and there may be none.
     """
 
     dtype: np.dtype
@@ -90,7 +97,8 @@ class Gate(NamedTuple):
 
     def data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
         """Check X, y and weights together and return them as the kernels take them."""
-        X = checks.examples(X, exact_dtype(X) if self.exact_x else self.dtype, self.n_features)
+        X_dtype = exact_dtype(X) if self.exact_x else self.dtype
+        X = checks.examples(X, X_dtype, self.n_features, may_be_none=self.is_part)
         y_dtype = exact_dtype(y) if self.exact_y else self.dtype
         y = checks.targets(y, y_dtype, X.shape, self.output_layer.units, self.loss)
         return Data(X, y, sample_weights(sample_weight, len(X), self.dtype, is_part=self.is_part))
@@ -109,9 +117,10 @@ class Gate(NamedTuple):
         share = LAST_SHARE if last else checks.number_below_one(validation_split, "validation_split")
         if share and held_out:
             raise ValueError("Pass validation_data or validation_split, not both.")
-        weighted = with_class_weights(data, class_weight, self.output_layer.activation, self.output_layer.units)
+        layer = self.output_layer
+        weighted = with_class_weights(data, class_weight, layer.activation, layer.units, is_part=self.is_part)
         counted = len(weighted.X) if weighted.weights is None else np.count_nonzero(weighted.weights)
-        if share and counted < 2:
+        if share and counted < 2 and not self.is_part:
             raise ValueError(
                 "validation_split needs at least 2 examples with a weight greater than 0, one to train with and one to "
                 f"validate with, but there is {counted}. Pass validation_data, or leave it out."
@@ -221,6 +230,11 @@ def with_class_weights(
             "sample_weight instead."
         )
     by_class = np.ones(n_classes)
+    if balanced and is_part:
+        raise ValueError(
+            "class_weight='balanced' needs all examples at once, and this is a shard of them. Pass a dictionary, such "
+            "as sklearn.utils.class_weight.compute_class_weight makes it."
+        )
     if balanced:
         counts = np.bincount(classes, minlength=n_classes)
         by_class = len(classes) / (np.count_nonzero(counts) * np.maximum(counts, 1))

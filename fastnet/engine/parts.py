@@ -72,6 +72,11 @@ class Stream:
         """Whether its blocks may be asked for in any order."""
         return isinstance(self.source, Sequence)
 
+    @property
+    def total_weight(self) -> float:
+        """That of its first block: what it weighs in all nobody knows yet."""
+        return self.first.total_weight
+
     def blocks(self, generator: np.random.Generator | None = None) -> Iterator[Data]:
         """Go through it once; with a generator in an order drawn from that, if there is a choice."""
         if self.is_shuffled_by_blocks:
