@@ -713,7 +713,9 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 raise ValueError("resume is for a fit without other ranks. Take the model by fastnet.load(path).")
         with self._training("fit"):
             gate = self._gate()._replace(is_part=ranks is not None)
-            examples = prepared(gate, X, y, sample_weight, class_weight, validation_data, validation_split)
+            balanced = ranks is not None and isinstance(class_weight, str) and not is_stream(X)
+            weights = None if balanced else class_weight
+            examples = prepared(gate, X, y, sample_weight, weights, validation_data, validation_split)
             first = first_of(examples.training)
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
             shuffle = shuffle and batch_size is not None
@@ -736,7 +738,10 @@ class Model(Exchange, Stored, checks.FixedSettings):
             if self.epochs_finished == 0 and len(first.X):
                 self._warn_of_scales(first)
             if ranks is not None:
-                self._check_alike(ranks, examples, callbacks, {"epochs": epochs, "metrics": names, "shuffle": shuffle})
+                alike = {"epochs": epochs, "metrics": names, "shuffle": shuffle, "balanced": balanced}
+                self._check_alike(ranks, examples, callbacks, alike)
+                if balanced:
+                    examples = examples.balanced(class_weight, self.output_layer, ranks.sums)
             # From here on, things change.
             if resumed is not None:
                 self._go_back_to(resumed)

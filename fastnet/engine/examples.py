@@ -52,6 +52,13 @@ class FitData(NamedTuple):
     share: float
     last: bool = False
 
+    def balanced(self, class_weight: Any, layer: Dense, add_up: Callable[[list[Any]], list[Any]]) -> "FitData":
+        """Return them, a shard, with weights by class as `with_class_weights` makes them of all examples."""
+        training = with_class_weights(
+            self.training, class_weight, layer.activation, layer.units, is_part=True, add_up=add_up
+        )
+        return self._replace(training=training)
+
     def divided(self, last_activation: AnyActivation, key: int | tuple[int, int]) -> tuple[Any, Any]:
         """Return the examples to train with, and those to validate with, in the order in which they came.
 
@@ -207,12 +214,14 @@ def class_numbers(y: np.ndarray, last_activation: AnyActivation) -> np.ndarray |
 
 
 def with_class_weights(
-    data: Data, class_weight: Any, last_activation: AnyActivation, n_outputs: int, *, is_part: bool = False
-) -> Data:
+    data: Data, class_weight: Any, last_activation: AnyActivation, n_outputs: int, *, is_part: bool = False,
+    add_up: Callable[[list[Any]], list[Any]] = list,
+) -> Data:  # fmt: skip
     """Return the examples with their weights multiplied by those of their classes.
 
     `class_weight` is a dictionary, in which classes that are not there weigh 1; "balanced", by which each class that
-    occurs has the same weight in all, m / number of classes; or None. TypeError or ValueError if it is none of them, or
+    occurs has the same weight in all, m / number of classes; or None. `add_up` makes of the numbers of examples of each
+    class in a shard those in all. TypeError or ValueError if it is none of them, or
     targets are not one class each.
     """
     if class_weight is None:
@@ -230,14 +239,9 @@ def with_class_weights(
             "sample_weight instead."
         )
     by_class = np.ones(n_classes)
-    if balanced and is_part:
-        raise ValueError(
-            "class_weight='balanced' needs all examples at once, and this is a shard of them. Pass a dictionary, such "
-            "as sklearn.utils.class_weight.compute_class_weight makes it."
-        )
     if balanced:
-        counts = np.bincount(classes, minlength=n_classes)
-        by_class = len(classes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        (counts,) = add_up([np.bincount(classes, minlength=n_classes)])
+        by_class = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     else:
         for label, weight in class_weight.items():
             if isinstance(label, str) or label not in range(n_classes):

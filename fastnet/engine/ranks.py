@@ -1,8 +1,8 @@
 """What several processes, *ranks*, say to each other that train one model, each with a shard of the examples.
 
 All go through the same exchanges in the same order. Each of these begins with an *agreement*: a sum over the ranks of a
-buffer whose length all know, and whose last number counts the ranks that have failed. The steps of training are such
-exchanges, with the gradient in the buffer; before all others it is zeros. So a rank on which anything is raised,
+buffer whose length all know, and in which each rank has a place to say that it has failed. The steps of training are
+such exchanges, with the gradient in the buffer; before all others it is zeros. So a rank on which anything is raised,
 wherever that is, takes part in one agreement more, which is the next for the others whatever they are about, and says
 so there; then all hear its message, and stop. What follows an agreement, within an exchange, cannot fail by itself.
 """
@@ -28,7 +28,8 @@ from fastnet.engine.threads import available_cores, get_num_threads
 from fastnet.errors import TrainingDivergedError
 
 NUMBERS = 3
-"""At the end of the buffer, before the number of ranks that have failed."""
+"""Of each rank at the end of the buffer: four integers of 16 bits for each, which float32 holds; and then its failures.
+So sums of them are those of float64, whatever the dtype of the gradient."""
 
 STEPS_BETWEEN_CHECKS = 1000
 """After so many, and after each epoch, the ranks check that they hold the same parameters."""
@@ -66,7 +67,7 @@ class Ranks:
 
     def __init__(self, communicator: Communicator) -> None:
         self.communicator, self.rank, self.size = communicator, communicator.rank, communicator.size
-        self.buffer = np.zeros(NUMBERS + 1)
+        self.buffer = np.zeros(self.n_places)
         self.is_over = False
         """Whether no rank waits for this one any more."""
         self.depth = 0
@@ -91,7 +92,7 @@ class Ranks:
                     self.agree()  # nobody has failed after the last exchange either
                 elif not self.is_over:
                     self.buffer[:] = 0
-                    self.buffer[-1] = 1
+                    self.places[self.rank, -1] = 1
                     self.communicator.allreduce(self.buffer)
                     self._stop(error)
         finally:
@@ -131,9 +132,19 @@ class Ranks:
 
     # -------------------------------------------------------------------------------------------------- exchanges
 
+    @property
+    def n_places(self) -> int:
+        """How many numbers the places of all ranks have."""
+        return self.size * (4 * NUMBERS + 1)
+
+    @property
+    def places(self) -> np.ndarray:
+        """The end of the buffer, a row for each rank."""
+        return self.buffer[len(self.buffer) - self.n_places :].reshape(self.size, -1)
+
     def use_buffer(self, n: int, dtype: np.dtype) -> np.ndarray:
         """Let all agreements from now on be about a vector of n numbers of a dtype, too, and return that."""
-        buffer = aligned_zeros(n + NUMBERS + 1, dtype)
+        buffer = aligned_zeros(n + self.n_places, dtype)
         with self._undisturbed():
             self.agree()
             self.buffer = buffer
@@ -141,14 +152,15 @@ class Ranks:
 
     def add_up(self, *numbers: float) -> list[float]:
         """Add up the vector, and some numbers, over all ranks; return those. An agreement."""
-        tail = self.buffer[-NUMBERS - 1 :]
-        with self._undisturbed(), np.errstate(all="ignore"):
-            tail[:] = *numbers, 0
+        places = self.places
+        with self._undisturbed():
+            places[:] = 0
+            places[self.rank, :-1] = np.array(numbers, np.float64).view(np.uint16)
             self.communicator.allreduce(self.buffer)
-            if tail[-1]:
+            if places[:, -1].any():
                 self._stop()
-        found: list[float] = tail[:-1].tolist()
-        return found
+        of_ranks = places[:, :-1].astype(np.uint16).view(np.float64)
+        return [sum(column) for column in of_ranks.T.tolist()]
 
     def agree(self) -> None:
         """Go on if no rank has failed."""

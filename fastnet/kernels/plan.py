@@ -139,8 +139,8 @@ PROGRESS = np.dtype(
         ("chunks_left", i8),  # in this call: what Python sets before it
         ("status", i8), ("slot", i8),  # RUNNING or why it stopped; whose scratch vector holds the chunk where it did
         ("bad_parameters", i8),  # whether a step left a number that is not finite
-        # Where the job reduces: whether the sums over a batch, and the gradient, are now those of all ranks; whether that
-        # batch is the last of the epoch; and how many there were before it.
+        # Where the job reduces: whether the sums over a batch, and the gradient, are those of all ranks now; whether
+        # that batch is the last of the epoch; and how many there were before it.
         ("reduced", i8), ("is_last", i8), ("batches", i8),
         # Sums over examples, of the batch and of the epoch so far: of the cost, what penalties add, and the weights.
         ("batch_cost", f8), ("batch_penalty", f8), ("batch_weight", f8),

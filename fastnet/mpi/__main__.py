@@ -1,9 +1,12 @@
 """`mpiexec -n 4 python -m fastnet.mpi script.py arguments`: run a script whose every `fit` trains on all ranks.
 
-An error that one rank alone knows of, outside of a fit say, ends all of them: they would wait for it for ever.
+An error that one rank alone knows of, outside of a fit say, ends all of them: they would wait for it for ever. One that
+is killed is ended so by mpiexec, which may name no more than its process; so a line on standard error says at first
+which ranks are which processes.
 """
 
 import os
+import platform
 import runpy
 import sys
 import traceback
@@ -22,6 +25,9 @@ def main() -> None:
         raise SystemExit(f"fastnet.mpi needs mpi4py: pip install 'fastnet-mlp[mpi]'. ({error})") from None
     world: Any = MPI.COMM_WORLD
     use_by_default(world)
+    places = world.gather(f"{world.Get_rank()}: {os.getpid()} on {platform.node()}")
+    if world.Get_size() > 1 and places:
+        print(f"fastnet.mpi: the processes of the ranks are {', '.join(places)}", file=sys.stderr, flush=True)
     sys.argv[:1] = []
     sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
     try:
