@@ -5,7 +5,6 @@ message that names the rank; and those that were not killed must be able to go o
 """
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -30,9 +29,7 @@ def run_kind(kind: str, count: int, seed: int = 0, *, mpiexec: str = "mpiexec") 
             found = started(mpiexec, kind, 1, seed + i)
             rank = int(np.random.default_rng(seed + i).integers(RANKS))
             assert found.returncode != 0
-            process = re.search(r"PID (\d+) RUNNING", found.stdout)
-            assert process, found
-            assert f" {rank}: {process[1]} on " in found.stderr, found
+            assert f"Rank {rank} of {RANKS} was killed by SIGKILL" in found.stderr, found
     else:
         found = started(mpiexec, kind, count, seed)
         assert found.returncode == 0, found.stderr
