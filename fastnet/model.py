@@ -667,8 +667,9 @@ class Model(Exchange, Stored, checks.FixedSettings):
         communicator : mpi4py.MPI.Comm or Communicator, optional
             Train with other processes, *ranks*: X and y are then this one's shard of the examples, perhaps an empty
             one, and so are those held out; a batch is one of each rank, `batch_size` that of this one. All call `fit`
-            alike, and get the same model and the same `History`. Rank 0 alone shows progress and writes checkpoints;
-            callbacks are called on all. What one rank raises ends all of them. See the guide, "Many machines".
+            alike, and get the same model and the same `History`. Rank 0 alone shows progress and writes checkpoints,
+            which all read to resume; callbacks are called on all. What one rank raises ends all of them. See the guide,
+            "Many machines".
 
         Returns
         -------
@@ -706,11 +707,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
         wanted = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
         callbacks = tuple(callback for callback in callbacks if not isinstance(callback, Checkpoint))
         ranks: Ranks | None = communicator  # which `together` makes of it
-        if ranks is not None:
-            wanted = wanted if ranks.rank == 0 else []
-            progress.wanted = progress.wanted and ranks.rank == 0
-            if resume is not None:
-                raise ValueError("resume is for a fit without other ranks. Take the model by fastnet.load(path).")
+        speaks = ranks is None or ranks.rank == 0
+        progress.wanted = progress.wanted and speaks
         with self._training("fit"):
             gate = self._gate()._replace(is_part=ranks is not None)
             balanced = ranks is not None and isinstance(class_weight, str) and not is_stream(X)
@@ -719,6 +717,12 @@ class Model(Exchange, Stored, checks.FixedSettings):
             first = first_of(examples.training)
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
             shuffle = shuffle and batch_size is not None
+            if ranks is not None:
+                alike = {"epochs": epochs, "metrics": names, "shuffle": shuffle, "balanced": balanced}
+                alike |= {"checkpoints": len(wanted), "resumes": resume is not None}
+                self._check_alike(ranks, examples, callbacks, alike)
+                if balanced:
+                    examples = examples.balanced(class_weight, self.output_layer, ranks.sums)
             savers, resumed = [], None
             if wanted or resume is not None:
                 from fastnet.engine import checkpoints
@@ -729,19 +733,17 @@ class Model(Exchange, Stored, checks.FixedSettings):
                     checkpoints.text_of(self.optimizer), min(batch_size or m, m), shuffle, names,
                     checkpoints.names_of(callbacks), smoothing, checkpoints.fingerprint(examples),
                 )  # fmt: skip
+                given = given if ranks is None else given.of_all(ranks, wanted)
                 resumed = self._resumed(resume, wanted, given, epochs)
+                if ranks is not None:  # all have read before anything is written
+                    ranks.check_text(f"after epoch {resumed.fit['epoch'] if resumed else 0} of what resume names")
                 came_from = None if resumed is None else resume
                 saved = functools.partial(self._saved, CHECKPOINT)
-                savers = [checkpoints.Saver(each, given, saved, came_from) for each in wanted]
+                savers = [checkpoints.Saver(each, given, saved, came_from) for each in wanted if speaks]
             if resumed is None:
                 self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE), self.dtype)
-            if self.epochs_finished == 0 and len(first.X):
+            if self.epochs_finished == 0 and len(first.X) and speaks:
                 self._warn_of_scales(first)
-            if ranks is not None:
-                alike = {"epochs": epochs, "metrics": names, "shuffle": shuffle, "balanced": balanced}
-                self._check_alike(ranks, examples, callbacks, alike)
-                if balanced:
-                    examples = examples.balanced(class_weight, self.output_layer, ranks.sums)
             # From here on, things change.
             if resumed is not None:
                 self._go_back_to(resumed)
@@ -766,7 +768,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             if is_first and history.stopped_reason == "epochs" and diagnostics.has_not_fallen(history.cost):
                 history.stopped_reason = "not_fallen"
                 some = first_of(data)
-                if len(some.X) == 0:
+                if len(some.X) == 0 or not speaks:
                     return history
                 some = some.take(np.arange(min(len(some.X), diagnostics.ROWS_LOOKED_AT)))
                 diagnostics.warn_of_cost(history.cost, self._diagnosis(some.X, None))

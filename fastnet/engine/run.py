@@ -377,11 +377,12 @@ class Run:
                 return
             done, batch = self.progress[0], ("batch_cost", "batch_weight")
             more = float(not self.has_no_more)
+            for copy, of in zip(self.before_step, (self.parameters, self.state.moments), strict=False):
+                copy[:] = of  # while others are still at work, perhaps
             if self.optimizer is None:
                 cost, weight, more = ranks.sums([[*(done[name] for name in batch), more]])[0].tolist()
             else:
                 cost, weight, more = ranks.add_up(*(done[name] for name in batch), more)
-                self.before_step[0][:], self.before_step[1][:] = self.parameters, self.state.moments
             done["batch_cost"], done["batch_weight"], done["is_last"], done["reduced"] = cost, weight, not more, 1
             self._set_rates(1)
             self._call_team(1)

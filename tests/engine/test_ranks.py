@@ -317,6 +317,45 @@ def test_the_first_rank_alone_shows_progress_and_writes_checkpoints(tmp_path, ca
     assert loaded.parameters.tobytes() == first.parameters.tobytes()
 
 
+@pytest.mark.parametrize("shares", [[5, 7], [0, 4, 8]])
+def test_a_fit_that_was_interrupted_goes_on_to_the_bit(tmp_path, shares):
+    def work(communicator, epochs, folder=None, resume=None):
+        model, rows = make(dtype="float32"), rows_of(communicator.rank, shares)
+        callbacks = [EarlyStopping(patience=50)]
+        if folder is not None:
+            callbacks.append(Checkpoint(tmp_path / folder, most_time=1))
+        history = model.fit(
+            X[rows], Y[rows], epochs=epochs, batch_size=shares[communicator.rank] or 1, metrics="auc", resume=resume,
+            validation_split=0.2, callbacks=callbacks, communicator=communicator,
+        )  # fmt: skip
+        return model.parameters.tobytes(), history.cost, history.val_cost, history.metrics
+
+    def ranks(*arguments):
+        return run_ranks(len(shares), lambda communicator: work(communicator, *arguments))
+
+    whole = ranks(8)
+    assert whole == [whole[0]] * len(shares)
+    assert ranks(3, "begun") == ranks(3)
+    assert ranks(8, "begun", tmp_path / "begun") == whole
+    alone = make(dtype="float32")
+    with pytest.raises(ValueError, match=r"resume: the fit that would go on had (batch_size|other examples)"):
+        alone.fit(X, Y, batch_size=shares[1], metrics="auc", validation_split=0.2, callbacks=EarlyStopping(patience=50),
+                  resume=tmp_path / "begun")  # fmt: skip
+
+
+def test_all_ranks_must_see_the_folder_to_resume_from(tmp_path):
+    def work(communicator, resume=None):
+        folder = tmp_path / str(communicator.rank)
+        return make().fit(X, Y, epochs=2, callbacks=Checkpoint(folder), resume=resume and folder,
+                          communicator=communicator)  # fmt: skip
+
+    run_ranks(2, work)
+    first, second = run_ranks(2, lambda communicator: work(communicator, resume=True))
+    assert isinstance(second, ValueError)
+    assert "after epoch 0 of what resume names here, after epoch 2 of what resume names there" in str(second)
+    assert "Rank 1 of 2 has stopped the training of all" in str(first)
+
+
 def test_parameters_that_are_no_longer_the_same_are_noticed():
     def work(communicator):
         def change(model, epoch, logs):
@@ -351,7 +390,12 @@ FAILURES = {
         lambda rank: {"callbacks": wrong_data(rank, [wrong_callback], [print_nothing])},
     ),
     "Ctrl-C": (KeyboardInterrupt, "", lambda rank: {"callbacks": wrong_data(rank, [interrupt], [print_nothing])}),
-    "resume": (ValueError, "resume", lambda rank: {"resume": wrong_data(rank, "nowhere", None)}),
+    "resume": (ValueError, "another than that", lambda rank: {"resume": wrong_data(rank, "nowhere", None)}),
+    "checkpoints": (
+        ValueError,
+        r"Checkpoint\(batches",
+        lambda rank: {"callbacks": Checkpoint("x", batches=wrong_data(rank, 3, None))},
+    ),
 }
 
 
