@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,16 @@ def test_an_error_outside_of_a_fit_ends_all(tmp_path, last):
     found = run(2, "-m", "fastnet.mpi", write(tmp_path, last + waits), timeout=30)
     assert found.returncode != 0
     assert "Rank 0 of 2 has failed, and ends all." in found.stderr
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_the_story_runs_on_all_ranks(n):
+    """Of five, one has no rows to validate with."""
+    found = run(n, "-m", "fastnet.mpi", str(ROOT / "examples" / "many_machines.py"), "--quick")
+    assert found.returncode == 0, found.stderr
+    digests = re.findall(r"^ +(\d) +\d+  (\w{8})$", found.stdout, re.MULTILINE)
+    assert [rank for rank, _ in digests] == [str(rank) for rank in range(n)]
+    assert len({digest for _, digest in digests}) == 1
 
 
 def test_how_it_is_used_is_said():
