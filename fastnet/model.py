@@ -37,7 +37,7 @@ from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
 from fastnet.optimizers import SGD, Optimizer, optimizer_for
 from fastnet.parameters import Parameters, network_of
 from fastnet.report import Scores, Text
-from fastnet.scaling import Scales, Standardize, in_units, scaled_gradients, scales_of, scales_of_parts
+from fastnet.scaling import Scales, Standardize, in_units, scaled_gradients, scales_of_parts
 from fastnet.schedules import SlowedDown
 
 if TYPE_CHECKING:  # what most programs never use is imported where it is used
@@ -318,10 +318,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             "y": self.standardize_y and self.y_scales is None,
         }
         names = [name for name, is_wanted in wanted.items() if is_wanted]
-        if isinstance(data, Stream):
-            found = scales_of_parts(lambda: data.arrays(names), names, add_up) if names else []
-        else:
-            found = [scales_of(getattr(data, name), data.weights, name, add_up) for name in names]
+        found = scales_of_parts(lambda: data.arrays(names), names, add_up) if names else []
         for name, scales in zip(names, found, strict=True):
             if name == "X":
                 assert self._standardize
@@ -719,7 +716,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             shuffle = shuffle and batch_size is not None
             if ranks is not None:
                 alike = {"epochs": epochs, "metrics": names, "shuffle": shuffle, "balanced": balanced}
-                alike |= {"checkpoints": len(wanted), "resumes": resume is not None}
+                alike |= {"label_smoothing": smoothing, "checkpoints": len(wanted), "resumes": resume is not None}
                 self._check_alike(ranks, examples, callbacks, alike)
                 if balanced:
                     examples = examples.balanced(class_weight, self.output_layer, ranks.sums)
@@ -749,8 +746,10 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 self._go_back_to(resumed)
                 progress.go_on(resumed.fit["epoch"], resume)
             self._prepare_parameters(first)
+            cores = None
             if ranks is not None:
                 self._take_from_first(ranks)
+                cores = ranks.cores()
             # By the seed alone, so that networks of other sizes are validated with the same rows; not as a program
             # draws that has the same seed.
             key = (self.seed, 1) if isinstance(self.seed, int) else self._key
@@ -763,7 +762,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             self._train(
                 data, progress, history, names, held_out, callbacks, savers, resumed, epochs=epochs,
                 batch_size=batch_size, threads=threads, shuffle=shuffle, label_smoothing=smoothing, ranks=ranks,
-                cores=None if ranks is None or threads else ranks.cores(),
+                cores=None if threads else cores,
             )  # fmt: skip
             if is_first and history.stopped_reason == "epochs" and diagnostics.has_not_fallen(history.cost):
                 history.stopped_reason = "not_fallen"

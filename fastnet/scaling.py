@@ -72,25 +72,24 @@ def scaled_gradients(
     return np.asarray(gradients * factors, gradients.dtype)
 
 
-AddUp = Callable[[Sequence[Any]], list[np.ndarray]]
-"""What adds up arrays of numbers over all ranks."""
-
-
-def scales_of(values: Any, weights: np.ndarray | None, name: str, add_up: AddUp = list) -> Scales:
+def scales_of(values: Any, weights: np.ndarray | None, name: str) -> Scales:
     """Return mean and spread of the columns of values (m, n), a row of weight w (m,) counting as w rows.
 
     A column that is constant, but for rounding, has spread 1. ValueError if one is beyond float64.
     """
-    (scales,) = scales_of_parts(lambda: [(values, weights)], (name,), add_up)
+    (scales,) = scales_of_parts(lambda: [(values, weights)], (name,))
     return scales
 
 
 def scales_of_parts(
-    parts: Callable[[], Iterable[Sequence[Any]]], names: Sequence[str], add_up: AddUp = list
+    parts: Callable[[], Iterable[Sequence[Any]]],
+    names: Sequence[str],
+    add_up: Callable[[list[Any]], list[Any]] = list,
 ) -> list[Scales]:
     """Return the scales of arrays of those names that come in parts: `parts` begins anew with (arrays, ..., weights).
 
-    All parts but the last have a multiple of SLAB rows. Then they are to the bit those of arrays that are whole.
+    All parts but the last have a multiple of SLAB rows. Then they are to the bit those of arrays that are whole. Where
+    the parts are a shard of the examples, `add_up` makes of its sums those of all.
     """
     with np.errstate(all="ignore"):
         zeros = [np.zeros(1)] * len(names)

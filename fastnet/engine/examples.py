@@ -1,6 +1,6 @@
 """The gate for examples: X, y and weights are checked and prepared here, once, and so are those held out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,6 +17,10 @@ class Data(NamedTuple):
     X: np.ndarray | SparseRows
     y: np.ndarray
     weights: np.ndarray | None
+
+    def arrays(self, names: Sequence[str]) -> list[list[Any]]:
+        """Return "X", "y" or both, by `names`, and the weights, as the only part of themselves."""
+        return [[getattr(self, name) for name in (*names, "weights")]]
 
     def take(self, indices: np.ndarray) -> "Data":
         """Return the examples of those indices."""

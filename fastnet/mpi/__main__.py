@@ -23,7 +23,7 @@ def main() -> None:
     """Read the command line, run the script, and see to it that all ranks end."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         raise SystemExit("usage: mpiexec -n RANKS python -m fastnet.mpi script.py [argument ...]")
-    name = in_child() if hasattr(os, "fork") else None
+    name = in_child() if sys.platform == "linux" else None
     try:
         from mpi4py import MPI
     except ImportError as error:

@@ -112,7 +112,8 @@ class Epochs:
         scale, key = LossScale.of(estimator._loss(), examples.y, examples.weights), estimator._dropout_key
         self.scale = scale.of_all(ranks, examples.total_weight)
         if ranks is not None:
-            threads, key = min(threads, estimator.n_threads or ranks.cores()), ranks.key(key)
+            cores, key = ranks.cores(), ranks.key(key)
+            threads = min(threads, estimator.n_threads or cores)
             self.m = int(ranks.sums([self.m])[0])
         with ExitStack() as ends:
             self.run = ends.enter_context(

@@ -29,6 +29,7 @@ def check_arguments(estimator: NetworkEstimator, ranks: Ranks) -> None:
 
 def labels_of_all(y: np.ndarray, ranks: Ranks) -> np.ndarray:
     """Return the classes that y (m,) has on any rank, or y itself (m, n_labels)."""
+    ranks.check_text(f"y with rows of shape {y.shape[1:]}")
     if y.ndim != 1:
         return y
     line = (json.dumps(np.unique(y).tolist()) + "\n").encode()

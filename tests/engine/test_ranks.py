@@ -204,6 +204,22 @@ def test_scales_are_those_of_all_examples(streamed):
     assert first.parameters.tobytes() == second.parameters.tobytes()
 
 
+def test_what_need_not_be_the_same_may_differ():
+    """Threads, weights on one rank alone, an array there and a stream here."""
+
+    def work(communicator):
+        layers = [Standardize(), Dense(4, "tanh"), Dense(1)]
+        model, first = Model(layers, standardize_y=True, seed=0), communicator.rank == 0
+        given, settings = (X, Y), {"threads": 1, "sample_weight": WEIGHTS, "verbose": False}
+        if not first:
+            given, settings = ([(X, Y)],), {}
+        model.fit(*given, epochs=2, batch_size=30 + communicator.rank, communicator=communicator, **settings)
+        return model.parameters.tobytes()
+
+    first, second = run_ranks(2, work)
+    assert first == second
+
+
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 0.3, 1: 2.0}])
 def test_class_weights_are_those_of_all_examples(class_weight):
     def of_dtype():
