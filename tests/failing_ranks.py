@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fastnet import Adam, Dense, Model, TrainingDivergedError
+from fastnet.engine.ranks import Ranks
 from fastnet.engine.run import Run
 
 ROOT = Path(__file__).parent.parent
@@ -53,20 +54,23 @@ class Failing:
     def __init__(self, kind: str, seed: int, rank: int) -> None:
         generator = np.random.default_rng(seed)
         self.kind, self.rank, self.who = kind, rank, int(generator.integers(RANKS))
-        self.step, self.delay = int(generator.integers(MOST_STEPS)), float(generator.random() * 0.1)
+        self.step, self.delay = int(generator.integers(MOST_STEPS)), float(generator.random() * 0.02)
+        self.exchange = int(generator.integers((15, MOST_STEPS)[seed % 2]))  # some before the first step
         self.X = np.random.default_rng(rank).standard_normal((90, 5)).astype(np.float32)
         self.timer = threading.Timer(self.delay, os.kill, (os.getpid(), signal.SIGINT))
         self.failed_at = float("inf")
 
-    def before_batch(self, run: Run) -> None:
-        """Fail, if it is time."""
-        if run.optimizer is None or self.failed_at < float("inf"):
-            return
+    def before_exchange(self) -> None:
+        """Have this rank interrupted soon, wherever it is then, if it is time."""
+        self.exchange -= 1
         mine = self.rank == self.who or self.kind.startswith("all")
-        if "interrupted" in self.kind and mine:
+        if "interrupted" in self.kind and mine and self.exchange == -1:
             self.failed_at = time.time()
             self.timer.start()
-        elif mine and run.steps == self.step:
+
+    def before_batch(self, run: Run) -> None:
+        """Fail, if it is time."""
+        if "interrupted" not in self.kind and self.rank == self.who and run.optimizer and run.steps == self.step:
             self.failed_at = time.time()
             if self.kind == "raises":
                 raise ValueError("a disk is full")
@@ -113,7 +117,7 @@ def fail(kind: str, count: int, seed: int) -> None:
     from mpi4py import MPI
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
-    world, real = MPI.COMM_WORLD, Run._work_through_batch
+    world, real, real_exchange = MPI.COMM_WORLD, Run._work_through_batch, Ranks.add_up
     for i in range(count):
         failing = Failing(kind, seed + i, world.rank)
 
@@ -121,7 +125,11 @@ def fail(kind: str, count: int, seed: int) -> None:
             failing.before_batch(run)
             return real(run)
 
-        Run._work_through_batch = work_through  # type: ignore[method-assign]
+        def add_up(ranks: Ranks, *numbers: float, failing: Failing = failing) -> list[float]:
+            failing.before_exchange()
+            return real_exchange(ranks, *numbers)
+
+        Run._work_through_batch, Ranks.add_up = work_through, add_up  # type: ignore[method-assign]
         error = failing.fit()
         failing.check(error, time.time() - world.allreduce(failing.failed_at, MPI.MIN))
     print("ended", flush=True)
