@@ -782,12 +782,15 @@ class Model(Exchange, Stored, checks.FixedSettings):
         first, held_out = first_of(examples.training), examples.held_out
         scales = [self._standardize and self._standardize.scales, self.y_scales]
         known = [each and zlib.crc32(np.concatenate(each).tobytes()) for each in scales]
+        network = network_of(self.layers, self.loss, first.X.shape[1], self.dtype, l2=self.l2, l1=self.l1)
         settings |= {
-            "features": first.X.shape[1], "l2": self.l2, "l1": self.l1, "optimizer": text_of(self.optimizer),
-            "callbacks": names_of(callbacks), "validated": held_out is not None, "scales": known,
+            "optimizer": text_of(self.optimizer), "callbacks": names_of(callbacks), "scales": known,
+            "validated": held_out is not None, "standardize_y": self.standardize_y,
         }  # fmt: skip
-        ranks.check_text(f"{self!r}, {settings}")
+        ranks.check_text(f"{self!r}, {network}, {settings}")
         weights = [1.0 if data is None else data.total_weight for data in (examples.training, held_out)]
+        if examples.share:
+            weights[1] = float(examples.training.n_counted > 1)
         for total, name in zip(ranks.sums([weights])[0], ("to train", "to validate"), strict=True):
             if total == 0:
                 raise ValueError(f"No rank has examples {name} with, of a weight greater than 0. Give some.")

@@ -35,6 +35,11 @@ class Data(NamedTuple):
         """The sum of the weights."""
         return float(len(self.X) if self.weights is None else self.weights.sum(dtype=np.float64))
 
+    @property
+    def n_counted(self) -> int:
+        """How many examples have a weight greater than 0."""
+        return len(self.X) if self.weights is None else int(np.count_nonzero(self.weights))
+
     def _each(self, changed: Callable[[Any], Any]) -> "Data":
         weights = None if self.weights is None else read_only(changed(self.weights))
         return Data(read_only(changed(self.X)), read_only(changed(self.y)), weights)
@@ -130,7 +135,7 @@ class Gate(NamedTuple):
             raise ValueError("Pass validation_data or validation_split, not both.")
         layer = self.output_layer
         weighted = with_class_weights(data, class_weight, layer.activation, layer.units, is_part=self.is_part)
-        counted = len(weighted.X) if weighted.weights is None else np.count_nonzero(weighted.weights)
+        counted = weighted.n_counted
         if share and counted < 2 and not self.is_part:
             raise ValueError(
                 "validation_split needs at least 2 examples with a weight greater than 0, one to train with and one to "

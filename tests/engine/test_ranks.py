@@ -1,7 +1,9 @@
 """Several ranks train one model: what one process does alone with all of their examples; and they end together."""
 
+import io
 import re
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -385,6 +387,22 @@ def test_parameters_that_are_no_longer_the_same_are_noticed():
     assert all("parameters of rank 2 of 3 are no longer those of rank 0" in str(error) for error in errors)
 
 
+def test_parameters_are_compared_within_an_epoch_too(monkeypatch):
+    monkeypatch.setattr("fastnet.engine.run.STEPS_BETWEEN_CHECKS", 4)
+    real, steps = Run._work_through_batch, []
+
+    def work_through(run):
+        steps.append(run.steps)
+        if run.ranks.rank == 1 and run.steps == 5:
+            run.parameters[0] += 1
+        return real(run)
+
+    monkeypatch.setattr(Run, "_work_through_batch", work_through)
+    errors = run_ranks(2, lambda communicator: make().fit(X, Y, batch_size=1, epochs=1, communicator=communicator))
+    assert all("parameters of rank 1 of 2 are no longer those of rank 0" in str(error) for error in errors)
+    assert max(steps) == 7
+
+
 def wrong_callback(model, epoch, logs):
     if epoch == 2:
         raise KeyError("no such thing")
@@ -498,6 +516,39 @@ def test_all_diverge_in_the_same_step_and_keep_the_last_finite_parameters(step, 
         return model.parameters.tobytes()
 
     assert run_ranks(2, train_so_far)[0] == found[0][1].parameters.tobytes()
+
+
+def test_a_rank_without_examples_shows_progress(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdout", Terminal())
+    train(make, [0, 12])
+    assert "epoch 4/4" in sys.stdout.getvalue()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_a_model_does_not_print_must_be_the_same_too(rank):
+    for of_one in ({"standardize_y": True}, {"l1": 0.1}):
+
+        def work(communicator, of_one=of_one):
+            settings = of_one if communicator.rank == rank else {}
+            return Model([Dense(1)], **settings).fit(X, Y, epochs=1, communicator=communicator)
+
+        first, second = run_ranks(2, work)
+        assert isinstance(second, ValueError)
+        assert isinstance(first, RuntimeError)
+        assert "another than that of rank 0" in str(first)
+
+
+def test_no_rank_has_examples_to_hold_out():
+    def work(communicator):
+        return make().fit(X[:1], Y[:1], validation_split=0.5, communicator=communicator)
+
+    for error in run_ranks(2, work):
+        assert isinstance(error, ValueError)
+        assert "No rank has examples to validate with" in str(error)
 
 
 def test_no_rank_has_examples():
