@@ -309,7 +309,7 @@ class Run:
 
     @property
     def place_in_epoch(self) -> tuple[int, int | None]:
-        """How many examples of the running epoch are done, and how many there are; None for none, or if nobody knows."""
+        """How many examples of the running epoch are done, and how many there are; None: none, or nobody knows yet."""
         is_at_end = self.is_used_up and self.finished_examples == 0
         before = 0 if is_at_end else self.examples_before
         return before + self.finished_examples, (self.m or None) if self.parts is None else self.parts.n_examples
