@@ -226,19 +226,19 @@ def output_number(value: Any, n_outputs: int) -> int:
 # ------------------------------------------------------------------------------------------------------------- data
 
 
-def examples(X: Any, dtype: np.dtype, n_features: int | None = None) -> np.ndarray:
+def examples(X: Any, dtype: np.dtype, n_features: int | None = None, *, may_be_none: bool = False) -> np.ndarray:
     """Return X (m, n_x) as the kernels take it; of `n_features`, if it is known how many the first layer takes.
 
-    TypeError if X is sparse, or its values are not real numbers; ValueError if it has the wrong shape, is empty or
-    masked, or holds a value that is not finite in `dtype`.
+    TypeError if X is sparse, or its values are not real numbers; ValueError if it has the wrong shape, is empty, unless
+    there `may_be_none`, or masked, or holds a value that is not finite in `dtype`.
     """
-    return in_dtype(example_array(X, n_features), dtype, "X", IMPUTE)
+    return in_dtype(example_array(X, n_features, may_be_none=may_be_none), dtype, "X", IMPUTE)
 
 
 IMPUTE = "Impute or drop those rows."
 
 
-def example_array(X: Any, n_features: int | None = None) -> np.ndarray:
+def example_array(X: Any, n_features: int | None = None, *, may_be_none: bool = False) -> np.ndarray:
     """Return X (m, n_x) as an array of real numbers, the values of which are not looked at; errors as `examples`."""
     array = real_array(X, "X")
     if array.ndim != 2:
@@ -248,7 +248,7 @@ def example_array(X: Any, n_features: int | None = None) -> np.ndarray:
         )
         remedy = remedy if array.ndim == 1 and array.size else ""
         raise ValueError(f"X must have 2 dimensions (m, n_x), examples in rows, but has shape {array.shape}.{remedy}")
-    if array.size == 0:
+    if array.size == 0 and not (may_be_none and array.shape[1] > 0):
         raise ValueError(f"X must hold at least one example of at least one feature, but has shape {array.shape}.")
     if n_features is not None:
         width(array.shape, n_features)

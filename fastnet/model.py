@@ -4,6 +4,7 @@ from __future__ import annotations  # NumPy loads np.random when it is first nam
 
 import copy
 import functools
+import zlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
@@ -15,13 +16,14 @@ from fastnet.activations import activation_for
 from fastnet.callbacks import AnyCallback, Checkpoint, checked_callbacks
 from fastnet.engine import diagnostics, gradient_check, overflow
 from fastnet.engine.course import Course, OptimizerState
-from fastnet.engine.examples import Data, Gate, exact_dtype, read_only
+from fastnet.engine.examples import Data, FitData, Gate, exact_dtype, read_only
 from fastnet.engine.fit import train_epochs
 from fastnet.engine.mapped import MappedRows, mapped_rows
 from fastnet.engine.network import Network
 from fastnet.engine.parts import Parts, Stream, first_of, is_stream, prepared
 from fastnet.engine.predict import Predictor
 from fastnet.engine.progress import Progress
+from fastnet.engine.ranks import Ranks, together
 from fastnet.engine.run import EPOCHS_AT_ONCE, MOST_EXAMPLES, Run
 from fastnet.engine.threads import OneAtATime
 from fastnet.engine.watch import Watch, check_callbacks
@@ -36,7 +38,7 @@ from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
 from fastnet.optimizers import SGD, Optimizer, optimizer_for
 from fastnet.parameters import Parameters, network_of
 from fastnet.report import Scores, Text
-from fastnet.scaling import Scales, Standardize, in_units, scaled_gradients, scales_of, scales_of_parts
+from fastnet.scaling import Scales, Standardize, in_units, scaled_gradients, scales_of_parts
 from fastnet.schedules import SlowedDown
 
 if TYPE_CHECKING:  # what most programs never use is imported where it is used
@@ -317,17 +319,15 @@ class Model(Exchange, Stored, checks.FixedSettings):
             linear = self.output_layer.activation == "linear"
             diagnostics.warn_of_scales(data.y, diagnostics.FOR_Y if linear else diagnostics.FOR_OTHER_Y)
 
-    def _learn_scales(self, data: Data | Stream) -> None:
+    def _learn_scales(self, data: Data | Stream, ranks: Ranks | None = None) -> None:
         """Learn the scales from the examples that train, as the gate has let them in, unless they are known."""
+        add_up = list if ranks is None else ranks.sums
         wanted = {
             "X": self._standardize is not None and self._standardize.scales is None,
             "y": self.standardize_y and self.y_scales is None,
         }
         names = [name for name, is_wanted in wanted.items() if is_wanted]
-        if isinstance(data, Stream):
-            found = scales_of_parts(lambda: data.arrays(names), names) if names else []
-        else:
-            found = [scales_of(getattr(data, name), data.weights, name) for name in names]
+        found = scales_of_parts(lambda: data.arrays(names), names, add_up) if names else []
         for name, scales in zip(names, found, strict=True):
             if name == "X":
                 assert self._standardize
@@ -607,7 +607,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             self._train(self._scaled(data, self.dtype), Progress(False, 1), history, epochs=1)
         return history.cost[0]
 
-    @words.helpful
+    @together
     def fit(
         self,
         X: Any,
@@ -626,6 +626,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
         verbose: Any = "auto",
         threads: int | None = None,
         resume: Any = None,
+        communicator: Any = None,
     ) -> History:
         """Train on X (m, n_x) and y, (m,) or (m, n_L). Calling again goes on from where it stopped.
 
@@ -673,6 +674,12 @@ class Model(Exchange, Stored, checks.FixedSettings):
             never killed, `History` included. Where that folder is empty yet, and a `Checkpoint` of this fit writes to
             it, the fit begins. `epochs` may have grown; a model that has parameters already loses them. One that early
             stopping or a callback has ended stays ended; one that a `TimeLimit` has goes on.
+        communicator : mpi4py.MPI.Comm or Communicator, optional
+            Train with other processes, *ranks*: X and y are then this one's shard of the examples, perhaps an empty
+            one, and so are those held out; a batch is one of each rank, `batch_size` that of this one. All call `fit`
+            alike, and get the same model and the same `History`. Rank 0 alone shows progress and writes checkpoints,
+            which all read to resume; callbacks are called on all. What one rank raises ends all of them. See the guide,
+            "Many machines".
 
         Returns
         -------
@@ -688,6 +695,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
             If no checkpoint can be read, or none can be written.
         TrainingDivergedError
             If the cost or a parameter becomes infinite or NaN; the model keeps the last finite parameters.
+        RuntimeError
+            If another rank has failed, and how.
 
         Examples
         --------
@@ -707,11 +716,23 @@ class Model(Exchange, Stored, checks.FixedSettings):
         callbacks = checked_callbacks(callbacks)
         wanted = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
         callbacks = tuple(callback for callback in callbacks if not isinstance(callback, Checkpoint))
+        ranks: Ranks | None = communicator  # which `together` makes of it
+        speaks = ranks is None or ranks.rank == 0
+        progress.wanted = progress.wanted and speaks
         with self._training("fit"):
-            examples = prepared(self._gate(), X, y, sample_weight, class_weight, validation_data, validation_split)
+            gate = self._gate()._replace(is_part=ranks is not None)
+            balanced = ranks is not None and isinstance(class_weight, str) and not is_stream(X)
+            weights = None if balanced else class_weight
+            examples = prepared(gate, X, y, sample_weight, weights, validation_data, validation_split)
             first = first_of(examples.training)
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
             shuffle = shuffle and batch_size is not None
+            if ranks is not None:
+                alike = {"epochs": epochs, "metrics": names, "shuffle": shuffle, "balanced": balanced}
+                alike |= {"label_smoothing": smoothing, "checkpoints": len(wanted), "resumes": resume is not None}
+                self._check_alike(ranks, examples, callbacks, alike)
+                if balanced:
+                    examples = examples.balanced(class_weight, self.output_layer, ranks.sums)
             savers, resumed = [], None
             if wanted or resume is not None:
                 from fastnet.engine import checkpoints
@@ -728,13 +749,16 @@ class Model(Exchange, Stored, checks.FixedSettings):
                     checkpoints.text_of(self.optimizer), min(batch_size or m, m), shuffle, names,
                     checkpoints.names_of(callbacks), smoothing, checkpoints.fingerprint(examples),
                 )  # fmt: skip
+                given = given if ranks is None else given.of_all(ranks, wanted)
                 resumed = self._resumed(resume, wanted, given, epochs)
+                if ranks is not None:  # all have read before anything is written
+                    ranks.check_text(f"after epoch {resumed.fit['epoch'] if resumed else 0} of what resume names")
                 came_from = None if resumed is None else resume
                 saved = functools.partial(self._saved, CHECKPOINT)
-                savers = [checkpoints.Saver(each, given, saved, came_from) for each in wanted]
+                savers = [checkpoints.Saver(each, given, saved, came_from) for each in wanted if speaks]
             if resumed is None:
                 self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE), self.dtype)
-            if self.epochs_finished == 0:
+            if self.epochs_finished == 0 and len(first.X) and speaks:
                 self._warn_of_scales(first)
             # From here on, things change.
             if resumed is not None:
@@ -743,25 +767,62 @@ class Model(Exchange, Stored, checks.FixedSettings):
             streamed = isinstance(examples.training, Stream)
             columns = examples.training.feature_names if streamed else checks.column_names(X)
             self._prepare_parameters(first, columns)
+            cores = None
+            if ranks is not None:
+                self._take_from_first(ranks)
+                cores = ranks.cores()
             # By the seed alone, so that networks of other sizes are validated with the same rows; not as a program
             # draws that has the same seed.
             key = (self.seed, 1) if isinstance(self.seed, int) else self._key
             data, held_out = examples.divided(activation, key)
-            self._learn_scales(data)
+            self._learn_scales(data, ranks)
             data = self._scaled(data, self.dtype)
             held_out = None if held_out is None else self._scaled(held_out, self.dtype)
             self.history = history = History()
             is_first = self.epochs_finished == 0
             self._train(
                 data, progress, history, names, held_out, callbacks, savers, resumed, epochs=epochs,
-                batch_size=batch_size, threads=threads, shuffle=shuffle, label_smoothing=smoothing,
+                batch_size=batch_size, threads=threads, shuffle=shuffle, label_smoothing=smoothing, ranks=ranks,
+                cores=None if threads else cores,
             )  # fmt: skip
             if is_first and history.stopped_reason == "epochs" and diagnostics.has_not_fallen(history.cost):
                 history.stopped_reason = "not_fallen"
                 some = first_of(data)
+                if len(some.X) == 0 or not speaks:
+                    return history
                 some = some.take(np.arange(min(len(some.X), diagnostics.ROWS_LOOKED_AT)))
                 diagnostics.warn_of_cost(history.cost, self._diagnosis(some.X, None))
         return history
+
+    def _check_alike(
+        self, ranks: Ranks, examples: FitData, callbacks: tuple[AnyCallback, ...], settings: dict[str, Any]
+    ) -> None:
+        """Raise ValueError unless all ranks train the same network in the same way, and have some examples in all."""
+        from fastnet.engine.checkpoints import names_of, text_of
+
+        first, held_out = first_of(examples.training), examples.held_out
+        scales = [self._standardize and self._standardize.scales, self.y_scales]
+        known = [each and zlib.crc32(np.concatenate(each).tobytes()) for each in scales]
+        network = network_of(self.layers, self.loss, first.X.shape[1], self.dtype, l2=self.l2, l1=self.l1)
+        settings |= {
+            "optimizer": text_of(self.optimizer), "callbacks": names_of(callbacks), "scales": known,
+            "validated": held_out is not None, "standardize_y": self.standardize_y,
+        }  # fmt: skip
+        ranks.check_text(f"{self!r}, {network}, {settings}")
+        weights = [1.0 if data is None else data.total_weight for data in (examples.training, held_out)]
+        if examples.share:
+            weights[1] = float(examples.training.n_counted > 1)
+        for total, name in zip(ranks.sums([weights])[0], ("to train", "to validate"), strict=True):
+            if total == 0:
+                raise ValueError(f"No rank has examples {name} with, of a weight greater than 0. Give some.")
+
+    def _take_from_first(self, ranks: Ranks) -> None:
+        """Take what rank 0 has: parameters, what its optimizer remembers, and what random numbers are drawn from."""
+        state = self._optimizer_state or OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
+        numbers = np.array([self._key, self.epochs_finished])
+        ranks.take_from_first(self.parameters, *state, numbers)
+        self._optimizer_state = state
+        self._key, self.epochs_finished = map(int, numbers)
 
     def _prepare_parameters(self, data: Data, feature_names: tuple[str, ...] | None) -> None:
         """Build the model, unless it is built; ValueError if a parameter is not finite."""
@@ -777,7 +838,9 @@ class Model(Exchange, Stored, checks.FixedSettings):
     ) -> None:  # fmt: skip
         if self._optimizer_state is None:
             self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
-        settings |= {"mode": self.optimizer, "state": self._optimizer_state, "key": self._key}
+        ranks = settings.get("ranks")
+        key = self._key if ranks is None else ranks.key(self._key)
+        settings |= {"mode": self.optimizer, "state": self._optimizer_state, "key": key}
         first_epoch = self.epochs_finished if resumed is None else resumed.fit["first_epoch"]
         settings |= {"first_epoch": first_epoch, "with_outputs": bool(metrics)}
         begun = 0 if resumed is None else resumed.fit["epoch"]

@@ -93,16 +93,21 @@ def scales_of(values: Any, weights: np.ndarray | None, name: str) -> Scales:
     return scales
 
 
-def scales_of_parts(parts: Callable[[], Iterable[Sequence[Any]]], names: Sequence[str]) -> list[Scales]:
+def scales_of_parts(
+    parts: Callable[[], Iterable[Sequence[Any]]],
+    names: Sequence[str],
+    add_up: Callable[[list[Any]], list[Any]] = list,
+) -> list[Scales]:
     """Return the scales of arrays of those names that come in parts: `parts` begins anew with (arrays, ..., weights).
 
-    All parts but the last have a multiple of SLAB rows. Then they are to the bit those of arrays that are whole.
+    All parts but the last have a multiple of SLAB rows. Then they are to the bit those of arrays that are whole. Where
+    the parts are a shard of the examples, `add_up` makes of its sums those of all.
     """
     with np.errstate(all="ignore"):
         zeros = [np.zeros(1)] * len(names)
-        *totals, weight = sums_of_parts(parts(), zeros, 1)
+        *totals, weight = add_up(sums_of_parts(parts(), zeros, 1))
         means = [total / weight for total in totals]
-        *totals, _ = sums_of_parts(parts(), means, 2)
+        *totals, _ = add_up(sums_of_parts(parts(), means, 2))
         finfo, found = np.finfo(FLOAT64), []
         for mean, total in zip(means, totals, strict=True):
             spread = np.sqrt(total / weight)
@@ -120,7 +125,7 @@ def sums_of_parts(parts: Iterable[Sequence[Any]], means: Sequence[np.ndarray], p
     """Return the sums (n,) of w (x - mean)^power over the rows of each of some arrays, and the sum of the weights."""
     sums: list[list[Any]] = [[] for _ in (*means, "weights")]
     for *arrays, weights in parts:
-        for start in range(0, len(arrays[0]), SLAB):
+        for start in range(0, max(1, len(arrays[0])), SLAB):
             rows = slice(start, start + SLAB)
             w = None if weights is None else weights[rows].astype(FLOAT64)[:, np.newaxis]
             for of_array, values, mean in zip(sums, arrays, means, strict=False):
@@ -133,6 +138,8 @@ def sums_of_parts(parts: Iterable[Sequence[Any]], means: Sequence[np.ndarray], p
 def tree_sum(terms: np.ndarray) -> np.ndarray:
     """Return the sums (n,) over the rows of terms (m, n), which are used up: those of one half and the other, again."""
     m = len(terms)
+    if m == 0:
+        return np.zeros(terms.shape[1:])
     while m > 1:
         half = m // 2
         terms[:half] += terms[half : 2 * half]

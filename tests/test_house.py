@@ -34,7 +34,7 @@ FLOORS = {
     "exchange": ["exchange.*"],
     "model": ["parameters", "files.model", "model"],
     "scikit-learn": ["sklearn.*"],
-    "the package": ["", "__main__", "versions"],
+    "the package": ["", "__main__", "versions", "mpi.*"],
 }  # fmt: skip
 """From the bottom; modules of `fastnet`, in which "x.*" stands for the package x and all in it."""
 
@@ -54,6 +54,7 @@ ONLY_IN = {
     "onnx": ("exchange",),
     "torch": ("exchange",),
     "pyarrow": ("streams",),
+    "mpi4py": ("engine.mpi", "mpi"),
 }
 MOST_PARAMETERS = 12
 FIXED_BY_THE_API = {

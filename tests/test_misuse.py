@@ -350,6 +350,7 @@ SETTINGS: dict[str, Setting] = {
     "fit.metrics": Setting(lambda value: fit(metrics=value), "nothing", ("dictionary", "iterator", "void")),
     "fit.callbacks": Setting(lambda value: fit(callbacks=value), "nothing", ("dictionary", "iterator", "void")),
     "fit.verbose": Setting(lambda value: fit(verbose=value), "count or zero", ("True", "False", "np.True_")),
+    "fit.communicator": Setting(lambda value: fit(communicator=value), "nothing", ("None",)),
     "fit.threads": Setting(lambda value: fit(threads=value), "count", ("None",)),
     "evaluate.metrics": Setting(
         lambda value: model_of().evaluate(X, Y, value), "nothing", ("dictionary", "iterator", "void")

@@ -12,6 +12,7 @@ STORIES = {
     "diabetes": "linear regression ",
     "digits": "(360 digits)",
     "flower": "0.6731    47.0%",
+    "many_machines": ", of the rows of all ranks",
     "loops": "iterations of logistic regression",
     "out_of_core": "the table does not fit",
     "parity": "tree, 3 layers ",

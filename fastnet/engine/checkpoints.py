@@ -13,7 +13,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from fastnet import checks
 from fastnet.callbacks import AnyCallback, Callback, Checkpoint, TimeLimit
 from fastnet.engine.examples import FitData
 from fastnet.engine.parts import first_of
+from fastnet.engine.ranks import Ranks
 from fastnet.engine.run import MOST_CHUNKS, Run
 from fastnet.engine.watch import Watch
 from fastnet.errors import FileFormatError, is_of_a_handler, may_get_lost
@@ -55,6 +56,14 @@ class FitSettings(NamedTuple):
     callbacks: tuple[str, ...]
     label_smoothing: float
     data: str
+
+    def of_all(self, ranks: Ranks, wanted: Sequence[Checkpoint]) -> FitSettings:
+        """Return those of a fit on several ranks, of which these are one's; ValueError for checkpoints in an epoch."""
+        if any(each.batches is not None for each in wanted):
+            raise ValueError("Checkpoint(batches=...) is for a fit without other ranks. Leave it out: each epoch, say.")
+        digests = ranks.gathered(np.frombuffer(bytes.fromhex(self.data), np.uint8)[np.newaxis])
+        (batch_size,) = ranks.sums([self.batch_size])
+        return self._replace(batch_size=int(batch_size), data=hashlib.sha256(digests.tobytes()).hexdigest())
 
     def check(self, fit: Mapping[str, Any], epochs: int) -> None:
         """Raise ValueError if another fit, which is to go on as this one, had others, or has done more epochs."""
@@ -149,6 +158,8 @@ class Saver:
         epoch, example, batches = run.finished_epochs, run.finished_examples, self.checkpoint.batches
         if reason or run.done:
             return True
+        if run.progress["batches"][0]:  # of an epoch of several ranks
+            return False
         if time.perf_counter() < self.not_before:
             return False
         if example == 0:
@@ -221,7 +232,7 @@ class Resumed(NamedTuple):
         The network has been restored by now. FileFormatError if what the file says cannot be.
         """
         epoch, example, floats = self.fit["epoch"], self.fit["example"], np.dtype(np.float64)
-        if example >= run.m or example % run.batch_size:
+        if example and (example >= run.m or example % run.batch_size):
             raise FileFormatError(f"it stands at example {example} of epoch {epoch}, where no batch begins")
         validated = watch is not None and watch.validation is not None
         for name, values in series_of(history).items():

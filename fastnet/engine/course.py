@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnet.engine.memory import aligned_zeros
+from fastnet.engine.ranks import Ranks
 from fastnet.optimizers import Optimizer
 
 
@@ -40,6 +41,7 @@ class Course(NamedTuple):
     shuffle: bool = False  # draw the order of each epoch; or keep that of X
     key: int = 0  # what is random in epoch e is drawn from (key, first_epoch + e)
     first_epoch: int = 0  # how many epochs there were before
+    ranks: Ranks | None = None  # whose examples all of these are a shard of
 
 
 ONCE = Course()

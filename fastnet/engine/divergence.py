@@ -45,9 +45,9 @@ def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
     ValueError if it is because the examples have changed.
     """
     epoch, example = run.finished_epochs, run.finished_examples
-    batch = (run.examples_before + example) // run.batch_size
+    batch = (run.examples_before + example) // run.batch_size if run.ranks is None else int(run.progress["batches"][0])
     if run.status == COST_NOT_FINITE:
-        found = first_layer_not_finite(run)
+        found = None if run.progress["reduced"][0] else first_layer_not_finite(run)
         layer, kind = len(run.network.units) - 1 if found is None else found, "activation"
         where = f"layer {layer} is the first with a non-finite value in its output"
         if found is None:
@@ -80,8 +80,12 @@ def bring_back(run: Run, snapshot: Snapshot) -> None:
     """Go back to the snapshot, and repeat the run from there up to the batch whose update made a parameter non-finite.
 
     Training gives the same bits again, so keeping a copy now and then is enough to recover any moment since. If Ctrl-C
-    comes in between, the model holds parameters of an earlier moment, finite too.
+    comes in between, the model holds parameters of an earlier moment, finite too. With other ranks, which would have to
+    repeat it too, there is a copy of each moment.
     """
+    if run.before_step:
+        run.parameters[:], run.state.moments[:] = run.before_step
+        return
     until_chunk = run.chunks_before(run.finished_epochs, run.start_of_batch)
     run.go_on_alone()
     go_back(run, snapshot)

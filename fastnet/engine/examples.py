@@ -1,6 +1,6 @@
 """The gate for examples: X, y and weights are checked and prepared here, once, and so are those held out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,6 +19,10 @@ class Data(NamedTuple):
     y: np.ndarray
     weights: np.ndarray | None
 
+    def arrays(self, names: Sequence[str]) -> list[list[Any]]:
+        """Return "X", "y" or both, by `names`, and the weights, as the only part of themselves."""
+        return [[getattr(self, name) for name in (*names, "weights")]]
+
     def take(self, indices: np.ndarray) -> "Data":
         """Return the examples of those indices."""
         return self._each(lambda array: array[indices])
@@ -26,6 +30,16 @@ class Data(NamedTuple):
     def astype(self, dtype: np.dtype) -> "Data":
         """Return the examples in another dtype, or themselves."""
         return self if self.y.dtype == dtype else self._each(lambda array: array.astype(dtype))
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the weights."""
+        return float(len(self.X) if self.weights is None else self.weights.sum(dtype=np.float64))
+
+    @property
+    def n_counted(self) -> int:
+        """How many examples have a weight greater than 0."""
+        return len(self.X) if self.weights is None else int(np.count_nonzero(self.weights))
 
     def _each(self, changed: Callable[[Any], Any]) -> "Data":
         weights = None if self.weights is None else read_only(changed(self.weights))
@@ -48,6 +62,13 @@ class FitData(NamedTuple):
     share: float
     last: bool = False
 
+    def balanced(self, class_weight: Any, layer: Dense, add_up: Callable[[list[Any]], list[Any]]) -> "FitData":
+        """Return them, a shard, with weights by class as `with_class_weights` makes them of all examples."""
+        training = with_class_weights(
+            self.training, class_weight, layer.activation, layer.units, is_part=True, add_up=add_up
+        )
+        return self._replace(training=training)
+
     def divided(self, last_activation: AnyActivation, key: int | tuple[int, int]) -> tuple[Any, Any]:
         """Return the examples to train with, and those to validate with, in the order in which they came.
 
@@ -61,6 +82,8 @@ class FitData(NamedTuple):
         counted = np.arange(m) if data.weights is None else np.flatnonzero(data.weights)
         n = len(counted)
         n_held_out = min(max(1, round(self.share * n)), n - 1)
+        if n_held_out < 1:  # of a part of the examples
+            return data, self.held_out.take(np.arange(0))
         if self.last:
             kept, rest = np.split(np.arange(m), [counted[n - n_held_out]])
             return data.take(kept), self.held_out.take(rest)
@@ -78,7 +101,7 @@ class Gate(NamedTuple):
     """The gate of a network: its dtype, features (None: any number), last layer, and the name of its loss.
 
     X, or y, that is to be standardized is let in with all its digits: `exact_x`, `exact_y`. Of a part of the examples
-    (`is_part`) all weights may be zero.
+    (`is_part`) all weights may be zero, and there may be none.
     """
 
     dtype: np.dtype
@@ -95,7 +118,7 @@ class Gate(NamedTuple):
         checks.columns(X, self.feature_names)
         dtype = exact_dtype(X) if self.exact_x else self.dtype
         rows = mapped_rows(X, dtype, self.n_features, as_rows=self.exact_x)
-        X = checks.examples(X, dtype, self.n_features) if rows is None else rows
+        X = checks.examples(X, dtype, self.n_features, may_be_none=self.is_part) if rows is None else rows
         y_dtype = exact_dtype(y) if self.exact_y else self.dtype
         y = checks.targets(y, y_dtype, X.shape, self.output_layer.units, self.loss)
         return Data(X, y, sample_weights(sample_weight, len(X), self.dtype, is_part=self.is_part))
@@ -115,9 +138,10 @@ class Gate(NamedTuple):
         share = LAST_SHARE if last else checks.number_below_one(validation_split, "validation_split")
         if share and held_out:
             raise ValueError("Pass validation_data or validation_split, not both.")
-        weighted = with_class_weights(data, class_weight, self.output_layer.activation, self.output_layer.units)
-        counted = len(weighted.X) if weighted.weights is None else np.count_nonzero(weighted.weights)
-        if share and counted < 2:
+        layer = self.output_layer
+        weighted = with_class_weights(data, class_weight, layer.activation, layer.units, is_part=self.is_part)
+        counted = weighted.n_counted
+        if share and counted < 2 and not self.is_part:
             raise ValueError(
                 "validation_split needs at least 2 examples with a weight greater than 0, one to train with and one to "
                 f"validate with, but there is {counted}. Pass validation_data, or leave it out."
@@ -205,12 +229,14 @@ def class_numbers(y: np.ndarray, last_activation: AnyActivation) -> np.ndarray |
 
 
 def with_class_weights(
-    data: Data, class_weight: Any, last_activation: AnyActivation, n_outputs: int, *, is_part: bool = False
-) -> Data:
+    data: Data, class_weight: Any, last_activation: AnyActivation, n_outputs: int, *, is_part: bool = False,
+    add_up: Callable[[list[Any]], list[Any]] = list,
+) -> Data:  # fmt: skip
     """Return the examples with their weights multiplied by those of their classes.
 
     `class_weight` is a dictionary, in which classes that are not there weigh 1; "balanced", by which each class that
-    occurs has the same weight in all, m / number of classes; or None. TypeError or ValueError if it is none of them, or
+    occurs has the same weight in all, m / number of classes; or None. `add_up` makes of the numbers of examples of each
+    class in a shard those in all. TypeError or ValueError if it is none of them, or
     targets are not one class each.
     """
     if class_weight is None:
@@ -229,8 +255,8 @@ def with_class_weights(
         )
     by_class = np.ones(n_classes)
     if balanced:
-        counts = np.bincount(classes, minlength=n_classes)
-        by_class = len(classes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        (counts,) = add_up([np.bincount(classes, minlength=n_classes)])
+        by_class = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     else:
         for label, weight in class_weight.items():
             if isinstance(label, str) or label not in range(n_classes):

@@ -51,7 +51,7 @@ def train_epochs(
             if run.status:
                 history.stopped_reason = "diverged"
                 raise diverged(run, snapshot)
-            outdated = now - snapshot.taken_at > SNAPSHOT_SECONDS
+            outdated = now - snapshot.taken_at > SNAPSHOT_SECONDS and run.ranks is None
             if watch is not None and run.finished_epochs > finished:
                 reason = watch.after_epoch()
                 outdated |= watch.changed_something

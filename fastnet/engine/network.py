@@ -88,8 +88,9 @@ class Network:
         return plan
 
     def recipe(
-        self, mode: int | Optimizer, data: Data, batch_size: int, with_outputs: bool, smoothed: bool = False
-    ) -> Recipe:
+        self, mode: int | Optimizer, data: Data, batch_size: int, with_outputs: bool, smoothed: bool = False,
+        reduces: bool = False,
+    ) -> Recipe:  # fmt: skip
         """Return what decides which parts a run consists of: to train, or for codes.COST or codes.GRADIENT."""
         import_kernels()
         from fastnet.kernels.link import Recipe
@@ -113,6 +114,7 @@ class Network:
             one_target=has_fewer and self.loss == codes.QUANTILE,
             smoothed=smoothed,
             with_outputs=with_outputs,
+            reduces=reduces,
         )
 
 

@@ -68,6 +68,11 @@ class Stream:
         self.first = self._first = first
         self.gate = self.gate._replace(n_features=first.X.shape[1], feature_names=self.feature_names)
 
+    @property
+    def total_weight(self) -> float:
+        """That of its first block: what it weighs in all nobody knows yet."""
+        return self.first.total_weight
+
     def blocks(self, generator: np.random.Generator | None = None) -> Generator[Data, None, None]:
         """Go through it once; with a generator in an order drawn from that, if there is a choice."""
         if isinstance(self.source, Sequence):

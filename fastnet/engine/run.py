@@ -18,6 +18,7 @@ from fastnet.engine.examples import Data, read_only
 from fastnet.engine.memory import aligned_zeros, give_back, take
 from fastnet.engine.network import Division, Network, division_for
 from fastnet.engine.parts import Part, Parts
+from fastnet.engine.ranks import STEPS_BETWEEN_CHECKS, Ranks
 from fastnet.engine.recipe import call_of_train, compile_parts, is_loaded, link_for_training, load_stored
 from fastnet.engine.sparse import DenseWindow, Rows
 from fastnet.engine.threads import Helpers, reserved_cores
@@ -80,7 +81,8 @@ class Run:
     mode : int or Optimizer
         codes.COST or codes.GRADIENT; or what to train with.
     course : Course
-        By default all examples once, as one batch.
+        By default all examples once, as one batch. With ranks, `data` is a shard, perhaps empty: each batch is one of
+        every rank, each with its own batch_size, and of an epoch there are as many as the longest shard has.
     state : OptimizerState, optional
         The optimizer's; written. None: the one before the first step.
     threads : int or None
@@ -122,10 +124,13 @@ class Run:
         part = data.current if isinstance(data, Parts) else Part(data, np.arange(len(data.X)), 0, True)
         self.parameters, self.course, self.m = parameters, course, len(part.data.X)
         self.is_used_up, self.earlier = False, Results([], [])
-        self.batch_size = min(course.batch_size or MOST_EXAMPLES, self.m if part.ends_epoch else MOST_EXAMPLES)
+        self.batch_size = min(course.batch_size or MOST_EXAMPLES, max(1, self.m) if part.ends_epoch else MOST_EXAMPLES)
         self.chunk = network.chunk
         self.label_smoothing = label_smoothing
-        self.recipe = self.network.recipe(mode, part.data, self.batch_size, with_outputs, smoothed=label_smoothing > 0)
+        self.ranks, self.steps = course.ranks, 0
+        self.recipe = self.network.recipe(
+            mode, part.data, self.batch_size, with_outputs, label_smoothing > 0, reduces=self.ranks is not None
+        )
         self.compile_seconds = 0.0
         if not is_loaded(self.recipe):
             start = time.perf_counter()
@@ -137,6 +142,7 @@ class Run:
         self.job, self.progress = aligned_zeros(1, JOB), aligned_zeros(1, PROGRESS)
         self.job["mode"], self.job["batch_size"], self.job["epochs"] = self.mode, self.batch_size, course.epochs
         self.job["shuffled"], self.job["key"] = course.shuffle, course.key
+        self.job["reduces"] = self.ranks is not None
         self.rates_set = 0  # for the epochs before this one
         self.first_epoch = course.first_epoch
         self.rates, self.costs = np.zeros((2, min(course.epochs, EPOCHS_AT_ONCE)))
@@ -146,9 +152,14 @@ class Run:
             self.state = state or OptimizerState.fresh(self.optimizer, len(parameters), network.dtype)
         self.with_outputs = with_outputs
         self._take(part)
-        memory = aligned_zeros if self.mode == codes.GRADIENT else take  # for a gradient may outlive the run
-        self.gradient = memory(len(parameters), network.dtype)
-        self.gradient[:] = 0
+        self.before_step: list[np.ndarray] = []
+        if self.ranks is not None and self.optimizer is not None:
+            self.gradient = self.ranks.use_buffer(len(parameters), network.dtype)
+            self.before_step = [np.empty_like(parameters), np.empty_like(self.state.moments)]
+        else:
+            memory = aligned_zeros if self.mode == codes.GRADIENT else take  # for a gradient may outlive the run
+            self.gradient = memory(len(parameters), network.dtype)
+            self.gradient[:] = 0
         self.examples_per_second = FIRST_GUESS / network.operations
         self.helpers: Helpers | None = None
         batch_size = min(self.batch_size, self.m)
@@ -162,8 +173,8 @@ class Run:
     def beside(self, data: Data | Parts, compiling: Callable[[], AbstractContextManager[None]]) -> Run:
         """Return a run for the cost of other examples at the same parameters, on the cores of this one."""
         return Run(
-            self.network, self.parameters, data, mode=codes.COST, cores=self.division.threads,
-            with_outputs=self.with_outputs, compiling=compiling,
+            self.network, self.parameters, data, mode=codes.COST, course=Course(ranks=self.ranks),
+            cores=self.division.threads, with_outputs=self.with_outputs, compiling=compiling,
         )  # fmt: skip
 
     def _take(self, part: Part) -> None:
@@ -182,7 +193,7 @@ class Run:
 
     def go_on_to_next_part(self) -> bool:
         """Take the next part of the examples, if the one at hand is used up; return whether it was."""
-        if self.parts is None or not self.is_used_up:
+        if self.parts is None or not self.is_used_up or self.has_no_more:
             return False
         if self.helpers is not None:
             self.helpers.close()  # they would go on with the examples before
@@ -197,7 +208,7 @@ class Run:
         """Make the memory that a team works in which divides the work like this."""
         self.division, dtype = division, self.network.dtype
         scratches, sharing = (division.threads, 1) if division.by_chunks else (1, division.threads)
-        self.plan = self.network.plan(min(self.batch_size, self.m), backward=True, threads=sharing)
+        self.plan = self.network.plan(max(1, min(self.batch_size, self.m)), backward=True, threads=sharing)
         link_for_training(self.plan, self.recipe, alone=sharing == 1)
         self.job["threads"], self.job["by_chunks"] = division.threads, division.by_chunks
         self.job["examples_at_once"] = GRAIN if self.plan.network["wide_gradient"][0] else self.chunk
@@ -252,7 +263,8 @@ class Run:
         self.calls = []  # which point to it
         self.scratch = self.partials = np.empty((0, 0), self.network.dtype)
         if self.mode != codes.GRADIENT:
-            give_back(self.gradient)
+            if not self.before_step:  # or it is the ranks'
+                give_back(self.gradient)
             self.gradient = np.empty(0, self.network.dtype)
 
     def go_on_alone(self) -> None:
@@ -297,16 +309,21 @@ class Run:
 
     @property
     def place_in_epoch(self) -> tuple[int, int | None]:
-        """How many examples of the running epoch are done, and how many there are, None if that is not known yet."""
+        """How many examples of the running epoch are done, and how many there are; None: none, or nobody knows yet."""
         is_at_end = self.is_used_up and self.finished_examples == 0
         before = 0 if is_at_end else self.examples_before
-        return before + self.finished_examples, self.m if self.parts is None else self.parts.n_examples
+        return before + self.finished_examples, (self.m or None) if self.parts is None else self.parts.n_examples
 
     @property
     def start_of_batch(self) -> int:
         """The example at which the running batch began; negative if that was in an earlier part."""
         example = self.finished_examples
         return example - (self.examples_before + example) % self.batch_size
+
+    @property
+    def has_no_more(self) -> bool:
+        """Whether this rank has come through its examples of the epoch, and others may not have."""
+        return bool(self.finished_examples == self.m and self.job["ends_epoch"][0])
 
     @property
     def status(self) -> int:
@@ -345,8 +362,56 @@ class Run:
 
         For less while the speed is being found out, and when chunks are cut short.
         """
+        if self.ranks is not None:
+            self._advance_together(self.ranks, most_chunks)
+            return
         self.go_on_to_next_part()
-        chunks = min(self.chunks_in_a_call, most_chunks)
+        self._work_and_measure(min(self.chunks_in_a_call, most_chunks))
+
+    def _advance_together(self, ranks: Ranks, most_chunks: int) -> None:
+        """Take steps with all ranks, up to the end of the epoch; some ranks may take more of them in a call."""
+        epoch, until = self.finished_epochs, time.perf_counter() + CALL_SECONDS
+        while True:
+            most_chunks -= self._work_through_batch()
+            if self.status:
+                return
+            done, batch = self.progress[0], ("batch_cost", "batch_weight")
+            more = float(not self.has_no_more)
+            for copy, of in zip(self.before_step, (self.parameters, self.state.moments), strict=False):
+                copy[:] = of  # while others are still at work, perhaps
+            if self.optimizer is None:
+                cost, weight, more = ranks.sums([[*(done[name] for name in batch), more]])[0].tolist()
+            else:
+                cost, weight, more = ranks.add_up(*(done[name] for name in batch), more)
+            done["batch_cost"], done["batch_weight"], done["is_last"], done["reduced"] = cost, weight, not more, 1
+            self._set_rates(1)
+            self._call_team(1)
+            if self.status:
+                return
+            self.steps += 1
+            ends_epoch = self.finished_epochs > epoch
+            if self.optimizer is not None and (ends_epoch or self.steps % STEPS_BETWEEN_CHECKS == 0):
+                ranks.check_same(self.parameters)
+            if ends_epoch or most_chunks <= 0 or time.perf_counter() > until:
+                return
+
+    def _work_through_batch(self) -> int:
+        """Find cost, weight and gradient of this rank's part of a batch, if it has any; return of how many chunks."""
+        worked = 0
+        if self.has_no_more:
+            self.gradient[:] = self.progress["batch_cost"] = self.progress["batch_weight"] = 0
+        while not self.has_no_more:
+            self.go_on_to_next_part()
+            stop = min(self.m, self.start_of_batch + self.batch_size)
+            chunks = min(self.chunks_in_a_call, -(-(stop - self.finished_examples) // self.chunk))
+            self._work_and_measure(chunks)
+            worked += chunks
+            if self.status or self.start_of_batch == self.finished_examples:
+                break
+        return worked
+
+    def _work_and_measure(self, chunks: int) -> None:
+        """Work through up to that many chunks, and find out the speed."""
         before = self.finished_epochs * self.m + self.finished_examples
         start = time.perf_counter()
         self.work(chunks)
@@ -365,6 +430,11 @@ class Run:
             chunks = min(chunks, self.window.most_chunks, left)
             self.window.fill(self.examples.order, self.finished_examples, chunks)
         self._set_rates(1 + chunks // in_epoch)
+        self._call_team(chunks)
+        self.is_used_up = chunks == left and not self.status
+
+    def _call_team(self, chunks: int) -> None:
+        """Have the team work through that many chunks; raise what another thread raised, if one did."""
         if self.helpers is not None and not self.helpers.are_here:
             self.go_on_alone()
         if self.division.threads > 1 and self.helpers is None:
@@ -374,7 +444,6 @@ class Run:
                 self.go_on_alone()
         self.progress["chunks_left"] = chunks
         self._call(0)
-        self.is_used_up = chunks == left and not self.status
         if self.helpers is not None:
             self.helpers.check()
 
@@ -402,11 +471,16 @@ class Run:
 
     @property
     def results(self) -> tuple[np.ndarray, np.ndarray]:
-        """A_L (m, n_L) of the epoch finished last, and the targets, in the same order; needs `with_outputs`."""
+        """A_L (m, n_L) of the epoch finished last, and the targets, in the same order; needs `with_outputs`.
+
+        Of all ranks, one after the other.
+        """
         if self.parts is None and not self.course.shuffle:
-            return self.examples.outputs.T, self.examples.targets
-        outputs, targets = self.earlier.and_of(self.examples)
-        return np.concatenate(outputs), np.concatenate(targets)
+            found = self.examples.outputs.T, self.examples.targets
+        else:
+            outputs, targets = self.earlier.and_of(self.examples)
+            found = np.concatenate(outputs), np.concatenate(targets)
+        return found if self.ranks is None else (self.ranks.gathered(found[0]), self.ranks.gathered(found[1]))
 
     def cost(self) -> float:
         """Go through the data once, from the start, and return J; with codes.GRADIENT, `gradient` is then set too."""

@@ -79,6 +79,8 @@ class Watch:
             answer = callback(self.model, epoch, dict(logs))
             if isinstance(answer, (bool, np.bool_)) and answer:
                 reason = callback.reason if isinstance(callback, Callback) else Callback.reason
+        if run.ranks is not None:
+            reason = run.ranks.first_text(reason)
         self.changed_something = any(type(callback) not in CHANGE_NOTHING for callback in self.callbacks)
         if self.model.optimizer is not optimizer:
             run.use(self.model.optimizer)

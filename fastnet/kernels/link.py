@@ -51,6 +51,7 @@ class Recipe(NamedTuple):
     one_target: bool  # of all outputs
     smoothed: bool  # labels are
     with_outputs: bool
+    reduces: bool = False  # gradients are added to those of other ranks before a step
 
 
 class Use(NamedTuple):
@@ -66,7 +67,8 @@ def wanted(recipe: Recipe) -> list[Use]:
     """Return the parts of a run; what takes long to compile comes first."""
     trains = recipe.mode != COST
     fuses = (
-        recipe.mode >= SGD and not recipe.clipped and recipe.batch_size <= chunk_size(recipe.units)
+        recipe.mode >= SGD and not (recipe.clipped or recipe.reduces)
+        and recipe.batch_size <= chunk_size(recipe.units)
         and parameter_offsets(recipe.units, recipe.use_bias)[1] >= FUSE_STEP_FROM
     )  # fmt: skip
     ways = strategies(recipe.units)

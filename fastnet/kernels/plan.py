@@ -118,6 +118,7 @@ JOB = np.dtype(
         ("before", i8), ("ends_epoch", i8),  # examples of the epoch before these; whether none come after them
         ("shuffled", i8), ("key", i8),  # what is random in epoch e is drawn from (key, e)
         ("threads", i8), ("by_chunks", i8),  # a chunk for each thread, or all of them at one
+        ("reduces", i8),  # whether the sums over a batch are one rank's, to be added to those of others before a step
         ("examples_at_once", i8),  # that go forward and back before the next
         ("learning_rate", f8), ("beta1", f8), ("beta2", f8), ("epsilon", f8), ("epsilon_hat", f8),
         ("weight_decay", f8), ("clip_norm", f8),
@@ -138,6 +139,9 @@ PROGRESS = np.dtype(
         ("chunks_left", i8),  # in this call: what Python sets before it
         ("status", i8), ("slot", i8),  # RUNNING or why it stopped; whose scratch vector holds the chunk where it did
         ("bad_parameters", i8),  # whether a step left a number that is not finite
+        # Where the job reduces: whether the sums over a batch, and the gradient, are those of all ranks now; whether
+        # that batch is the last of the epoch; and how many there were before it.
+        ("reduced", i8), ("is_last", i8), ("batches", i8),
         # Sums over examples, of the batch and of the epoch so far: of the cost, what penalties add, and the weights.
         ("batch_cost", f8), ("batch_penalty", f8), ("batch_weight", f8),
         ("epoch_cost", f8), ("epoch_penalty", f8), ("epoch_weight", f8),

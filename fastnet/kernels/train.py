@@ -41,6 +41,11 @@ def train(
     another, and the results are to the bit those of the whole, as long as chunks are the same. `now.example` is m where
     a part ends that is not the last; the next call is to have the next part, and begins with its first example.
 
+    Where the job reduces, the examples are those of one process of several, a rank. No step follows a batch; once
+    Python has added up the batch's cost, weight and gradient over all ranks, and says so by `now.reduced`, a call for
+    one chunk takes the step alone. The epoch ends after the step of which `now.is_last` says so. Until then
+    `now.example` is m where a rank has come through all of its examples.
+
     A call for no chunks, where an epoch begins, draws its order alone, for who has to know that before.
 
     All threads of a team call this, each with its number; thread 0 returns after those chunks, the others wait for
@@ -66,31 +71,36 @@ def train(
             begin(job, progress, examples, epochs)
         if not meet(team.barrier, threads):
             return
+        steps = now.reduced != 0
         chunk_start = now.example
         batch_start = chunk_start - (this.before + chunk_start) % this.batch_size  # negative: in an earlier part
         batch_end = batch_start + this.batch_size
         batch_stop = min(m, batch_end)
         n_chunks = min((batch_stop - chunk_start + chunk - 1) // chunk, most_chunks, now.chunks_left)
+        if steps:
+            n_chunks = 0
         stop = min(batch_stop, chunk_start + n_chunks * chunk)
-        ends_batch = stop == batch_stop and (stop == batch_end or this.ends_epoch != 0)
+        ends_batch = steps
+        if this.reduces == 0:
+            ends_batch = stop == batch_stop and (stop == batch_end or this.ends_epoch != 0)
 
         # The thread's examples, forward and back.
         first_of_chunk = chunk_start + thread * chunk if by_chunks else chunk_start
         m_chunk = min(batch_stop, first_of_chunk + chunk) - first_of_chunk
-        works = not by_chunks or thread < n_chunks
+        works = thread < n_chunks if by_chunks else n_chunks > 0
         if works:
             go_through(
                 network, layers, job, progress, examples, vectors, S, first_of_chunk, m_chunk, share, shares, head
             )
             if by_chunks:
                 team.costs[thread] = sum_of_costs(network, layers, m_chunk, S)
-        if thread == 0 and stop == batch_stop:
+        if thread == 0 and (stop == batch_stop or steps):
             weigh_batch(network, layers, job, progress, examples, vectors, batch_start, batch_stop)
         if not meet(team.barrier, threads):
             return
 
         # The cost: every thread finds the same.
-        total = now.batch_cost if chunk_start > batch_start else 0.0
+        total = now.batch_cost if chunk_start > batch_start or steps else 0.0
         for c in range(n_chunks):
             cost = team.costs[c] if by_chunks else sum_of_costs(network, layers, m_chunk, S)
             if this.mode >= SGD and not np.isfinite(cost):
@@ -115,7 +125,7 @@ def train(
                     network[0].gradients, network, layers, m_chunk, share, shares, S, head, target,
                     adds and not by_chunks,
                 )  # fmt: skip
-            if by_chunks:
+            if by_chunks and not steps:
                 if not meet(team.barrier, threads):
                     return
                 first, last = share_of(vectors.parameters.shape[0], thread, threads)
@@ -131,8 +141,9 @@ def train(
                 now.status = PARAMETERS_NOT_FINITE
             return
         if thread == 0:
-            now.chunks_left -= n_chunks
-            end(network, job, progress, vectors, epochs, total, this.before + batch_start == 0, ends_batch, stop, m)
+            now.chunks_left -= 1 if steps else n_chunks
+            begins_epoch = now.batches == 0 if steps else this.before + batch_start == 0
+            end(network, job, progress, vectors, epochs, total, begins_epoch, ends_batch, stop, m)
 
 
 @spliced_kernel
@@ -191,13 +202,14 @@ def weigh_batch(
 ) -> None:
     """Find what a batch weighs up to `stop`, what penalties add to its cost, and the powers of beta of its step.
 
-    If it began in an earlier part, its weight there has been found when that ended.
+    If it began in an earlier part, its weight there has been found when that ended. That of all ranks is there.
     """
     this, now = job[0], progress[0]
-    before = now.batch_weight if start < 0 else 0.0
-    now.batch_weight = weight_of(examples.weights, examples.order, max(start, 0), stop, before)
+    if now.reduced == 0:
+        before = now.batch_weight if start < 0 else 0.0
+        now.batch_weight = weight_of(examples.weights, examples.order, max(start, 0), stop, before)
     now.batch_penalty = 0.0
-    if network[0].penalty_cost != NONE and now.batch_weight > 0.0:
+    if network[0].penalty_cost != NONE and now.batch_weight > 0.0 and this.reduces == now.reduced:
         now.batch_penalty = callers.call_penalty_cost(network[0].penalty_cost, layers, vectors.parameters)
     power1, power2 = vectors.powers[0] * this.beta1, vectors.powers[1] * this.beta2
     if this.power1 != power1 or this.power2 != power2:
@@ -254,6 +266,7 @@ def end(
 ) -> None:  # fmt: skip
     """Add what some chunks cost to the sums of its batch and epoch, and move on to the example `stop`."""
     this, now = job[0], progress[0]
+    ends_epoch = stop == m and this.ends_epoch != 0
     now.batch_cost, now.example = total, stop
     now.loaded = 1 if m <= min(this.batch_size, network[0].chunk) and this.shuffled == 0 else 0
     if ends_batch:
@@ -264,6 +277,10 @@ def end(
         now.epoch_weight += now.batch_weight
         if this.mode >= SGD and now.batch_weight > 0.0:
             vectors.powers[0], vectors.powers[1] = this.power1, this.power2
-    if stop == m and this.ends_epoch != 0:
+    if this.reduces != 0:
+        ends_epoch = now.reduced != 0 and now.is_last != 0
+        now.batches = 0 if ends_epoch else now.batches + now.reduced
+        now.reduced = 0
+    if ends_epoch:
         epochs.costs[now.epoch % epochs.costs.shape[0]] = now.epoch_cost / now.epoch_weight
         now.epoch, now.example = now.epoch + 1, 0

@@ -25,16 +25,18 @@ from fastnet.callbacks import AnyCallback, checked_callbacks
 from fastnet.engine.diagnostics import warn_of_scales
 from fastnet.engine.examples import Data
 from fastnet.engine.overflow import outputs_not_finite
+from fastnet.engine.ranks import Ranks
 from fastnet.engine.run import EPOCHS_AT_ONCE
 from fastnet.errors import may_get_lost
 from fastnet.files import tensors
 from fastnet.model import Model
 from fastnet.optimizers import EpsilonHatAdam, Optimizer, UndampedSGD
 from fastnet.sklearn import conversion, files, rules
-from fastnet.sklearn.epochs import Epochs, Hooks, Score
+from fastnet.sklearn.epochs import NOT_FINITE, Epochs, Hooks, Score
 from fastnet.sklearn.inputs import in_our_words, readable, takes_weights, warn_of_another_scale
 from fastnet.sklearn.lbfgs import minimise_loss
 from fastnet.sklearn.parameters import NetworkEstimator
+from fastnet.sklearn.ranks import check_arguments, labels_of_all, take_from_first, targets_of_all
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -49,10 +51,6 @@ except ImportError:  # before scikit-learn 1.9
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-
-NOT_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
-)
 
 USER = 7
 """The level of the stack, above `_fit_stochastic`, at which warnings are to point: the line that calls `fit`."""
@@ -104,7 +102,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _with_class_weight(self, examples: Data, y: Any) -> Data:
+    def _with_class_weight(self, examples: Data, y: Any, ranks: Ranks | None) -> Data:
         """Return the examples, their weights multiplied by those of their classes."""
         return examples
 
@@ -144,15 +142,25 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
     # -------------------------------------------------------------------------------------------------------- training
 
     @typed(with_callbacks)
-    def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any = None, incremental: bool = False) -> Self:
-        """Fit the network, a new one or the old; `incremental`: for one epoch, without forgetting anything."""
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, eval_set: Any = None, incremental: bool = False,
+        ranks: Ranks | None = None,
+    ) -> Self:  # fmt: skip
+        """Fit the network, a new one or the old; `incremental`: for one epoch, without forgetting anything.
+
+        With ranks, the examples are a shard.
+        """
+        speaks = ranks is None or ranks.rank == 0
+        if ranks is not None:
+            check_arguments(self, ranks)
         hidden = rules.hidden_units(self.hidden_layer_sizes)
         self._refuse_what_lbfgs_does_not_do(eval_set)
         callbacks = checked_callbacks(() if self.callbacks is None else self.callbacks)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given = X, y
         X, y = self._validated(X, y, first_pass)
-        self._learn_targets(y, incremental)
+        y_of_all = labels_of_all(y, ranks) if ranks is not None and is_classifier(self) else y
+        self._learn_targets(y_of_all, incremental)
         encoded = self._encoded(y)
         if sample_weight is not None:
             with in_our_words(sample_weight=sample_weight):
@@ -160,10 +168,10 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         self._random_state = check_random_state(self.random_state)
         dtype = checks.float_dtype(self.dtype or X.dtype) if first_pass else self._bound().dtype
         examples = self._examples(X, encoded, sample_weight, dtype)
-        class_weighted = self._with_class_weight(examples, y)
+        class_weighted = self._with_class_weight(examples, y, ranks)
         if self.solver != "lbfgs" and self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        if first_pass and isinstance(X, np.ndarray):
+        if first_pass and isinstance(X, np.ndarray) and speaks:
             self._warn_of_scales(examples)
         units = (X.shape[1], *hidden, self.n_outputs_)
         held_out = scored = None
@@ -183,7 +191,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             if not np.isfinite(self.loss_):
                 raise ValueError(f"{NOT_FINITE} The loss is {self.loss_}.")
         else:
-            self._fit_stochastic(class_weighted, held_out, scored, callbacks, hooks, incremental)
+            self._fit_stochastic(class_weighted, held_out, scored, callbacks, hooks, incremental, ranks)
         hooks.end_fit()
         if not np.isfinite(self._model.parameters).all():
             raise ValueError(NOT_FINITE)
@@ -262,19 +270,24 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
 
     def _fit_stochastic(
         self, examples: Data, held_out: Data | None, scored: Any, callbacks: tuple[AnyCallback, ...], hooks: Hooks,
-        incremental: bool,
+        incremental: bool, ranks: Ranks | None,
     ) -> None:  # fmt: skip
         """Train by the solver's steps, and warn or raise if training did not end as it should."""
         self._set_optimizer(incremental)
+        speaks = ranks is None or ranks.rank == 0
+        if ranks is not None:
+            take_from_first(self, ranks, validated=held_out is not None)
         m = len(examples.y)
         batch_size = min(200, m) if isinstance(self.batch_size, str) else int(self.batch_size)
         if batch_size > m:
             message = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             with may_get_lost():
                 warnings.warn(message, stacklevel=USER)
-        score = None if held_out is None else self._score_function(held_out, scored)
+        score = None
+        if held_out is not None:
+            score = self._score_function(held_out if ranks is None else targets_of_all(held_out, ranks), scored)
         self._check_rates(1 if incremental else self.max_iter)
-        with Epochs(self, examples, held_out, score, min(batch_size, m), callbacks) as epochs:
+        with Epochs(self, examples, held_out, score, min(batch_size, m), callbacks, ranks) as epochs:
             reason = epochs.train(hooks, only_one=incremental)
         if reason == "interrupted":
             with may_get_lost():
@@ -284,7 +297,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
                 f"{NOT_FINITE} Loss or parameters were not finite in iteration {self.n_iter_}; `coefs_` are those from "
                 "before."
             )
-        elif reason in ("diverged", "max_iter"):
+        elif reason in ("diverged", "max_iter") and speaks:
             message = {
                 "diverged": f"Training diverged in iteration {self.n_iter_}: the best parameters so far are kept.",
                 "max_iter": f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "

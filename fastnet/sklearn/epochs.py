@@ -14,6 +14,7 @@ from fastnet.callbacks import AnyCallback, Callback, Checkpoint, finish
 from fastnet.engine.course import Course
 from fastnet.engine.examples import Data
 from fastnet.engine.network import division_for
+from fastnet.engine.ranks import Ranks
 from fastnet.engine.run import Run
 from fastnet.errors import may_get_lost
 from fastnet.kernels import codes
@@ -25,6 +26,10 @@ MOST_EPOCHS_OF_WORK = 10**6
 """`max_iter` may be endless; the number of threads is chosen for so many epochs at most."""
 
 LOWEST_ADAPTIVE_RATE = 1e-6
+
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
 
 Score = Callable[[np.ndarray], float]
 """The score of held-out examples, of A (m, n_L)."""
@@ -65,11 +70,14 @@ class Validation:
     """
 
     def __init__(self, examples: Data, training: Run, loss: AnyLoss | None, score: Score | None) -> None:
+        ranks = training.ranks
         network = training.network.without_dropout.replaced(l2=(0.0,) * len(training.network.l2))
         self.run = Run(
-            network, training.parameters, examples, mode=codes.COST, with_outputs=True, cores=training.division.threads
+            network, training.parameters, examples, mode=codes.COST, course=Course(ranks=ranks), with_outputs=True,
+            cores=training.division.threads,
         )  # fmt: skip
-        self.scale, self.score = LossScale.of(loss, examples.y, examples.weights), score
+        scale = LossScale.of(loss, examples.y, examples.weights)
+        self.scale, self.score = scale.of_all(ranks, examples.total_weight), score
 
     def __call__(self) -> tuple[float, float]:
         """Return loss and score; the score is NaN where an output is not finite."""
@@ -85,28 +93,34 @@ class Epochs:
 
     The estimator has parameters to start from, `_optimizer` and `_moments`; its attributes are filled, however training
     ends. `score` is a function of A (m, n_L) of the held-out examples; None: minus their loss. `batch_size` is at most
-    the number of examples; `callbacks` are fastnet's.
+    the number of examples; `callbacks` are fastnet's. With ranks, the examples, and those held out, are a shard.
     """
 
     def __init__(
         self, estimator: NetworkEstimator, examples: Data, held_out: Data | None, score: Score | None, batch_size: int,
-        callbacks: tuple[AnyCallback, ...],
+        callbacks: tuple[AnyCallback, ...], ranks: Ranks | None = None,
     ) -> None:  # fmt: skip
         model = estimator._model
         network = model._built()
         self.estimator, self.model, self.callbacks = estimator, model, callbacks
-        self.m, self.used = len(examples.y), estimator._optimizer
+        self.m, self.used, self.ranks = len(examples.y), estimator._optimizer, ranks
+        self.speaks = bool(estimator.verbose) and (ranks is None or ranks.rank == 0)
         self.validation: Validation | None = None
         self.check_callbacks(("cost",) if held_out is None else ("cost", "val_cost", "val_score"))
         epochs = int(min(estimator.max_iter, MOST_EPOCHS_OF_WORK))
-        division = division_for(network, self.m, batch_size, epochs, estimator.n_threads)
-        self.scale = LossScale.of(estimator._loss(), examples.y, examples.weights)
+        threads = division_for(network, self.m, batch_size, epochs, estimator.n_threads).threads
+        scale, key = LossScale.of(estimator._loss(), examples.y, examples.weights), estimator._dropout_key
+        self.scale = scale.of_all(ranks, examples.total_weight)
+        if ranks is not None:
+            cores, key = ranks.cores(), ranks.key(key)
+            threads = min(threads, estimator.n_threads or cores)
+            self.m = int(ranks.sums([self.m])[0])
         with ExitStack() as ends:
             self.run = ends.enter_context(
                 Run(
                     network, model.parameters, examples, mode=estimator._optimizer, state=estimator._moments,
-                    course=Course(1, batch_size, False, estimator._dropout_key, estimator._epochs_finished),
-                    threads=division.threads, label_smoothing=float(estimator.label_smoothing),
+                    course=Course(1, batch_size, False, key, estimator._epochs_finished, ranks), threads=threads,
+                    label_smoothing=float(estimator.label_smoothing),
                 )
             )  # fmt: skip
             estimator._moments = self.run.state
@@ -173,11 +187,17 @@ class Epochs:
                 hooks.begin_epoch()
                 before[:] = parameters
                 logs = self.epoch()
+                if self.run.status and self.ranks is not None:
+                    raise ValueError(
+                        f"{NOT_FINITE} Loss or parameters were not finite in iteration {estimator.n_iter_}."
+                    )
                 if self.run.status:
                     reason = "diverged"
                     break
                 stop = self.tell_callbacks(logs)
                 stop |= hooks.end_epoch()
+                if self.ranks is not None:
+                    stop = bool(self.ranks.first_text("stop" * stop))
                 if self.is_patience_over():
                     reason = "converged"
                     break
@@ -185,6 +205,8 @@ class Epochs:
                     reason = "callback" if stop else "one"
                     break
         except KeyboardInterrupt:
+            if self.ranks is not None:  # the others would wait
+                raise
             reason = "interrupted"
         finally:  # whatever the handler of a signal raises
             moments = self.run.state.moments  # may alone be infinite: squares of gradients overflow first
@@ -217,7 +239,7 @@ class Epochs:
         estimator.t_ += self.m
         estimator.loss_ = loss
         estimator.loss_curve_.append(loss)
-        if estimator.verbose:
+        if self.speaks:
             with may_get_lost():
                 print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
         logs = {"cost": loss}
@@ -226,7 +248,7 @@ class Epochs:
             estimator.validation_loss_curve_.append(validation_loss)
             self.scores.append(score)
             logs |= {"val_cost": validation_loss, "val_score": score}
-            if estimator.verbose:
+            if self.speaks:
                 with may_get_lost():
                     print(f"Validation score: {score:f}")
         self.count_improvement()
@@ -269,7 +291,7 @@ class Epochs:
             outcome = f"Setting learning rate to {rate / 5:f}"
         else:
             outcome = "Learning rate too small. Stopping." if adaptive else "Stopping."
-        if estimator.verbose:
+        if self.speaks:
             with may_get_lost():
                 print(f"{message} {outcome}")
         return outcome.endswith("Stopping.")

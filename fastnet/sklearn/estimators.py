@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from fastnet import checks, words
 from fastnet.engine.examples import Data, weighted
+from fastnet.engine.ranks import Ranks, together
 from fastnet.errors import may_get_lost
 from fastnet.files import settings
 from fastnet.losses import AnyLoss, Huber, Quantile, settings_of
@@ -119,11 +120,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags.classifier_tags.multi_label = True
         return tags
 
-    @words.helpful
+    @together
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, *, X_val: Any = None, y_val: Any = None,
-        sample_weight_val: Any = None,
+        sample_weight_val: Any = None, communicator: Any = None,
     ) -> Self:  # fmt: skip
         """Fit the network to X (m, n_features) and classes y (m,), or labels (m, n_labels), zeros and ones.
 
@@ -138,6 +139,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             them. Not for solver="lbfgs".
         X_val, y_val, sample_weight_val : array_like, optional
             The same in parts, so that a Pipeline with transform_input=["X_val"] transforms X_val as it does X.
+        communicator : mpi4py.MPI.Comm or Communicator, optional
+            Train with other processes, of whose examples these are a part, as `fastnet.Model.fit` does; each has some.
+            Not for solver="lbfgs", nor with a scorer of scikit-learn's.
 
         Returns
         -------
@@ -149,7 +153,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             If an argument is not as scikit-learn requires, or training diverges.
         """
         with self._alone("fit"):
-            return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
+            eval_set = one_eval_set(eval_set, X_val, y_val, sample_weight_val)
+            return self._fit(X, y, sample_weight, eval_set, ranks=communicator)
 
     @typed(available_if(BaseMLP._check_solver))
     @words.helpful
@@ -198,16 +203,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
         return numbers
 
-    def _with_class_weight(self, examples: Data, y: Any) -> Data:
+    def _with_class_weight(self, examples: Data, y: Any, ranks: Ranks | None) -> Data:
         """Return the examples, their weights multiplied by those of their classes."""
         if self.class_weight is None:
             return examples
-        weights = self._class_weights(y)
+        weights = self._class_weights(y, ranks)
         if not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError(f"class_weight must hold finite numbers of at least 0, not {self.class_weight!r}.")
         return weighted(examples, weights)
 
-    def _class_weights(self, y: Any) -> np.ndarray:
+    def _class_weights(self, y: Any, ranks: Ranks | None) -> np.ndarray:
         """Return the weight of each example (m,) by its class, 1 of a class that `class_weight` leaves out."""
         if isinstance(self.class_weight, Mapping) and y.ndim == 1:
             weights = np.ones(len(self.classes_))
@@ -226,6 +231,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             by_example: np.ndarray = weights[self._encoded(y)]
             return by_example
         given = self.class_weight
+        if isinstance(given, str) and ranks is not None:
+            if y.ndim > 1:
+                raise ValueError("With a communicator, class_weight must be a list for several labels, not 'balanced'.")
+            numbers = self._encoded(y)
+            (counts,) = ranks.sums([np.bincount(numbers, minlength=len(self.classes_))])
+            balanced: np.ndarray = (counts.sum() / (len(counts) * counts))[numbers]
+            return balanced
         if isinstance(given, list) and len(given) == y.shape[-1]:
             given = [dict.fromkeys((0, 1), 1) | dict(each) for each in given]
         return np.asarray(compute_sample_weight(given, y))
@@ -321,15 +333,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             )
         super()._validate_params()
 
-    @words.helpful
+    @together
     @typed(_fit_context(prefer_skip_nested_validation=True))
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, *, X_val: Any = None, y_val: Any = None,
-        sample_weight_val: Any = None,
+        sample_weight_val: Any = None, communicator: Any = None,
     ) -> Self:  # fmt: skip
         """Fit the network to X (m, n_features) and y (m,) or (m, n_outputs); see `MLPClassifier.fit`."""
         with self._alone("fit"):
-            return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
+            eval_set = one_eval_set(eval_set, X_val, y_val, sample_weight_val)
+            return self._fit(X, y, sample_weight, eval_set, ranks=communicator)
 
     @typed(available_if(BaseMLP._check_solver))
     @words.helpful

@@ -11,6 +11,7 @@ import numpy as np
 from fastnet import checks, words
 from fastnet.activations import ACTIVATIONS, AnyActivation
 from fastnet.engine.diagnostics import Remedy
+from fastnet.engine.ranks import Ranks
 from fastnet.engine.sparse import DENSE_BYTES, SparseRows
 from fastnet.layers import Dense, Dropout
 from fastnet.losses import AnyLoss, settings_of
@@ -20,7 +21,8 @@ from fastnet.optimizers import OPTIMIZERS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastnet.engine.run import Run
+    from fastnet.engine.ranks import Ranks
+from fastnet.engine.run import Run
 
 ALIASES: dict[str, str] = {"identity": "linear", "logistic": "sigmoid"}
 """scikit-learn's names of activations, and fastnet's."""
@@ -206,6 +208,13 @@ class LossScale(NamedTuple):
                 terms = np.multiply(y, np.log(y, where=y > 0, out=np.zeros(y.shape)), dtype=np.float64) - y
                 return cls(constant=float(np.average(terms, axis=0, weights=weights).sum()))
         return cls() if loss is None else cls(divisor=len(settings_of(loss, y.shape[1])))
+
+    def of_all(self, ranks: Ranks | None, weight: float) -> LossScale:
+        """Return the difference for the examples of all ranks, of which these weigh so much on this one."""
+        if ranks is None:
+            return self
+        total, weight = map(float, ranks.sums([self.constant * weight, weight]))
+        return self._replace(constant=total / weight)
 
     def __call__(self, run: Run) -> float:
         """Return scikit-learn's loss of the epoch that a run has finished last."""

@@ -163,6 +163,7 @@ def test_a_dense_network_in_training():
             (None, "steps"): ("steps",), (None, "gradients"): ("gradients",),
         }, set()),
         ({"units": (300, 300, 5), "batch_size": 10_000}, {(None, "gradients"): ("gradients",)}, {(None, "steps")}),
+        ({"units": (300, 300, 5), "reduces": True}, {(None, "gradients"): ("gradients",)}, {(None, "steps")}),
         ({"units": (300, 300, 5), "clipped": True}, {(None, "gradients"): ("gradients",)}, {(None, "steps")}),
     ],
 )  # fmt: skip
