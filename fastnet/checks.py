@@ -546,8 +546,9 @@ def slabs(array: Any) -> Iterator[slice]:
 
 def refuse(array: np.ndarray, bad: np.ndarray, name: str, what: str, remedy: str) -> None:
     """Raise a ValueError with the number of bad values and the first of them, if any; `what` takes the noun at {}."""
-    first = np.unravel_index(int(np.argmax(bad)), bad.shape)
-    refuse_some(int(np.count_nonzero(bad)), f"{name}[{format_index(first)}] = {array[first]}", name, what, remedy)
+    if bad.any():
+        first = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        refuse_some(int(np.count_nonzero(bad)), f"{name}[{format_index(first)}] = {array[first]}", name, what, remedy)
 
 
 def refuse_some(count: int, first: str, name: str, what: str, remedy: str) -> None:
