@@ -14,6 +14,7 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.engine.examples import Data, FitData, Gate, read_only, with_class_weights
+from fastnet.engine.read_ahead import Ahead
 from fastnet.errors import is_of_a_handler
 from fastnet.scaling import SLAB
 
@@ -109,8 +110,9 @@ class Stream:
 
     def arrays(self, names: Sequence[str]) -> Iterator[list[Any]]:
         """Go through it in slabs: "X", "y" or both, by `names`, and the weights."""
-        for part in Parts(self, batch_size=SLAB, chunk=SLAB).reading_from_first():
-            yield [getattr(part.data, name) for name in (*names, "weights")]
+        with closing(Parts(self, batch_size=SLAB, chunk=SLAB)) as parts:
+            for part in parts.reading_from_first():
+                yield [getattr(part.data, name) for name in (*names, "weights")]
 
 
 class Parts:
@@ -145,8 +147,6 @@ class Parts:
         self.reading = self._read()
         self.current = next(self.reading)
         """The part handed out last."""
-        self.reader: Any = None
-        self.coming: Any = None
 
     def reading_from_first(self) -> Iterator[Part]:
         """Go through all parts in this thread."""
@@ -154,22 +154,15 @@ class Parts:
         yield from self.reading
 
     def next(self) -> Part:
+        self.ahead = Ahead(self.reading)
         """Return the next part, and let its arrays be read that come after it, into those of the part before."""
-        if self.reader is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self.reader = ThreadPoolExecutor(1, "fastnet-reader")
-            self.coming = self.reader.submit(next, self.reading)
-        self.current = self.coming.result()
-        self.coming = self.reader.submit(next, self.reading)
+        self.current = self.ahead.next()
         return self.current
 
     def close(self) -> None:
         """Let no more be read."""
         self.is_closed = True
-        if self.reader is not None:
-            self.reader.shutdown()
-        self.reading.close()
+        self.ahead.close()
 
     def end_of_part(self, start: int) -> int:
         """Return up to which example of its epoch a part goes that begins at `start`, if there are so many."""
