@@ -395,8 +395,12 @@ class Model(Exchange, Stored, checks.FixedSettings):
         """Return A_L of the blocks of a stream, X or (X, y, ...) each, one after the other."""
         found, m = [], 0
         for number, block in enumerate(stream):
+            pair = isinstance(block, tuple) or (isinstance(block, list) and len(np.shape(block[0])) == 2)
+            X = block[0] if pair else block
             try:
-                A = self.forward(block[0] if isinstance(block, tuple) else block)
+                if np.shape(X)[:1] == (0,):
+                    continue
+                A = self.forward(X)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"Block {number} of X: {error}") from error
             if out is None:
