@@ -145,6 +145,13 @@ def test_what_is_trained_on_is_predicted_from():
     np.testing.assert_array_equal(model.forward(Stream(lambda: [X[:1].tolist(), X[1:]])), expected)
 
 
+@pytest.mark.parametrize("name", ["__array_interface__", "__array_struct__"])
+def test_what_numpy_reads_is_no_stream_though_it_has_rows_to_go_through(name):
+    rows = type("Rows", (), {name: property(lambda self: getattr(X, name)), "__iter__": lambda self: iter(X)})()
+    model = make_model().build(7)
+    np.testing.assert_array_equal(model.forward(rows), model.forward(X))
+
+
 # ------------------------------------------------------------------------------------------------- files and frames
 
 

@@ -24,6 +24,9 @@ PART_BYTES = 2**25
 FIRST_ROWS = 10_000
 """Kept of the first block, to be looked at."""
 
+NO_STREAM_HAS = ("shape", "__array__", "__array_interface__", "__array_struct__", "__dlpack__", "__next__")
+"""Arrays have these, or what NumPy reads as one; and `__next__` what can be gone through only once."""
+
 
 class Part(NamedTuple):
     """Some examples of an epoch: in which order, how many came before, and whether they are the last."""
@@ -244,7 +247,7 @@ def is_stream(X: Any) -> bool:
     return (
         hasattr(X, "__iter__")
         and not isinstance(X, (list, tuple, str, bytes, dict, set, frozenset))
-        and not any(hasattr(X, name) for name in ("shape", "__array__", "__dlpack__", "__next__"))
+        and not any(hasattr(X, name) for name in NO_STREAM_HAS)
     )
 
 
