@@ -373,8 +373,13 @@ class Model(Exchange, Stored, checks.FixedSettings):
         ):
             if is_stream(X):
                 return self._forward_blocks(X, out)
-            mapped = mapped_rows(X, self.dtype, predictor.n_features, as_rows=self._standardize is not None)
+            dtype = exact_dtype(X) if self._standardize else self.dtype
+            mapped = mapped_rows(X, dtype, predictor.n_features, as_rows=self._standardize is not None)
             if mapped is not None and len(slabs := list(checks.slabs(mapped))) > 1:
+                if self._standardize:  # what is wrong is said of the whole, before any of `out` is written
+                    mapped.standardized(self._standardize.learned(), self.dtype)
+                if out is not None:
+                    checks.output(out, (len(mapped), predictor.n_outputs), self.dtype)
                 return self._forward_blocks((np.array(mapped.array[rows]) for rows in slabs), out)
             X = self._examples(X)
         shape = (X.shape[0], predictor.n_outputs)
@@ -395,8 +400,12 @@ class Model(Exchange, Stored, checks.FixedSettings):
         """Return A_L of the blocks of a stream, X or (X, y, ...) each, one after the other."""
         found, m = [], 0
         for number, block in enumerate(stream):
+            pair = isinstance(block, tuple) or (isinstance(block, list) and len(np.shape(block[0])) == 2)
+            X = block[0] if pair else block
             try:
-                A = self.forward(block[0] if isinstance(block, tuple) else block)
+                if np.shape(X)[:1] == (0,):
+                    continue
+                A = self.forward(X)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"Block {number} of X: {error}") from error
             if out is None:

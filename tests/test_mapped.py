@@ -102,6 +102,26 @@ def test_what_is_wrong_is_said_as_of_an_array_in_memory(tmp_path, monkeypatch):
         make_model("float32").fit(file[:, 0], Y)
 
 
+def test_predictions_of_mapped_rows_refuse_what_those_of_an_array_do_and_before_they_write(tmp_path, monkeypatch):
+    """What float32 does not hold was refused before it was standardized; half of an `out` too short was written."""
+    monkeypatch.setattr(
+        checks, "slabs", lambda values: (slice(i, min(i + 300, len(values))) for i in range(0, len(values), 300))
+    )
+    large = X * 1e100
+    file, model = mapped(large, tmp_path), make_model("float32", True)
+    model.fit(large, Y, epochs=1)
+    np.testing.assert_array_equal(model.forward(file), model.forward(large))
+    for rows in (M - 1, M + 1):
+        out = np.full((rows, 1), 7, np.float32)
+        with pytest.raises(ValueError, match=rf"out must have shape \(2003, 1\), not \({rows}, 1\)"):
+            model.forward(file, out=out)
+        assert (out == 7).all()
+    file[1500, 3] = large[1500, 3] = 1e300
+    for array in (large, file):
+        with pytest.raises(ValueError, match=r"^X has 1 value so far from .*; the first is X\[1500, 3\] = 1e\+300"):
+            model.forward(array)
+
+
 def test_a_fit_goes_on_from_a_checkpoint(tmp_path):
     file = mapped(X, tmp_path)
     whole, resumed = make_model("float32", True), make_model("float32", True)

@@ -14,11 +14,18 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.engine.examples import Data, FitData, Gate, read_only, with_class_weights
+from fastnet.engine.read_ahead import Ahead
 from fastnet.errors import is_of_a_handler
 from fastnet.scaling import SLAB
 
 PART_BYTES = 2**25
 """Of a part's X. A pass over parts of 2**23 to 2**27 bytes took as long (28-300-300-1, `benchmarks/streams.py`)."""
+
+FIRST_ROWS = 10_000
+"""Kept of the first block, to be looked at."""
+
+NO_STREAM_HAS = ("shape", "__array__", "__array_interface__", "__array_struct__", "__dlpack__", "__next__")
+"""Arrays have these, or what NumPy reads as one; and `__next__` what can be gone through only once."""
 
 
 class Part(NamedTuple):
@@ -33,8 +40,9 @@ class Part(NamedTuple):
 class Stream:
     """The blocks of a stream, (X, y) or (X, y, sample_weight), as a gate lets them in.
 
-    Opened, it has read its first block, `first`. `prepared` makes of the examples of a part, as the gate lets them in,
-    those that a run takes. ValueError or TypeError if `source` is no stream, or has no examples.
+    Opened, it has read its first block, of which it keeps some rows, `first`. `prepared` makes of the examples of a
+    part, as the gate lets them in, those that a run takes. ValueError or TypeError if `source` is no stream, or has no
+    examples.
 
     Parameters
     ----------
@@ -65,7 +73,8 @@ class Stream:
             first = next(blocks, None)
         if first is None:
             raise ValueError(f"{name} is a stream without any example. Pass one that gives blocks (X, y).")
-        self.first = self._first = first
+        # Copied, for the stream may put the next block into the same memory.
+        self.first = self._first = first.take(np.arange(min(len(first.X), FIRST_ROWS)))
         self.gate = self.gate._replace(n_features=first.X.shape[1], feature_names=self.feature_names)
 
     @property
@@ -92,11 +101,11 @@ class Stream:
         if not isinstance(block, (tuple, list)) or len(block) not in (2, 3):
             came = f"a {type(block).__name__}" + (f" of {len(block)}" if isinstance(block, (tuple, list)) else "")
             raise TypeError(f"Block {number} of {self.name} must be (X, y) or (X, y, sample_weight), not {came}.")
-        if all(np.shape(each)[:1] == (0,) for each in block[:2]):
-            return None
-        if self._first is None:
-            self.feature_names = self.feature_names or checks.column_names(block[0])
         try:
+            if all(np.shape(each)[:1] == (0,) for each in block[:2]):
+                return None
+            if self._first is None:
+                self.feature_names = self.feature_names or checks.column_names(block[0])
             data = self.gate.data(*block)
             layer = self.gate.output_layer
             data = with_class_weights(data, self.class_weight, layer.activation, layer.units, is_part=True)
@@ -110,12 +119,18 @@ class Stream:
                 f"Block {number} of {self.name} has {'no ' * (data.weights is None)}weights, unlike the first. Give "
                 "weights in all blocks, or in none."
             )
+        if self._first is not None and data.y.shape[1] != self._first.y.shape[1]:
+            raise ValueError(
+                f"Block {number} of {self.name} has y of {data.y.shape[1]} columns, but the first of "
+                f"{self._first.y.shape[1]}. Give class indices in all blocks, or rows of a 1 among zeros in all."
+            )
         return data
 
     def arrays(self, names: Sequence[str]) -> Iterator[list[Any]]:
         """Go through it in slabs: "X", "y" or both, by `names`, and the weights."""
-        for part in Parts(self, batch_size=SLAB, chunk=SLAB).reading_from_first():
-            yield [getattr(part.data, name) for name in (*names, "weights")]
+        with closing(Parts(self, batch_size=SLAB, chunk=SLAB)) as parts:
+            for part in parts.reading_from_first():
+                yield [getattr(part.data, name) for name in (*names, "weights")]
 
 
 class Parts:
@@ -140,7 +155,8 @@ class Parts:
         key: int | None = None,
     ) -> None:  # fmt: skip
         self.stream, self.batch_size, self.chunk = stream, batch_size, chunk
-        self.epochs, self.key = range(first_epoch, first_epoch + epochs), key
+        # A run that goes on where nothing was left to do has examples all the same.
+        self.epochs, self.key = range(first_epoch, first_epoch + max(epochs, 1)), key
         X = stream.first.X
         self.rows = -(-max(PART_BYTES // (X.shape[1] * X.dtype.itemsize), chunk) // SLAB) * SLAB
         self.buffers: list[Sequence[Any]] = []
@@ -148,10 +164,9 @@ class Parts:
         """Of an epoch, once one has ended."""
         self.is_closed = False
         self.reading = self._read()
+        self.ahead = Ahead(self.reading)
         self.current = next(self.reading)
         """The part handed out last."""
-        self.reader: Any = None
-        self.coming: Any = None
 
     def reading_from_first(self) -> Iterator[Part]:
         """Go through all parts in this thread."""
@@ -160,21 +175,13 @@ class Parts:
 
     def next(self) -> Part:
         """Return the next part, and let its arrays be read that come after it, into those of the part before."""
-        if self.reader is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self.reader = ThreadPoolExecutor(1, "fastnet-reader")
-            self.coming = self.reader.submit(next, self.reading)
-        self.current = self.coming.result()
-        self.coming = self.reader.submit(next, self.reading)
+        self.current = self.ahead.next()
         return self.current
 
     def close(self) -> None:
         """Let no more be read."""
         self.is_closed = True
-        if self.reader is not None:
-            self.reader.shutdown()
-        self.reading.close()
+        self.ahead.close()
 
     def end_of_part(self, start: int) -> int:
         """Return up to which example of its epoch a part goes that begins at `start`, if there are so many."""
@@ -187,8 +194,13 @@ class Parts:
         for epoch in self.epochs:
             generator = None if self.key is None else np.random.default_rng((self.key, epoch))
             blocks, before, at = self.stream.blocks(generator), 0, 0
-            block = next(blocks, None)
-            while block is not None or before == 0:
+            block, weighs = next(blocks, None), False
+            if block is None:
+                raise ValueError(
+                    f"{self.stream.name} gave examples at first, and none when it was gone through again. Its __iter__ "
+                    "must begin anew each time: by making a new iterator, not by returning one that was made before."
+                )
+            while block is not None:
                 end, filled = self.end_of_part(before) - before, 0
                 buffer = self._next_buffer()
                 while filled < end and block is not None and not self.is_closed:
@@ -200,21 +212,28 @@ class Parts:
                     filled, at = filled + n, at + n
                     if at == len(block.X):
                         block, at = next(blocks, None), 0
-                if block is None:
-                    self._count(before + filled)
+                self._count(before + filled, is_all=block is None)
+                weighs = weighs or buffer[2] is None or buffer[2][:filled].any()
+                if block is None and not weighs:
+                    raise ValueError(
+                        f"In {self.stream.name}, sample_weight is zero for every example. At least one must be greater "
+                        "than 0."
+                    )
                 data = Data(*(None if array is None else read_only(array[:filled]) for array in buffer))  # type: ignore[arg-type]
                 order = np.arange(filled) if generator is None else generator.permutation(filled)
                 yield Part(self.stream.prepared(data), order, before, block is None)
                 before += filled
 
-    def _count(self, m: int) -> None:
-        """Take the number of examples of an epoch that ends; ValueError if the one before had another."""
-        if self.n_examples not in (None, m):
+    def _count(self, m: int, is_all: bool) -> None:
+        """Take the number of examples of an epoch up to now; ValueError if the one before had another."""
+        known = self.n_examples
+        if known is not None and (m > known or (is_all and m < known)):
             raise ValueError(
-                f"{self.stream.name} gave {self.n_examples} examples in an epoch, and {m} in the next. A stream must "
-                "give the same examples whenever it is gone through."
+                f"{self.stream.name} gave {known} examples in an epoch, and {m}{'' if is_all else ' or more'} in the "
+                "next. A stream must give the same examples whenever it is gone through."
             )
-        self.n_examples = m
+        if is_all:
+            self.n_examples = m
 
     def _next_buffer(self) -> Sequence[Any]:
         """Return arrays to put a part into: those of the part before the last."""
@@ -233,7 +252,7 @@ def is_stream(X: Any) -> bool:
     return (
         hasattr(X, "__iter__")
         and not isinstance(X, (list, tuple, str, bytes, dict, set, frozenset))
-        and not any(hasattr(X, name) for name in ("shape", "__array__", "__dlpack__", "__next__"))
+        and not any(hasattr(X, name) for name in NO_STREAM_HAS)
     )
 
 
@@ -272,7 +291,10 @@ def prepared(
         if examples.share:
             raise ValueError("Pass validation_data or validation_split, not both.")
         n_features = first_of(examples.training).X.shape[1]
-        validating = Stream(validation_data, gate._replace(n_features=n_features), "validation_data")
+        names = gate.feature_names or checks.column_names(X)
+        validating = Stream(
+            validation_data, gate._replace(n_features=n_features, feature_names=names), "validation_data"
+        )
         examples = examples._replace(held_out=validating)
     return examples
 

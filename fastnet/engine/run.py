@@ -165,6 +165,8 @@ class Run:
         batch_size = min(self.batch_size, self.m)
         wanted = division_for(network, self.m, batch_size, course.epochs, threads)
         with ExitStack() as resources:  # given back if anything goes wrong, such as Ctrl-C while compiling
+            if self.parts is not None:
+                resources.callback(self.parts.close)
             granted = cores and min(cores, wanted.threads)
             granted = granted or resources.enter_context(reserved_cores(wanted.threads))
             self._make_team(Division(granted, wanted.by_chunks and granted > 1))
@@ -251,8 +253,6 @@ class Run:
                 self.helpers.close()
         finally:
             self.helpers = None  # it refers to this run, whose memory would wait for the garbage collector
-            if self.parts is not None:
-                self.parts.close()
             self.resources.close()
         self._give_back()
 

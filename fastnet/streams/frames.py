@@ -44,8 +44,8 @@ class FrameStream:
         if not callable(frames) and not hasattr(frames, "__iter__"):
             raise TypeError(f"frames must be an iterable of data frames, or a function, not {frames!r}.")
         self.frames = frames
-        self.target, self.sample_weight = [target] if isinstance(target, str) else list(target), sample_weight
-        self.features = None if features is None else list(features)
+        self.target = list(target) if isinstance(target, (list, tuple)) else [target]
+        self.sample_weight, self.features = sample_weight, None if features is None else list(features)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Give the blocks (X, y) or (X, y, sample_weight), from the first frame on."""
@@ -67,9 +67,11 @@ class FrameStream:
         for name in (*self.features, *self.target, *weight):
             if name not in names:
                 raise ValueError(f"Frame number {number} has no column {name!r}; it has {', '.join(map(repr, names))}.")
+            if names.count(name) > 1:
+                raise ValueError(f"Frame number {number} has {names.count(name)} columns {name!r}. Rename them.")
         return (frame[self.features], frame[self.target], *(np.asarray(frame[name]) for name in weight))
 
     def place_of(self, number: int, row: int | None, column: int | None) -> str:
         """Return which frame a block is, a row of it, and a column."""
-        where = f"frame {number}, row {row or 0}"
+        where = f"frame {number}" + ("" if row is None else f", row {row}")
         return where if column is None or self.features is None else f"{where}, column {self.features[column]!r}"

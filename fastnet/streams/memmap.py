@@ -7,7 +7,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -18,12 +18,11 @@ BLOCK_BYTES = 2**22
 
 
 class Shard(NamedTuple):
-    """An array in memory, or mapped, of `array`; or one in C order in a file, whose numbers begin at `offset`."""
+    """An array in memory, or mapped, of `array`; or one in C order in a file."""
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
-    offset: int = 0
     array: np.ndarray | None = None
 
     @classmethod
@@ -32,34 +31,49 @@ class Shard(NamedTuple):
         if isinstance(source, np.ndarray):
             return cls(name, source.shape, source.dtype, array=source)
         path = checks.path(source, name)
-        read_header = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
         with open(path, "rb") as file:
-            try:
-                version = np.lib.format.read_magic(file)
-                shape, in_columns, dtype = read_header[version[0] - 1](file)
-            except (ValueError, IndexError) as error:
-                raise ValueError(f"{path!r} is no array in a file of NumPy (.npy): {error}.") from None
-            offset, size = file.tell(), os.fstat(file.fileno()).st_size
+            shape, in_columns, dtype = header_of(file, path)
+            begin, size = file.tell(), os.fstat(file.fileno()).st_size
         if dtype.hasobject or (in_columns and len(shape) > 1):
             raise ValueError(
                 f"{path!r} must hold numbers in C order. Save it so: np.save(path, np.array(X, 'float32', order='C'))."
             )
-        needed = offset + math.prod(shape) * dtype.itemsize
+        needed = begin + math.prod(shape) * dtype.itemsize
         if size < needed:
             raise ValueError(f"{path!r} is cut short: it has {size} bytes, but an array {shape} takes {needed}.")
-        return cls(path, shape, dtype, offset)
+        return cls(path, shape, dtype)
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Return rows from start to stop; OSError if the file has become shorter."""
+        """Return rows from start to stop; OSError if the file has become another, or shorter."""
         if self.array is not None:
             return self.array[start:stop]
         size = math.prod(self.shape[1:])
-        found: np.ndarray = np.fromfile(
-            self.name, self.dtype, (stop - start) * size, offset=self.offset + start * size * self.dtype.itemsize
-        )
+        with open(self.name, "rb") as file:
+            shape, _, dtype = header_of(file, self.name)
+            if (shape, dtype) != (self.shape, self.dtype):
+                raise OSError(
+                    f"{self.name!r} has changed since the stream was made: from {self.dtype} {self.shape} to {dtype} "
+                    f"{shape}. Make the stream anew."
+                )
+            found: np.ndarray = np.fromfile(
+                file, self.dtype, (stop - start) * size, offset=start * size * self.dtype.itemsize
+            )
         if found.size < (stop - start) * size:
             raise OSError(f"{self.name!r} ends in row {start + found.size // max(size, 1)}, before row {stop}.")
         return found.reshape(stop - start, *self.shape[1:])
+
+
+def header_of(file: BinaryIO, path: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read the header of a file of NumPy, up to its numbers: the shape, whether in columns, and the dtype."""
+    try:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(file)
+        if version == (2, 0):
+            return np.lib.format.read_array_header_2_0(file)
+        raise ValueError(f"version {version[0]}.{version[1]} of the format is not one of a plain array of numbers")
+    except ValueError as error:
+        raise ValueError(f"{path!r} is no array in a file of NumPy (.npy): {error}.") from None
 
 
 class MemmapStream(Sequence[Any]):
@@ -151,4 +165,5 @@ class MemmapStream(Sequence[Any]):
         """Return where a block lies, or a row of it, and a column."""
         which, start = self._place(number)
         name = os.path.basename(self.shards[0][which].name)
-        return f"{name!r}, row {start + (row or 0)}" + ("" if column is None else f", column {column}")
+        where = f"{name!r}, " + (f"from row {start} on" if row is None else f"row {start + row}")
+        return where if column is None else f"{where}, column {column}"

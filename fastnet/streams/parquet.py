@@ -25,7 +25,7 @@ class ParquetStream(Sequence[Any]):
     target : str or list of str
         The column, or columns, of y.
     features : list of str, optional
-        The columns of X; None: all others of the first file, but `sample_weight`.
+        The columns of X; None: all others of the first file, but `sample_weight` and those of the index of a frame.
     sample_weight : str, optional
         The column of the weights.
 
@@ -62,17 +62,19 @@ class ParquetStream(Sequence[Any]):
         files = [file for each in paths for file in files_of(each)]
         if not files:
             raise ValueError(f"path must name at least one file of Parquet, but there is none at {path!r}.")
-        self.target = [target] if isinstance(target, str) else list(target)
+        self.target = list(target) if isinstance(target, (list, tuple)) else [target]
         self.sample_weight = sample_weight
         self.groups: list[tuple[str, int, Any]] = []
         for file in files:
             try:
                 (fragment,) = pyarrow.dataset.dataset(file, format="parquet").get_fragments()
-                names = fragment.physical_schema.names
+                schema = fragment.physical_schema
             except (ValueError, OSError) as error:
                 raise type(error)(f"{file!r} cannot be read as a file of Parquet: {error}") from None
+            names = schema.names
             if features is None:
-                features = [name for name in names if name not in (*self.target, sample_weight)]
+                of_index = (schema.pandas_metadata or {}).get("index_columns", ())
+                features = [name for name in names if name not in (*self.target, sample_weight, *of_index)]
             for name in (*features, *self.target, *([sample_weight] if sample_weight else [])):
                 if name not in names:
                     raise ValueError(f"{file!r} has no column {name!r}; it has {', '.join(map(repr, names))}.")
@@ -80,7 +82,9 @@ class ParquetStream(Sequence[Any]):
             for group in fragment.split_by_row_group():
                 self.groups.append((file, start, group))
                 start += group.row_groups[0].num_rows
-        self.features = list(features or ())
+        if not features:
+            raise ValueError(f"features must be at least one column, but {files[0]!r} has none beside the target.")
+        self.features = list(features)
 
     def __len__(self) -> int:
         """Return the number of row groups."""
@@ -90,9 +94,13 @@ class ParquetStream(Sequence[Any]):
         """Return a row group, (X, y) or (X, y, sample_weight)."""
         file, _, group = self.groups[number]
         weight = [self.sample_weight] if self.sample_weight else []
-        table = group.to_table(columns=[*self.features, *self.target, *weight])
+        names = list(dict.fromkeys([*self.features, *self.target, *weight]))
+        try:
+            table = group.to_table(columns=names)
+        except (ValueError, OSError) as error:
+            raise type(error)(f"Row group {number} of the stream, in {file!r}, cannot be read: {error}") from None
 
-        def array(names: list[str]) -> np.ndarray:
+        def array(names: Sequence[Any]) -> np.ndarray:
             columns = []
             for name in names:
                 column = table.column(name)
@@ -112,12 +120,14 @@ class ParquetStream(Sequence[Any]):
     def place_of(self, number: int, row: int | None, column: int | None) -> str:
         """Return where a row group lies, or a row of it, and a column."""
         file, start, _ = self.groups[number]
-        where = f"{os.path.basename(file)!r}, row {start + (row or 0)}"
+        where = f"{os.path.basename(file)!r}, " + (f"from row {start} on" if row is None else f"row {start + row}")
         return where if column is None else f"{where}, column {self.features[column]!r}"
 
 
 def files_of(path: str) -> list[str]:
     """Return the files that a path, a folder or a pattern means, in the order of their names."""
-    if os.path.isdir(path):
-        return sorted(glob.glob(os.path.join(glob.escape(path), "**", "*.parquet"), recursive=True))
-    return [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
+    files = []
+    for each in [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True)):
+        inside = os.path.join(glob.escape(each), "**", "*.parquet")
+        files += sorted(glob.glob(inside, recursive=True)) if os.path.isdir(each) else [each]
+    return [file for file in dict.fromkeys(files) if not os.path.isdir(file)]
