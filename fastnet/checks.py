@@ -232,6 +232,14 @@ def examples(X: Any, dtype: np.dtype, n_features: int | None = None, *, may_be_n
     TypeError if X is sparse, or its values are not real numbers; ValueError if it has the wrong shape, is empty, unless
     there `may_be_none`, or masked, or holds a value that is not finite in `dtype`.
     """
+    return in_dtype(example_array(X, n_features, may_be_none=may_be_none), dtype, "X", IMPUTE)
+
+
+IMPUTE = "Impute or drop those rows."
+
+
+def example_array(X: Any, n_features: int | None = None, *, may_be_none: bool = False) -> np.ndarray:
+    """Return X (m, n_x) as an array of real numbers, the values of which are not looked at; errors as `examples`."""
     array = real_array(X, "X")
     if array.ndim != 2:
         remedy = (
@@ -244,7 +252,32 @@ def examples(X: Any, dtype: np.dtype, n_features: int | None = None, *, may_be_n
         raise ValueError(f"X must hold at least one example of at least one feature, but has shape {array.shape}.")
     if n_features is not None:
         width(array.shape, n_features)
-    return in_dtype(array, dtype, "X", "Impute or drop those rows.")
+    return array
+
+
+def column_names(X: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns of a data frame, if all are texts; None for anything else."""
+    names = getattr(X, "columns", None)
+    if names is None or not hasattr(X, "shape"):
+        return None
+    names = tuple(names)
+    return names if all(isinstance(name, str) for name in names) else None
+
+
+def columns(X: Any, names: tuple[str, ...] | None) -> None:
+    """Raise ValueError if X is a data frame whose columns are others than those of some names, or in another order."""
+    found = None if names is None else column_names(X)
+    if names is None or found is None or found == names:
+        return
+    if sorted(found) == sorted(names):
+        raise ValueError("X has its columns in another order than the first fit. Pass X[list(model.feature_names)].")
+    missing = [name for name in names if name not in found]
+    more = [name for name in found if name not in names]
+    what = [f"lacks {', '.join(map(repr, missing[:5]))}"] if missing else []
+    what += [f"has {', '.join(map(repr, more[:5]))}"] if more else []
+    raise ValueError(
+        f"X has other columns than the first fit: it {' and '.join(what)}. Pass X[list(model.feature_names)]."
+    )
 
 
 def width(X_shape: tuple[int, ...], n_features: int) -> None:
@@ -454,12 +487,17 @@ def in_dtype(array: np.ndarray, dtype: np.dtype, name: str, remedy: str) -> np.n
     if array.dtype.kind == "f":
         refuse_not_finite(array, name, "non-finite {}", remedy)
     converted = as_kernels_take_it(array, dtype)
-    if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
-        limit = f"{{}} beyond the range of {dtype}, {np.finfo(dtype).max:.4g}"
-        refuse_not_finite(converted, name, limit, "Scale them, or use dtype='float64'.", shown=array)
+    refuse_beyond(converted, array, dtype, name)
     view = converted.view()
     view.flags.writeable = False
     return view
+
+
+def refuse_beyond(converted: Any, array: np.ndarray, dtype: np.dtype, name: str) -> None:
+    """Raise ValueError if a float is infinite in a dtype in which it has been converted."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
+        limit = f"{{}} beyond the range of {dtype}, {np.finfo(dtype).max:.4g}"
+        refuse_not_finite(converted, name, limit, "Scale them, or use dtype='float64'.", shown=array)
 
 
 def own(checked: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -485,14 +523,21 @@ def as_kernels_take_it(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return copy
 
 
-def refuse_not_finite(array: np.ndarray, name: str, what: str, remedy: str, shown: np.ndarray | None = None) -> None:
+def refuse_not_finite(array: Any, name: str, what: str, remedy: str, shown: Any = None) -> None:
     """Raise if a value is infinite or NaN; looks at slabs of rows, so as to need little memory beside a large array."""
+    count, first, value = 0, "", None
     for rows in slabs(array):
-        if not np.isfinite(array[rows]).all():
-            refuse(array if shown is None else shown, ~np.isfinite(array), name, what, remedy)
+        finite = np.isfinite(array[rows])
+        if not finite.all():
+            if not count:
+                row, *rest = np.unravel_index(int(np.argmin(finite)), finite.shape)
+                first = format_index((row + rows.start, *rest))
+                value = (array if shown is None else shown)[rows][(row, *rest)]
+            count += int(np.count_nonzero(~finite))
+    refuse_some(count, f"{name}[{first}] = {value}", name, what, remedy)
 
 
-def slabs(array: np.ndarray) -> Iterator[slice]:
+def slabs(array: Any) -> Iterator[slice]:
     """Yield slices of rows that together cover the array, about a million values each."""
     rows = max(1, 1_000_000 * len(array) // max(array.size, 1))
     for start in range(0, len(array), rows):
@@ -501,12 +546,16 @@ def slabs(array: np.ndarray) -> Iterator[slice]:
 
 def refuse(array: np.ndarray, bad: np.ndarray, name: str, what: str, remedy: str) -> None:
     """Raise a ValueError with the number of bad values and the first of them, if any; `what` takes the noun at {}."""
-    count = int(np.count_nonzero(bad))
-    if count:
+    if bad.any():
         first = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        refuse_some(int(np.count_nonzero(bad)), f"{name}[{format_index(first)}] = {array[first]}", name, what, remedy)
+
+
+def refuse_some(count: int, first: str, name: str, what: str, remedy: str) -> None:
+    """Raise a ValueError if there is a bad value, with their number and the first."""
+    if count:
         found = f"{count} {what.format('value' if count == 1 else 'values')}"
-        where = f"{name}[{format_index(first)}] = {array[first]}"
-        raise ValueError(f"{name} has {found}; the first is {where}. {remedy}")
+        raise ValueError(f"{name} has {found}; the first is {first}. {remedy}")
 
 
 def format_index(index: tuple[Any, ...]) -> str:

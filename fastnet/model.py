@@ -18,12 +18,13 @@ from fastnet.engine import diagnostics, gradient_check, overflow
 from fastnet.engine.course import Course, OptimizerState
 from fastnet.engine.examples import Data, FitData, Gate, exact_dtype, read_only
 from fastnet.engine.fit import train_epochs
+from fastnet.engine.mapped import MappedRows, mapped_rows
 from fastnet.engine.network import Network
 from fastnet.engine.parts import Parts, Stream, first_of, is_stream, prepared
 from fastnet.engine.predict import Predictor
 from fastnet.engine.progress import Progress
 from fastnet.engine.ranks import Ranks, together
-from fastnet.engine.run import EPOCHS_AT_ONCE, Run
+from fastnet.engine.run import EPOCHS_AT_ONCE, MOST_EXAMPLES, Run
 from fastnet.engine.threads import OneAtATime
 from fastnet.engine.watch import Watch, check_callbacks
 from fastnet.errors import FileFormatError, NotFittedError
@@ -138,6 +139,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
             )
         self.y_scales: Scales | None = None
         """Mean and spread of the targets, for each output, once they are known; with `standardize_y` alone."""
+        self.feature_names: tuple[str, ...] | None = None
+        """The names of the columns of the data frame that the first fit had, if it was one."""
         self.history: History | None = None
         self._parameters: Parameters | None = None
         self._predictor: Predictor | None = None
@@ -236,6 +239,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             new = {
                 "_parameters": parameters, "_key": int(generator.integers(2**62)), "epochs_finished": 0,
                 "_optimizer_state": None, "_predictor": None, "y_scales": None,
+                "feature_names": None,
             }  # fmt: skip
             self.__dict__.update(new)  # at once, whenever a signal comes
         except BaseException:  # as of a signal's handler: some layers may be bound to what the model has not
@@ -276,7 +280,9 @@ class Model(Exchange, Stored, checks.FixedSettings):
     def _gate(self) -> Gate:
         n_features = None if self._parameters is None else self._built().units[0]
         exactly = bool(self._standardize), self.standardize_y
-        return Gate(self.dtype, n_features, self.output_layer, name_of(self.loss), *exactly)
+        return Gate(
+            self.dtype, n_features, self.output_layer, name_of(self.loss), *exactly, feature_names=self.feature_names
+        )  # fmt: skip
 
     def _data(self, X: Any, y: Any, sample_weight: Any = None) -> Data | Stream:
         """Return examples as the network takes them."""
@@ -292,7 +298,10 @@ class Model(Exchange, Stored, checks.FixedSettings):
             first_of(data)  # whether the scale is known
             return data
         if self._standardize:
-            data = data._replace(X=self._standardize.learned().standardized(data.X, dtype, "X"))
+            scales = self._standardize.learned()
+            rows = isinstance(data.X, MappedRows)
+            X = data.X.standardized(scales, dtype) if rows else scales.standardized(data.X, dtype, "X")
+            data = data._replace(X=X)
         if self.standardize_y:
             data = data._replace(y=self._learned_y_scales().standardized(data.y, dtype, "y"))
         return data
@@ -329,6 +338,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
     def _examples(self, X: Any) -> np.ndarray:
         """Check X alone, and return it as the network takes it."""
         n_features = self._built().units[0]
+        checks.columns(X, self.feature_names)
         if self._standardize is None:
             return checks.examples(X, self.dtype, n_features)
         X = checks.examples(X, exact_dtype(X), n_features)
@@ -363,6 +373,9 @@ class Model(Exchange, Stored, checks.FixedSettings):
         ):
             if is_stream(X):
                 return self._forward_blocks(X, out)
+            mapped = mapped_rows(X, self.dtype, predictor.n_features, as_rows=self._standardize is not None)
+            if mapped is not None and len(slabs := list(checks.slabs(mapped))) > 1:
+                return self._forward_blocks((np.array(mapped.array[rows]) for rows in slabs), out)
             X = self._examples(X)
         shape = (X.shape[0], predictor.n_outputs)
         if out is None:
@@ -399,7 +412,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
 
     def _new_predictor(self, X: Any) -> Predictor:
         parameters = self._built_parameters()
-        if not is_stream(X):
+        if not is_stream(X) and not isinstance(X, np.memmap):
             self._examples(X)  # what is wrong with it is said before seconds of compiling
         if self.standardize_y:
             self._learned_y_scales()
@@ -589,7 +602,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
         with self._training("step"):
             data = self._gate().data(X, y, sample_weight)
             self.optimizer.learning_rates(self.epochs_finished, 1, self.dtype)
-            self._prepare_parameters(data)
+            self._prepare_parameters(data, checks.column_names(X))
             self._learn_scales(data)
             self._train(self._scaled(data, self.dtype), Progress(False, 1), history, epochs=1)
         return history.cost[0]
@@ -712,11 +725,14 @@ class Model(Exchange, Stored, checks.FixedSettings):
             weights = None if balanced else class_weight
             examples = prepared(gate, X, y, sample_weight, weights, validation_data, validation_split)
             first = first_of(examples.training)
+            streamed = isinstance(examples.training, Stream)
+            columns = examples.training.feature_names if streamed else checks.column_names(X)
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
             shuffle = shuffle and batch_size is not None
             if ranks is not None:
                 alike = {"epochs": epochs, "metrics": names, "shuffle": shuffle, "balanced": balanced}
                 alike |= {"label_smoothing": smoothing, "checkpoints": len(wanted), "resumes": resume is not None}
+                alike |= {"columns": columns}
                 self._check_alike(ranks, examples, callbacks, alike)
                 if balanced:
                     examples = examples.balanced(class_weight, self.output_layer, ranks.sums)
@@ -726,6 +742,12 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 from fastnet.files.network import CHECKPOINT
 
                 m = len(first.X)
+                if streamed:
+                    m = MOST_EXAMPLES
+                    if any(each.batches is not None for each in wanted):
+                        raise ValueError(
+                            "batches= of a Checkpoint is not for a stream: leave it out, and every= counts its epochs."
+                        )
                 given = checkpoints.FitSettings(
                     checkpoints.text_of(self.optimizer), min(batch_size or m, m), shuffle, names,
                     checkpoints.names_of(callbacks), smoothing, checkpoints.fingerprint(examples),
@@ -745,7 +767,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             if resumed is not None:
                 self._go_back_to(resumed)
                 progress.go_on(resumed.fit["epoch"], resume)
-            self._prepare_parameters(first)
+            self._prepare_parameters(first, columns)
             cores = None
             if ranks is not None:
                 self._take_from_first(ranks)
@@ -803,10 +825,11 @@ class Model(Exchange, Stored, checks.FixedSettings):
         self._optimizer_state = state
         self._key, self.epochs_finished = map(int, numbers)
 
-    def _prepare_parameters(self, data: Data) -> None:
+    def _prepare_parameters(self, data: Data, feature_names: tuple[str, ...] | None) -> None:
         """Build the model, unless it is built; ValueError if a parameter is not finite."""
         if self._parameters is None:
             self._build(data.X.shape[1])
+            self.feature_names = feature_names
         checks.parameters(self.parameters)
 
     def _train(

@@ -29,18 +29,30 @@ class Scales(NamedTuple):
     @np.errstate(all="ignore")
     def standardized(self, values: Any, dtype: np.dtype, name: str) -> np.ndarray:
         """Return (values - mean) / spread, of values (m, n), read-only; ValueError if one is not finite in `dtype`."""
-        if values.shape[1] != len(self.mean):
-            raise ValueError(
-                f"{name} has {values.shape[1]} columns, but its scale was learned from {len(self.mean)}. Call "
-                f"adapt(X) of Standardize with such an {name}."
-            )
+        self.check_width(values.shape[1], name)
         scaled = np.empty(values.shape, dtype)
         for rows in checks.slabs(values):
-            scaled[rows] = (values[rows].astype(FLOAT64) - self.mean) / self.spread
-        what = f"{{}} so far from the examples that trained that they are beyond {dtype} on their scale"
-        checks.refuse_not_finite(scaled, name, what, "Look for errors in them.", shown=values)
+            scaled[rows] = self.of(values[rows], dtype)
+        self.refuse_what_is_beyond(scaled, name, values)
         scaled.flags.writeable = False
         return scaled
+
+    def of(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Return (values - mean) / spread in a dtype, of which infinity is not refused."""
+        return np.asarray((values.astype(FLOAT64) - self.mean) / self.spread, dtype)
+
+    def check_width(self, columns: int, name: str) -> None:
+        """Raise ValueError unless there is a mean and a spread for each column."""
+        if columns != len(self.mean):
+            raise ValueError(
+                f"{name} has {columns} columns, but its scale was learned from {len(self.mean)}. Call adapt(X) of "
+                f"Standardize with such an {name}."
+            )
+
+    def refuse_what_is_beyond(self, scaled: Any, name: str, values: Any) -> None:
+        """Raise ValueError if values, once they are scaled, are not finite."""
+        what = f"{{}} so far from the examples that trained that they are beyond {scaled.dtype} on their scale"
+        checks.refuse_not_finite(scaled, name, what, "Look for errors in them.", shown=values)
 
     @np.errstate(all="ignore")
     def restored(self, values: np.ndarray) -> np.ndarray:

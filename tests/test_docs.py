@@ -11,6 +11,7 @@ import pytest
 import fastnet
 import fastnet.metrics
 import fastnet.sklearn
+import fastnet.streams
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -24,6 +25,7 @@ PUBLIC = [
     *(f"metrics.{name}" for name in fastnet.metrics.METRICS),
     "plot.decision_boundary",
     *(f"sklearn.{name}" for name in fastnet.sklearn.__all__),
+    *(f"streams.{name}" for name in fastnet.streams.__all__),
 ]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastnet
+from fastnet import streams
 from fastnet.engine import threads
 
 NEEDS = {
@@ -19,6 +20,8 @@ NEEDS = {
     "fastnet.Model.from_torch": "torch",
     "fastnet.sklearn.register_onnx": "skl2onnx",
     "fastnet.Pruning": "optuna",
+    "fastnet.streams.FrameStream": "pandas",
+    "fastnet.streams.ParquetStream": "pyarrow",
 }
 """What else an example imports, which may be missing; those of `fastnet.plot` need matplotlib."""
 
@@ -37,6 +40,7 @@ def public_names() -> dict[str, Any]:
     found |= {f"fastnet.Model.{name}": method for name, method in functions_of(fastnet.Model, "fastnet.model")}
     for module in (fastnet.metrics, fastnet.plot):
         found |= {f"{module.__name__}.{name}": each for name, each in functions_of(module, module.__name__)}
+    found |= {f"fastnet.streams.{name}": getattr(streams, name) for name in streams.__all__}
     if find_spec("sklearn"):
         from fastnet import sklearn
 

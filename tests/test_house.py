@@ -27,7 +27,7 @@ FLOORS = {
     "errors, checks, reports": ["errors", "words", "checks", "report"],
     "what a user names": [
         "scaling", "activations", "initializers", "losses", "schedules", "optimizers", "layers", "metrics", "plot",
-        "history", "callbacks",
+        "history", "callbacks", "streams.*",
     ],
     "files": ["files", "files.durable", "files.tensors", "files.settings", "files.network"],
     "engine": ["engine.*"],
@@ -54,6 +54,7 @@ ONLY_IN = {
     "onnx": ("exchange",),
     "torch": ("exchange",),
     "mpi4py": ("engine.mpi", "mpi"),
+    "pyarrow": ("streams",),
 }
 MOST_PARAMETERS = 12
 FIXED_BY_THE_API = {

@@ -14,6 +14,7 @@ STORIES = {
     "flower": "0.6731    47.0%",
     "many_machines": ", of the rows of all ranks",
     "loops": "iterations of logistic regression",
+    "out_of_core": "the table does not fit",
     "parity": "tree, 3 layers ",
     "search": "test accuracy 0.9",
 }
@@ -21,7 +22,7 @@ STORIES = {
 
 OTHERS = {"fit_polynomials": "EXPM1_FLOAT32 = (", "train_breast_cancer": "test accuracy  0.9"}
 CALLED_BY_OTHERS = {"hatch_build", "site_hooks"}
-PICTURES = ["digits", "flower", "search"]
+PICTURES = ["digits", "flower", "out_of_core", "search"]
 PATHS = {path.stem: path for folder in ("examples", "scripts") for path in sorted((ROOT / folder).glob("*.py"))}
 
 pytestmark = pytest.mark.jit

@@ -22,8 +22,9 @@ import numpy as np
 from fastnet import checks
 from fastnet.callbacks import AnyCallback, Callback, Checkpoint, TimeLimit
 from fastnet.engine.examples import FitData
+from fastnet.engine.parts import first_of
 from fastnet.engine.ranks import Ranks
-from fastnet.engine.run import MOST_CHUNKS, Run
+from fastnet.engine.run import MOST_CHUNKS, MOST_EXAMPLES, Run
 from fastnet.engine.watch import Watch
 from fastnet.errors import FileFormatError, is_of_a_handler, may_get_lost
 from fastnet.files import network, tensors
@@ -62,7 +63,9 @@ class FitSettings(NamedTuple):
             raise ValueError("Checkpoint(batches=...) is for a fit without other ranks. Leave it out: each epoch, say.")
         digests = ranks.gathered(np.frombuffer(bytes.fromhex(self.data), np.uint8)[np.newaxis])
         (batch_size,) = ranks.sums([self.batch_size])
-        return self._replace(batch_size=int(batch_size), data=hashlib.sha256(digests.tobytes()).hexdigest())
+        return self._replace(
+            batch_size=min(int(batch_size), MOST_EXAMPLES), data=hashlib.sha256(digests.tobytes()).hexdigest()
+        )
 
     def check(self, fit: Mapping[str, Any], epochs: int) -> None:
         """Raise ValueError if another fit, which is to go on as this one, had others, or has done more epochs."""
@@ -86,16 +89,17 @@ class FitSettings(NamedTuple):
 
 
 def fingerprint(examples: FitData) -> str:
-    """Return a digest of all examples that a fit was given, with their weights."""
+    """Return a digest of all examples that a fit was given, with their weights; of a stream, of its first block."""
     found = hashlib.sha256(repr((examples.share, examples.last)).encode())
-
-    arrays: list[Any] = [*examples.training]
-    if examples.held_out is not None:
-        arrays += examples.held_out[1:] if examples.share else examples.held_out  # X is the same, to be divided
+    training, held_out = (data and first_of(data) for data in (examples.training, examples.held_out))
+    arrays: list[Any] = [*training]
+    if held_out is not None:
+        arrays += held_out[1:] if examples.share else held_out  # X is the same, to be divided
     for array in arrays:
         if array is not None:
             found.update(f"{array.dtype}{array.shape}".encode())
-            found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            for rows in checks.slabs(array):
+                found.update(np.ascontiguousarray(array[rows]).reshape(-1).view(np.uint8).data)
     return found.hexdigest()
 
 

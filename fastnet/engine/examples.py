@@ -7,14 +7,15 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.activations import AnyActivation
-from fastnet.engine.sparse import SparseRows
+from fastnet.engine.mapped import mapped_rows
+from fastnet.engine.sparse import Rows
 from fastnet.layers import Dense
 
 
 class Data(NamedTuple):
     """Examples as a `Run` takes them: X (m, n_x), y (m, n_L) or (m, 1), and weights (m,) or None."""
 
-    X: np.ndarray | SparseRows
+    X: np.ndarray | Rows
     y: np.ndarray
     weights: np.ndarray | None
 
@@ -110,11 +111,14 @@ class Gate(NamedTuple):
     exact_x: bool = False
     exact_y: bool = False
     is_part: bool = False
+    feature_names: tuple[str, ...] | None = None
 
     def data(self, X: Any, y: Any, sample_weight: Any = None) -> Data:
         """Check X, y and weights together and return them as the kernels take them."""
-        X_dtype = exact_dtype(X) if self.exact_x else self.dtype
-        X = checks.examples(X, X_dtype, self.n_features, may_be_none=self.is_part)
+        checks.columns(X, self.feature_names)
+        dtype = exact_dtype(X) if self.exact_x else self.dtype
+        rows = mapped_rows(X, dtype, self.n_features, as_rows=self.exact_x, may_be_none=self.is_part)
+        X = checks.examples(X, dtype, self.n_features, may_be_none=self.is_part) if rows is None else rows
         y_dtype = exact_dtype(y) if self.exact_y else self.dtype
         y = checks.targets(y, y_dtype, X.shape, self.output_layer.units, self.loss)
         return Data(X, y, sample_weights(sample_weight, len(X), self.dtype, is_part=self.is_part))
@@ -124,7 +128,8 @@ class Gate(NamedTuple):
     ) -> FitData:
         """Check all that `Model.fit` takes of examples, and return them as the kernels take them."""
         data = self.data(X, y, sample_weight)
-        held_out = None if validation_data is None else self.held_out(validation_data, data.X.shape[1])
+        named = self._replace(feature_names=self.feature_names or checks.column_names(X))
+        held_out = None if validation_data is None else named.held_out(validation_data, data.X.shape[1])
         last = isinstance(validation_split, str) and validation_split == "last"
         if isinstance(validation_split, str) and not last:
             raise ValueError(
@@ -150,6 +155,7 @@ class Gate(NamedTuple):
             came = type(validation_data).__name__ + (f" of {len(validation_data)}" if listed else "")
             raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), not a {came}.")
         try:
+            checks.columns(validation_data[0], self.feature_names)
             X = checks.real_array(validation_data[0], "X")
             if self.n_features is None and X.ndim == 2 and X.shape[1] != n_features:
                 raise ValueError(f"X has {X.shape[1]} features, but the X to train with {n_features}.")
@@ -164,11 +170,11 @@ def exact_dtype(values: Any) -> np.dtype:
     return np.dtype(np.float32 if is_float32 else np.float64)
 
 
-Rows = TypeVar("Rows", np.ndarray, SparseRows)
+Array = TypeVar("Array", np.ndarray, Rows)
 
 
-def read_only(array: Rows) -> Rows:
-    """Mark an array read-only, as the kernels take it, and return it; sparse rows are so already."""
+def read_only(array: Array) -> Array:
+    """Mark an array read-only, as the kernels take it, and return it; other rows are so already."""
     if isinstance(array, np.ndarray):
         array.flags.writeable = False
     return array

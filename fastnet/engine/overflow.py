@@ -69,10 +69,10 @@ def finite_cost(run: Run) -> float:
     cost = run.cost()
     if np.isfinite(run.gradient).all() if run.mode == codes.GRADIENT else math.isfinite(cost):
         return cost
-    if run.parts is not None:
+    if run.parts is not None or run.window is not None:
         raise FloatingPointError(
-            f"The cost of the stream is not finite in {run.network.dtype}. evaluate(X, y) of its blocks, one by one, "
-            "says where."
+            f"The cost is not finite in {run.network.dtype}. X was read some rows at a time: evaluate(X, y) of some "
+            "alone, copied to memory, says where."
         )
     where, remedy = place_of(run.network, run.parameters, run.examples.X), remedy_in(run.network.dtype)
     if where is None and math.isfinite(cost):

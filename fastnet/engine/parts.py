@@ -7,12 +7,12 @@ works on one part, a thread reads the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnet import checks
 from fastnet.engine.examples import Data, FitData, Gate, read_only, with_class_weights
 from fastnet.errors import is_of_a_handler
 from fastnet.scaling import SLAB
@@ -59,36 +59,33 @@ class Stream:
             )
         self.source, self.name, self.class_weight = source, name, class_weight
         self.prepared: Callable[[Data], Data] = lambda data: data
-        self.gate = gate._replace(is_part=True)
+        self.gate, self.feature_names = gate._replace(is_part=True), gate.feature_names
         self._first: Data | None = None
-        first = next(self.blocks(), None)
+        with closing(self.blocks()) as blocks:
+            first = next(blocks, None)
         if first is None:
             raise ValueError(f"{name} is a stream without any example. Pass one that gives blocks (X, y).")
         self.first = self._first = first
-        self.gate = self.gate._replace(n_features=self.first.X.shape[1])
-
-    @property
-    def is_shuffled_by_blocks(self) -> bool:
-        """Whether its blocks may be asked for in any order."""
-        return isinstance(self.source, Sequence)
+        self.gate = self.gate._replace(n_features=first.X.shape[1], feature_names=self.feature_names)
 
     @property
     def total_weight(self) -> float:
         """That of its first block: what it weighs in all nobody knows yet."""
         return self.first.total_weight
 
-    def blocks(self, generator: np.random.Generator | None = None) -> Iterator[Data]:
+    def blocks(self, generator: np.random.Generator | None = None) -> Generator[Data, None, None]:
         """Go through it once; with a generator in an order drawn from that, if there is a choice."""
-        if self.is_shuffled_by_blocks:
+        if isinstance(self.source, Sequence):
             n = len(self.source)
             numbers = range(n) if generator is None else generator.permutation(n)
-            numbered: Any = ((int(number), self.source[int(number)]) for number in numbers)
-        else:
-            numbered = zip(count(), self.source, strict=False)
-        for number, block in numbered:
-            data = self._checked(number, block)
-            if data is not None:
-                yield data
+            numbered = ((int(number), self.source[int(number)]) for number in numbers)
+            yield from filter(None, (self._checked(*each) for each in numbered))
+            return
+        given = iter(self.source)
+        try:
+            yield from filter(None, (self._checked(*each) for each in enumerate(given)))
+        finally:
+            getattr(given, "close", lambda: None)()
 
     def _checked(self, number: int, block: Any) -> Data | None:
         """Return a block as the gate lets it in; None if it is empty."""
@@ -97,6 +94,8 @@ class Stream:
             raise TypeError(f"Block {number} of {self.name} must be (X, y) or (X, y, sample_weight), not {came}.")
         if all(np.shape(each)[:1] == (0,) for each in block[:2]):
             return None
+        if self._first is None:
+            self.feature_names = self.feature_names or checks.column_names(block[0])
         try:
             data = self.gate.data(*block)
             layer = self.gate.output_layer
@@ -104,7 +103,7 @@ class Stream:
         except (TypeError, ValueError) as error:
             if is_of_a_handler(error):
                 raise
-            place = getattr(self.source, "place_of", lambda number, X, y: "")(number, *block[:2])
+            place = place_in(self.source, number, block[0])
             raise type(error)(f"Block {number} of {self.name}{place}: {error}") from error
         if self._first is not None and (data.weights is None) != (self._first.weights is None):
             raise ValueError(
@@ -151,8 +150,8 @@ class Parts:
         self.reading = self._read()
         self.current = next(self.reading)
         """The part handed out last."""
-        self.reader: ThreadPoolExecutor | None = None
-        self.coming: Future[Part] | None = None
+        self.reader: Any = None
+        self.coming: Any = None
 
     def reading_from_first(self) -> Iterator[Part]:
         """Go through all parts in this thread."""
@@ -162,9 +161,10 @@ class Parts:
     def next(self) -> Part:
         """Return the next part, and let its arrays be read that come after it, into those of the part before."""
         if self.reader is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self.reader = ThreadPoolExecutor(1, "fastnet-reader")
             self.coming = self.reader.submit(next, self.reading)
-        assert self.coming is not None
         self.current = self.coming.result()
         self.coming = self.reader.submit(next, self.reading)
         return self.current
@@ -237,6 +237,19 @@ def is_stream(X: Any) -> bool:
     )
 
 
+def place_in(source: Any, number: int, X: Any) -> str:
+    """Return where a block of a stream lies, between brackets, if the stream knows: of X the first bad value there."""
+    if not hasattr(source, "place_of"):
+        return ""
+    row = column = None
+    try:
+        bad = np.argwhere(~np.isfinite(np.asarray(X, np.float64)))
+        row, column = (int(index) for index in bad[0])
+    except (TypeError, ValueError, IndexError):  # no numbers, or all finite
+        pass
+    return f" ({source.place_of(number, row, column)})"
+
+
 def prepared(
     gate: Gate, X: Any, y: Any, sample_weight: Any, class_weight: Any = None, validation_data: Any = None,
     validation_split: Any = 0.0,
@@ -252,6 +265,7 @@ def prepared(
                 remedy = "Give blocks (X, y, sample_weight)" if name == "sample_weight" else "Pass validation_data"
                 raise ValueError(f"{name} is not for a stream, whose length nobody knows. {remedy}.")
         training = Stream(X, gate, "X", class_weight)
+        gate = gate._replace(feature_names=training.feature_names)
         held_out = None if arrays is None else gate.held_out(arrays, training.first.X.shape[1])
         examples = FitData(training, held_out, 0.0)
     if streamed:

@@ -20,7 +20,7 @@ from fastnet.engine.network import Division, Network, division_for
 from fastnet.engine.parts import Part, Parts
 from fastnet.engine.ranks import STEPS_BETWEEN_CHECKS, Ranks
 from fastnet.engine.recipe import call_of_train, compile_parts, is_loaded, link_for_training, load_stored
-from fastnet.engine.sparse import DenseWindow, SparseRows
+from fastnet.engine.sparse import DenseWindow, Rows
 from fastnet.engine.threads import Helpers, reserved_cores
 from fastnet.kernels import codes
 from fastnet.kernels.plan import (
@@ -182,7 +182,7 @@ class Run:
         data, network = part.data, self.network
         self.m, order = len(data.X), part.order
         longest_chunk = min(self.chunk, self.batch_size)
-        self.window = DenseWindow(data.X, longest_chunk) if isinstance(data.X, SparseRows) else None
+        self.window = DenseWindow(data.X, longest_chunk) if isinstance(data.X, Rows) else None
         X, rows = (self.window.X, self.window.rows) if self.window else (data.X, order)
         weights = np.empty(0, network.dtype) if data.weights is None else data.weights
         X, y, weights = (read_only(array.view()) for array in (X, data.y, weights))  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Rows of a sparse matrix, made dense some at a time: the whole might not fit in memory."""
+"""Rows that are made dense some at a time, as those of a sparse matrix: the whole might not fit in memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,20 +13,29 @@ def rows_at_once(n_features: int, dtype: np.dtype) -> int:
     return max(1, DENSE_BYTES // (n_features * dtype.itemsize))
 
 
-class SparseRows:
-    """The rows of a SciPy CSR matrix or array (m, n_x), of finite values, as a `Run` takes them in place of an array.
+class Rows:
+    """Rows (m, n_x) of finite values that are made dense some at a time, as a `Run` takes them in place of an array."""
 
-    They are in the dtype of a network.
-    """
+    shape: tuple[int, int]
+    dtype: np.dtype
+    """That of a network."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def fill(self, indices: np.ndarray, dense: np.ndarray) -> None:
+        """Write the rows of those indices to `dense` (len(indices), n_x)."""
+        raise NotImplementedError
+
+
+class SparseRows(Rows):
+    """The rows of a SciPy CSR matrix or array."""
 
     def __init__(self, matrix: Any, dtype: np.dtype) -> None:
         with np.errstate(all="ignore"):
             self.matrix = matrix.astype(dtype, copy=False)
         self.dtype = dtype
-        self.shape: tuple[int, int] = matrix.shape
-
-    def __len__(self) -> int:
-        return self.shape[0]
+        self.shape = matrix.shape
 
     def __getitem__(self, indices: np.ndarray) -> "SparseRows":
         """Return some of the rows, sparse still."""
@@ -49,13 +58,13 @@ class SparseRows:
 
 
 class DenseWindow:
-    """Dense rows, in place of sparse ones: of the examples alone that the next call of a kernel comes to.
+    """Dense rows, in place of others: of the examples alone that the next call of a kernel comes to.
 
     A chunk has `longest_chunk` examples at the most; `most_chunks` of them have room, one at least.
     """
 
-    def __init__(self, X: SparseRows, longest_chunk: int) -> None:
-        self.sparse, self.longest_chunk = X, longest_chunk
+    def __init__(self, X: Rows, longest_chunk: int) -> None:
+        self.source, self.longest_chunk = X, longest_chunk
         self.most_chunks = max(1, rows_at_once(X.shape[1], X.dtype) // longest_chunk)
         self.dense = np.empty((min(len(X), self.most_chunks * longest_chunk), X.shape[1]), X.dtype)
         self.rows = np.zeros(len(X), dtype=np.int64)
@@ -67,5 +76,5 @@ class DenseWindow:
     def fill(self, order: np.ndarray, start: int, chunks: int) -> None:
         """Make dense the examples of that many chunks, from order[start] on."""
         stop = min(len(order), start + chunks * self.longest_chunk)
-        self.sparse.fill(order[start:stop], self.dense[: stop - start])
+        self.source.fill(order[start:stop], self.dense[: stop - start])
         self.rows[start:stop] = np.arange(stop - start)

@@ -36,6 +36,7 @@ class Stored:
         seed: int | np.random.Generator | None
         optimizer: Optimizer
         epochs_finished: int
+        feature_names: tuple[str, ...] | None
         y_scales: Scales | None
         _dense: tuple[Dense, ...]
         _standardize: Standardize | None
@@ -91,7 +92,8 @@ class Stored:
             memory = network.Memory(state.moments.reshape(-1, len(built)), state.powers)
         pairs = [] if built is None else built.by_layer()
         scales = {"X": self._standardize.scales if self._standardize else None, "y": self.y_scales}
-        arrays, texts = network.written(network.described(self), pairs, memory, scales, self._key, epochs_finished)
+        description = network.described(self) | {"feature_names": self.feature_names}
+        arrays, texts = network.written(description, pairs, memory, scales, self._key, epochs_finished)
         return arrays, {network.FORMAT: f"{kind} {network.VERSION}", **texts}
 
     @classmethod
@@ -108,6 +110,7 @@ class Stored:
             model._parameters = Parameters(found, saved.parameters)
             model._parameters.bind(model._dense)
             model._key, model.epochs_finished = saved.key, saved.epochs_finished
+            model.feature_names = saved.feature_names
             model._remember(saved.memory)
         return model
 
@@ -172,4 +175,5 @@ class Stored:
         self.parameters[:] = other.parameters
         self._optimizer, self._optimizer_state = other._optimizer, other._optimizer_state
         self._key, self.epochs_finished = other._key, other.epochs_finished
+        self.feature_names = other.feature_names
         self._take_scales({"X": other._standardize.scales if other._standardize else None, "y": other.y_scales})

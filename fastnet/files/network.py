@@ -59,6 +59,7 @@ class SavedNetwork(NamedTuple):
     scales: dict[str, Scales | None]
     key: int = 0
     epochs_finished: int = 0
+    feature_names: tuple[str, ...] | None = None
 
 
 def described(model: Any) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def written(
     for name, each in scales.items():
         if each is not None:
             arrays |= {f"{name}_mean": each.mean, f"{name}_spread": each.spread}
-    text = {**description, "n_features": pairs[0][0].shape[1] if pairs else None}
+    text = {"feature_names": None, **description, "n_features": pairs[0][0].shape[1] if pairs else None}
     text |= {"key": key, "epochs_finished": epochs_finished}
     return arrays, {TEXT: json.dumps(text, separators=(",", ":"), ensure_ascii=False, allow_nan=False)}
 
@@ -104,6 +105,11 @@ def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_fini
     text = object_of(contents, TEXT)
     description = {name: taken(text, name) for name in ARGUMENTS}
     n_features, key, epochs = taken(text, "n_features"), taken(text, "key"), taken(text, "epochs_finished")
+    names = taken(text, "feature_names")
+    if names is not None and (
+        not isinstance(names, list) or len(names) != n_features or not all(isinstance(name, str) for name in names)
+    ):
+        raise FileFormatError("its feature_names must be as many texts as it has features, or null")
     if text:
         raise FileFormatError(f"its {TEXT} has {', '.join(map(repr, text))}, which this version does not know")
     arguments = {name: settings.restored(value, functions, name) for name, value in description.items()}
@@ -144,7 +150,9 @@ def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_fini
     if check_finite:
         found = dict(zip(shapes, parts, strict=True))
         refuse_not_finite(found | (memory._asdict() if memory else {}), shapes)
-    return SavedNetwork(arguments, n_features, np.concatenate(parts), memory, scales, key, epochs)
+    return SavedNetwork(
+        arguments, n_features, np.concatenate(parts), memory, scales, key, epochs, tuple(names) if names else None
+    )
 
 
 def scales_in(arrays: dict[str, np.ndarray], name: str) -> Scales | None:

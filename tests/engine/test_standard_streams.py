@@ -104,7 +104,7 @@ def expected():
 IN_EVERY_STATE = """
     import io, traceback, warnings
     sys.path.insert(0, {tests!r})
-    from engine.test_streams import GONE, SCALED, STREAMS, X, Y, trained
+    from engine.test_standard_streams import GONE, SCALED, STREAMS, X, Y, trained
     from fastnet.engine import progress
     progress.REWRITE_SECONDS = 0.0
     expected, out, errors = trained(verbose=False), sys.stdout, sys.stderr
