@@ -734,11 +734,14 @@ class Model(Exchange, Stored, checks.FixedSettings):
             weights = None if balanced else class_weight
             examples = prepared(gate, X, y, sample_weight, weights, validation_data, validation_split)
             first = first_of(examples.training)
+            streamed = isinstance(examples.training, Stream)
+            columns = examples.training.feature_names if streamed else checks.column_names(X)
             check_callbacks(callbacks, names, validated=examples.held_out is not None)
             shuffle = shuffle and batch_size is not None
             if ranks is not None:
                 alike = {"epochs": epochs, "metrics": names, "shuffle": shuffle, "balanced": balanced}
                 alike |= {"label_smoothing": smoothing, "checkpoints": len(wanted), "resumes": resume is not None}
+                alike |= {"columns": columns}
                 self._check_alike(ranks, examples, callbacks, alike)
                 if balanced:
                     examples = examples.balanced(class_weight, self.output_layer, ranks.sums)
@@ -748,7 +751,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 from fastnet.files.network import CHECKPOINT
 
                 m = len(first.X)
-                if isinstance(examples.training, Stream):
+                if streamed:
                     m = MOST_EXAMPLES
                     if any(each.batches is not None for each in wanted):
                         raise ValueError(
@@ -773,8 +776,6 @@ class Model(Exchange, Stored, checks.FixedSettings):
             if resumed is not None:
                 self._go_back_to(resumed)
                 progress.go_on(resumed.fit["epoch"], resume)
-            streamed = isinstance(examples.training, Stream)
-            columns = examples.training.feature_names if streamed else checks.column_names(X)
             self._prepare_parameters(first, columns)
             cores = None
             if ranks is not None:

@@ -24,7 +24,7 @@ from fastnet.callbacks import AnyCallback, Callback, Checkpoint, TimeLimit
 from fastnet.engine.examples import FitData
 from fastnet.engine.parts import first_of
 from fastnet.engine.ranks import Ranks
-from fastnet.engine.run import MOST_CHUNKS, Run
+from fastnet.engine.run import MOST_CHUNKS, MOST_EXAMPLES, Run
 from fastnet.engine.watch import Watch
 from fastnet.errors import FileFormatError, is_of_a_handler, may_get_lost
 from fastnet.files import network, tensors
@@ -63,7 +63,9 @@ class FitSettings(NamedTuple):
             raise ValueError("Checkpoint(batches=...) is for a fit without other ranks. Leave it out: each epoch, say.")
         digests = ranks.gathered(np.frombuffer(bytes.fromhex(self.data), np.uint8)[np.newaxis])
         (batch_size,) = ranks.sums([self.batch_size])
-        return self._replace(batch_size=int(batch_size), data=hashlib.sha256(digests.tobytes()).hexdigest())
+        return self._replace(
+            batch_size=min(int(batch_size), MOST_EXAMPLES), data=hashlib.sha256(digests.tobytes()).hexdigest()
+        )
 
     def check(self, fit: Mapping[str, Any], epochs: int) -> None:
         """Raise ValueError if another fit, which is to go on as this one, had others, or has done more epochs."""

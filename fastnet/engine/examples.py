@@ -117,7 +117,7 @@ class Gate(NamedTuple):
         """Check X, y and weights together and return them as the kernels take them."""
         checks.columns(X, self.feature_names)
         dtype = exact_dtype(X) if self.exact_x else self.dtype
-        rows = mapped_rows(X, dtype, self.n_features, as_rows=self.exact_x)
+        rows = mapped_rows(X, dtype, self.n_features, as_rows=self.exact_x, may_be_none=self.is_part)
         X = checks.examples(X, dtype, self.n_features, may_be_none=self.is_part) if rows is None else rows
         y_dtype = exact_dtype(y) if self.exact_y else self.dtype
         y = checks.targets(y, y_dtype, X.shape, self.output_layer.units, self.loss)

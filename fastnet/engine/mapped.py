@@ -45,14 +45,16 @@ class MappedRows(Rows):
         return scaled
 
 
-def mapped_rows(X: Any, dtype: np.dtype, n_features: int | None, *, as_rows: bool = False) -> MappedRows | None:
+def mapped_rows(
+    X: Any, dtype: np.dtype, n_features: int | None, *, as_rows: bool = False, may_be_none: bool = False
+) -> MappedRows | None:
     """Return the rows of a mapped array that the kernels cannot take as it is, checked; None for anything else.
 
-    `as_rows`: of any mapped array.
+    `as_rows`: of any mapped array. It may have no rows if there `may_be_none`.
     """
     if not isinstance(X, np.memmap):
         return None
-    array = checks.example_array(X, n_features)
+    array = checks.example_array(X, n_features, may_be_none=may_be_none)
     if not as_rows and array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
         return None
     rows = MappedRows(array, dtype)

@@ -242,6 +242,24 @@ class Blocks:
         return iter(self.blocks)
 
 
+@pytest.mark.parametrize("standardized", [False, True])
+def test_mapped_arrays_that_are_converted_are_shards(tmp_path, standardized):
+    """Of another dtype than the network, so some rows are converted at a time; one rank has none of them."""
+    np.save(tmp_path / "X.npy", 2 * X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+
+    def work(communicator, given):
+        model = Model([Standardize()] * standardized + [Dense(6, "tanh"), Dense(1)], seed=0)
+        rows = (slice(0, 80), slice(80, None), slice(0, 0))[communicator.rank]
+        model.fit(given[rows], Y[rows], epochs=3, validation_split=0.2, metrics="r2", communicator=communicator)
+        return model.parameters.tobytes(), model.history.cost, model.history.r2
+
+    found = run_ranks(3, lambda communicator: work(communicator, mapped))
+    assert found == run_ranks(3, lambda communicator: work(communicator, (2 * X).astype("float64")))
+    assert found == [found[0]] * 3
+    assert found[0][1][-1] > 0
+
+
 def test_streams_and_memory_maps_are_shards(tmp_path):
     """Streams of uneven length: a part of an epoch ends in the middle of a batch of the other rank."""
     np.save(tmp_path / "X.npy", X)
@@ -335,6 +353,25 @@ def test_the_first_rank_alone_shows_progress_and_writes_checkpoints(tmp_path, ca
     assert loaded.parameters.tobytes() == first.parameters.tobytes()
 
 
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_a_fit_on_streams_goes_on_to_the_bit(tmp_path, batch_size):
+    def work(communicator, epochs, folder, resume=None):
+        model, rows = make(), rows_of(communicator.rank, [5, 7])
+        blocks = [(X[rows][i : i + 20], Y[rows][i : i + 20]) for i in range(0, len(rows), 20)]
+        model.fit(
+            blocks, epochs=epochs, batch_size=batch_size, callbacks=Checkpoint(tmp_path / folder, most_time=1),
+            resume=resume and tmp_path / resume, communicator=communicator,
+        )  # fmt: skip
+        return model.parameters.tobytes()
+
+    def fitted(*arguments):
+        return run_ranks(2, lambda communicator: work(communicator, *arguments))
+
+    fitted(2, "begun")
+    first, second = fitted(5, "begun", "begun")
+    assert first == second == fitted(5, "whole")[0]
+
+
 @pytest.mark.parametrize("shares", [[5, 7], [0, 4, 8]])
 def test_a_fit_that_was_interrupted_goes_on_to_the_bit(tmp_path, shares):
     def work(communicator, epochs, folder=None, resume=None):
@@ -424,7 +461,7 @@ FAILURES = {
         lambda rank: {"callbacks": wrong_data(rank, [wrong_callback], [print_nothing])},
     ),
     "Ctrl-C": (KeyboardInterrupt, "", lambda rank: {"callbacks": wrong_data(rank, [interrupt], [print_nothing])}),
-    "resume": (ValueError, "another than that", lambda rank: {"resume": wrong_data(rank, "nowhere", None)}),
+    "resumption": (ValueError, "another than that", lambda rank: {"resume": wrong_data(rank, "nowhere", None)}),
     "checkpoints": (
         ValueError,
         r"Checkpoint\(batches",
