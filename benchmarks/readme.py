@@ -8,11 +8,11 @@ from pathlib import Path
 README = Path(__file__).parent.parent / "README.md"
 
 
-def write(table: str, text: str) -> None:
-    """Put a text where the README has that table."""
+def write(table: str, text: str, path: Path = README) -> None:
+    """Put a text where the README, or another page, has that table."""
     begin, end = f"<!-- {table}: begin -->", f"<!-- {table}: end -->"
-    before, rest = README.read_text().split(begin)
-    README.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+    before, rest = path.read_text().split(begin)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
 
 
 def circumstances(of: str) -> str:

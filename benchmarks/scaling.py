@@ -1,11 +1,13 @@
 """What training on several machines would take: measured here on few ranks, predicted for many by the usual model.
 
-python benchmarks/scaling.py [--picture scaling.png]        (needs the extra fastnet-mlp[mpi], and mpiexec)
+python benchmarks/scaling.py [--write] [--picture scaling.png]    (needs the extra fastnet-mlp[mpi], and mpiexec)
 
-A step of n ranks takes  compute(B) + 2 log2(n) latency + 2 (n - 1) / n bytes / bandwidth.  compute(B), of a batch of B
-rows a rank, is measured on one rank; latency and bandwidth of this machine's memory on two, by sums of vectors of many
-lengths, and with them the step of two ranks is predicted and measured, as a check. For more, the network's latency and
-bandwidth are assumed: --latency and --bandwidth. A node here is one rank with all the cores of this machine.
+A step of n ranks takes  compute(B) + share + 2 log2(n) latency + 2 (n - 1) / n bytes / bandwidth.  compute(B), of a
+batch of B rows a rank, is measured on one rank; latency and bandwidth of this machine's memory on two, by sums of
+vectors of many lengths. share, what it takes to be a rank (copies of the parameters, Python), is a constant and so much
+a byte, fitted to the steps of two ranks; so the figures predicted for those show how well the model fits. For more
+ranks, the network's latency and bandwidth are assumed: --latency and --bandwidth. A node here is one rank with all the
+cores of this machine.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from fastnet import Dense, Model
 
+from benchmarks import readme  # isort: skip
 from benchmarks.workloads import WORKLOADS  # isort: skip
 
 NAMES = ("cancer", "higgs", "digits-784", "wide")
@@ -86,6 +89,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=2e-6, help="of the network, in s (2e-6: InfiniBand)")
     parser.add_argument("--bandwidth", type=float, default=12.5e9, help="of the network, in bytes/s (100 Gbit/s)")
     parser.add_argument("--quick", action="store_true", help="fewer batches, for less time: figures that say little")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("--picture", metavar="FILE.png", help="draw the efficiency there")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -100,10 +104,17 @@ def main() -> None:
     times = np.array([two[f"sum {length}"] for length in LENGTHS])
     latency = float(times[0] / 2)
     bandwidth = float(4 * lengths[-1] / times[-1])
-    here = f"{2e6 * latency:.1f} us, and its bytes go at {bandwidth / 1e9:.1f} GB/s"
-    network = f"{1e6 * arguments.latency:g} us and {arguments.bandwidth / 1e9:g} GB/s"
-    print(f"Here, of {cores} cores: a sum over two ranks takes {here}.")
-    print(f"Predicted for nodes like this one with {network} between them:\n")
+    keys = [key for key in whole if not key.startswith("sum")]
+    sizes = {key: 4 * n_parameters(WORKLOADS[key.split()[0]].units) for key in keys}
+    alone_and_sums = {key: base[key] + sums(2, sizes[key], latency, bandwidth) for key in keys}
+    terms = np.array([[1, sizes[key]] for key in keys]) / np.array([[two[key]] for key in keys])
+    constant, a_byte = np.linalg.lstsq(terms, np.array([1 - alone_and_sums[key] / two[key] for key in keys]))[0]
+    text = (
+        f"Predicted, but for the first columns of figures, for nodes like this one with {1e6 * arguments.latency:g} us "
+        f"and {arguments.bandwidth / 1e9:g} GB/s between them. Here, of {cores} cores, a sum over two ranks takes "
+        f"{2e6 * latency:.1f} us, and its bytes go at {bandwidth / 1e9:.1f} GB/s; to be a rank takes "
+        f"{1e6 * constant:.0f} us a step, and {1e9 * a_byte:.2f} ns a byte of parameters."
+    )
     head = [
         "workload",
         "rows a node",
@@ -111,18 +122,21 @@ def main() -> None:
         "two ranks here: predicted, measured",
         *(f"{n} nodes" for n in NODES),
     ]
-    print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
+    lines = [f"| {' | '.join(head)} |", f"{'|---' * len(head)}|"]
     curves = {}
-    for key in (key for key in whole if not key.startswith("sum")):
+    for key in keys:
         name, batch = key.split()
-        n_bytes, alone = 4 * n_parameters(WORKLOADS[name].units), whole[key]
-        predicted = base[key] + sums(2, n_bytes, latency, bandwidth)
-        steps = [alone + sums(n, n_bytes, arguments.latency, arguments.bandwidth) for n in NODES]
+        n_bytes, alone, share = sizes[key], whole[key], constant + a_byte * sizes[key]
+        steps = [alone + share + sums(n, n_bytes, arguments.latency, arguments.bandwidth) for n in NODES]
         curves[key] = [alone / step for step in steps]
-        two_ranks = f"{1e6 * predicted:,.0f}, {1e6 * two[key]:,.0f} us"
+        two_ranks = f"{1e6 * (alone_and_sums[key] + share):,.0f}, {1e6 * two[key]:,.0f} us"
         cells = [name, f"{int(batch):,}", f"{1e6 * alone:,.0f} us", two_ranks]
         cells += [f"{1e6 * step:,.0f} us, {alone / step:.0%}" for step in steps]
-        print(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cells)} |")
+    table = "\n".join([*lines, "", text, "", readme.circumstances("float32")])
+    print(table)
+    if arguments.write:
+        readme.write("scaling table", table, Path(__file__).parent.parent / "docs" / "benchmarks.md")
     if arguments.picture:
         draw(curves, arguments.picture)
 
