@@ -9,7 +9,6 @@ so there; then all hear its message, and stop. What follows an agreement, within
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import signal
@@ -126,7 +125,7 @@ class Ranks:
         self.is_over = True
         root, text = self._first(described(error) if error else "")
         if error is None:
-            error = error_of(json.loads(text), root, self.size)
+            error = error_of(text, root, self.size)
             raise known_to_all(error)
         known_to_all(error).add_note(f"So it was on rank {self.rank} of {self.size}. All have stopped.")
 
@@ -266,15 +265,20 @@ class Ranks:
 
 
 def described(error: BaseException) -> str:
-    """Return what other ranks are told of an error."""
+    """Return the text by which other ranks are told of an error."""
+    import json
+
     told: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
     if isinstance(error, TrainingDivergedError):
         told |= {name: getattr(error, name) for name in FIELDS}
     return json.dumps(told)
 
 
-def error_of(told: dict[str, Any], rank: int, size: int) -> BaseException:
-    """Return what is raised for an error of another rank."""
+def error_of(text: str, rank: int, size: int) -> BaseException:
+    """Return what is raised for an error of another rank, of which that text tells."""
+    import json
+
+    told = json.loads(text)
     if "epoch" in told:
         fields = {name: told[name] for name in FIELDS}
         return TrainingDivergedError(f"On rank {rank} of {size}: {told['message']}", **fields)
