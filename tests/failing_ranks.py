@@ -5,6 +5,7 @@ message that names the rank; and those that were not killed must be able to go o
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,8 @@ def run_kind(kind: str, count: int, seed: int = 0, *, mpiexec: str = "mpiexec") 
     if kind == "killed":
         for i in range(count):
             found = started(mpiexec, kind, 1, seed + i)
+            (killed_at,) = re.findall(r"killed at (.*)", found.stderr)
+            assert time.time() - float(killed_at) < MOST_SECONDS, found
             rank = int(np.random.default_rng(seed + i).integers(RANKS))
             assert found.returncode != 0
             assert f"Rank {rank} of {RANKS} was killed by SIGKILL" in found.stderr, found
@@ -41,7 +44,7 @@ def started(mpiexec: str, kind: str, count: int, seed: int) -> subprocess.Comple
     command = [mpiexec, "-n", str(RANKS), sys.executable, "-m", "fastnet.mpi", __file__, kind, str(count), str(seed)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=20 + (MOST_SECONDS + 1) * count, check=False
+        command, env=environment, capture_output=True, text=True, timeout=60 + (MOST_SECONDS + 1) * count, check=False
     )
 
 
@@ -75,6 +78,7 @@ class Failing:
             if self.kind == "raises":
                 raise ValueError("a disk is full")
             if self.kind == "killed":
+                os.write(2, f"killed at {self.failed_at}\n".encode())
                 os.kill(os.getpid(), signal.SIGKILL)
             self.X[:] = 1e30  # whose memory the fit has
 
