@@ -169,7 +169,10 @@ def test_the_losses_of_regression_through_the_model(loss, by_example):
         (lambda: Quantile([0.1, 0]), "q[1] must be a number between 0 and 1, at least 1e-7 from both, not 0."),
         (lambda: Quantile([0.5, 0.5]), "q must hold increasing numbers, and at least one, not [0.5, 0.5]."),
         (lambda: Quantile(()), "q must hold increasing numbers, and at least one, not ()."),
-        (lambda: Model([Dense(1)], loss="quantile"), "loss='quantile' does not say which. Pass loss=Quantile(0.9), or "),
+        (
+            lambda: Model([Dense(1)], loss="quantile"),
+            "loss='quantile' does not say which. Pass loss=Quantile(0.9), or ",
+        ),
         (
             lambda: Model([Dense(1)], loss=Quantile([0.1, 0.9])),
             "loss Quantile(q=(0.1, 0.9)) needs a last layer of 2 units, one for each quantile, but it has 1. ",
