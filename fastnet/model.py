@@ -772,6 +772,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE), self.dtype)
             if self.epochs_finished == 0 and len(first.X) and speaks:
                 self._warn_of_scales(first)
+            if ranks is not None:
+                ranks.agree()
             # From here on, things change.
             if resumed is not None:
                 self._go_back_to(resumed)
@@ -811,12 +813,13 @@ class Model(Exchange, Stored, checks.FixedSettings):
         from fastnet.engine.checkpoints import names_of, text_of
 
         first, held_out = first_of(examples.training), examples.held_out
+        targets = [(data.y.dtype.kind, data.y.shape[1]) for data in (first, first_of(held_out or first))]
         scales = [self._standardize and self._standardize.scales, self.y_scales]
         known = [each and zlib.crc32(np.concatenate(each).tobytes()) for each in scales]
         network = network_of(self.layers, self.loss, first.X.shape[1], self.dtype, l2=self.l2, l1=self.l1)
         settings |= {
             "optimizer": text_of(self.optimizer), "callbacks": names_of(callbacks), "scales": known,
-            "validated": held_out is not None, "standardize_y": self.standardize_y,
+            "validated": held_out is not None, "standardize_y": self.standardize_y, "y": targets,
         }  # fmt: skip
         ranks.check_text(f"{self!r}, {network}, {settings}")
         weights = [1.0 if data is None else data.total_weight for data in (examples.training, held_out)]

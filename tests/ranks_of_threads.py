@@ -13,9 +13,15 @@ class RankOfThreads:
     def __init__(self, rank: int, barrier: threading.Barrier, table: list[Any]) -> None:
         self.rank, self.size, self.barrier, self.table = rank, barrier.parties, barrier, table
 
-    def allreduce(self, array: np.ndarray) -> None:
+    def say(self, array: np.ndarray) -> None:
+        """Lay an array on the table; all must be flat, of one length and dtype, which MPI takes for granted."""
         self.table[self.rank] = array.copy()
-        self.barrier.wait()  # all have said something
+        self.barrier.wait()
+        forms = {(each.shape, each.dtype) for each in self.table}
+        assert len(forms) == 1, forms
+
+    def allreduce(self, array: np.ndarray) -> None:
+        self.say(array)
         total = np.zeros_like(array)
         for each in self.table:
             total += each  # in the order of the ranks, so all find the same
@@ -23,8 +29,7 @@ class RankOfThreads:
         array[:] = total
 
     def bcast(self, array: np.ndarray, root: int) -> None:
-        self.table[self.rank] = array.copy()
-        self.barrier.wait()
+        self.say(array)
         heard = self.table[root]
         self.barrier.wait()
         array[:] = heard

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -85,6 +86,31 @@ def test_an_error_outside_of_a_fit_ends_all(tmp_path, last):
     found = run(2, "-m", "fastnet.mpi", write(tmp_path, last + waits), timeout=30)
     assert found.returncode != 0
     assert "Rank 0 of 2 has failed, and ends all." in found.stderr
+
+
+LISTENS = """
+import signal, time
+heard = []
+signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+print("ready", flush=True)
+until = time.time() + 1
+while time.time() < until:
+    time.sleep(0.01)
+print(len(heard))
+"""
+
+
+def test_a_signal_to_all_of_a_group_comes_once(tmp_path):
+    """As mpiexec and terminals send Ctrl-C."""
+    (tmp_path / "script.py").write_text(LISTENS)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastnet.mpi", str(tmp_path / "script.py")], env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout.read() == "1\n"
 
 
 @pytest.mark.parametrize("n", [2, 5])

@@ -64,8 +64,10 @@ class Ranks:
     TrainingDivergedError is one everywhere. While ranks exchange something, what signals' handlers raise has to wait.
     """
 
-    def __init__(self, communicator: Communicator) -> None:
+    def __init__(self, communicator: Communicator, given: Any = None) -> None:
         self.communicator, self.rank, self.size = communicator, communicator.rank, communicator.size
+        self.given = communicator if given is None else given
+        """What the communicator was made of."""
         self.buffer = np.zeros(self.n_places)
         self.is_over = False
         """Whether no rank waits for this one any more."""
@@ -76,12 +78,20 @@ class Ranks:
     # ------------------------------------------------------------------------------------------ beginning and end
 
     def __enter__(self) -> Self:
+        if id(self.given) in _in_use:
+            raise RuntimeError(
+                "fit was called by a callback, or in another thread, of a fit on the same ranks, whose messages would "
+                "be mixed up. Pass another communicator: MPI.COMM_SELF to train on one rank alone."
+            )
+        self.depth += 1  # until the first exchange: the others would not be told of what is raised here
         if threading.current_thread() is threading.main_thread():
             for number in signal.valid_signals():
                 handler = signal.getsignal(number)
                 if callable(handler):
                     self.handlers[number] = handler, partial(self._on_signal, handler)
                     signal.signal(number, self.handlers[number][1])
+        _in_use[id(self.given)] = self
+        self.depth -= 1
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -90,11 +100,13 @@ class Ranks:
                 if error is None:
                     self.agree()  # nobody has failed after the last exchange either
                 elif not self.is_over:
+                    text = described(error)
                     self.buffer[:] = 0
                     self.places[self.rank, -1] = 1
                     self.communicator.allreduce(self.buffer)
-                    self._stop(error)
+                    self._stop(error, text)
         finally:
+            _in_use.pop(id(self.given), None)
             for number, (handler, mine) in self.handlers.items():
                 if signal.getsignal(number) is mine:
                     signal.signal(number, handler)
@@ -112,18 +124,18 @@ class Ranks:
             self.depth -= 1
             while self.pending and not self.depth:
                 number, frame = self.pending.pop(0)
-                self.handlers[number][1](number, frame)
+                self.handlers[number][0](number, frame)
 
     def _on_signal(self, handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
-        if self.depth:
+        if self.depth or (frame and frame.f_code is Ranks.__exit__.__code__):  # where that begins
             self.pending.append((number, frame))
         else:
             handler(number, frame)
 
-    def _stop(self, error: BaseException | None = None) -> None:
-        """Raise what another rank has raised; or tell the others of an error of this one."""
+    def _stop(self, error: BaseException | None = None, text: str = "") -> None:
+        """Raise what another rank has raised; or tell the others of an error of this one, by that text."""
         self.is_over = True
-        root, text = self._first(described(error) if error else "")
+        root, text = self._first(text)
         if error is None:
             error = error_of(text, root, self.size)
             raise known_to_all(error)
@@ -268,7 +280,11 @@ def described(error: BaseException) -> str:
     """Return the text by which other ranks are told of an error."""
     import json
 
-    told: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
+    try:
+        message = str(error)
+    except Exception:  # of a class of somebody's; the others wait
+        message = ""
+    told: dict[str, Any] = {"kind": type(error).__name__, "message": message}
     if isinstance(error, TrainingDivergedError):
         told |= {name: getattr(error, name) for name in FIELDS}
     return json.dumps(told)
@@ -304,6 +320,9 @@ def is_known_to_all(error: BaseException) -> bool:
 
 _default: Any = None
 
+_in_use: dict[int, Ranks] = {}
+"""The ranks that train now, by the id of what was given as their communicator."""
+
 
 def use_by_default(communicator: Any) -> None:
     """Let every `fit` that is given no communicator have this one."""
@@ -319,7 +338,8 @@ def ranks_of(communicator: Any) -> Ranks | None:
     found = _default if communicator is None else communicator
     if found is None:
         return None
-    if type(found).__module__.partition(".")[0] == "mpi4py":
+    given = found
+    if any(each.__module__.partition(".")[0] == "mpi4py" for each in type(found).__mro__):
         from fastnet.engine.mpi import OverMPI
 
         found = OverMPI(found)
@@ -330,7 +350,7 @@ def ranks_of(communicator: Any) -> Ranks | None:
             f"communicator must be one of mpi4py, such as MPI.COMM_WORLD, or have {', '.join(names)}, as the guide "
             f"shows, but a {type(found).__name__} has no {missing[0]}."
         )
-    return Ranks(found) if found.size > 1 else None
+    return Ranks(found, given) if found.size > 1 else None
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -38,11 +38,15 @@ def labels_of_all(y: np.ndarray, ranks: Ranks) -> np.ndarray:
 
 
 def take_from_first(estimator: NetworkEstimator, ranks: Ranks, *, validated: bool) -> None:
-    """Take the parameters, and what the optimizer remembers, of rank 0; ValueError if it is another network or fit."""
-    state = estimator._moments
+    """Take the parameters, and what the optimizer remembers, of rank 0; ValueError if it is another network or fit.
+
+    Another is one, too, that a warm start goes on from with another record, by which all ranks are to stop.
+    """
+    state, record = estimator._moments, estimator.__dict__
+    names = ("best_loss_", "best_validation_score_", "_no_improvement_count")
     known = {
         "optimizer": text_of(estimator._optimizer), "epochs": estimator._epochs_finished, "t_": estimator.t_,
-        "validated": validated, "goes on": state is not None,
+        "validated": validated, "goes on": state is not None, "record": [record.get(name) for name in names],
     }  # fmt: skip
     ranks.check_text(f"{estimator._design} {known}")
     key = np.array([estimator._dropout_key])
@@ -52,5 +56,5 @@ def take_from_first(estimator: NetworkEstimator, ranks: Ranks, *, validated: boo
 
 def targets_of_all(held_out: Data, ranks: Ranks) -> Data:
     """Return targets and weights of the examples that all ranks hold out, in their order, without X."""
-    weights = np.ones(len(held_out.y)) if held_out.weights is None else held_out.weights
+    weights = np.ones(len(held_out.y)) if held_out.weights is None else held_out.weights.astype(np.float64)
     return Data(np.empty((0, 0)), ranks.gathered(held_out.y), ranks.gathered(weights[:, np.newaxis])[:, 0])

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import threading
+from _thread import interrupt_main
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from fastnet import (
     TimeLimit,
     TrainingDivergedError,
 )
+from fastnet.engine.mpi import OverMPI
 from fastnet.engine.ranks import Ranks, ranks_of
 from fastnet.engine.run import Run
 
@@ -644,6 +646,110 @@ def test_while_ranks_exchange_something_signals_wait():
         "the next thing that others hear is that this one has failed"
     )
     assert caught.value.__notes__ == ["So it was on rank 0 of 2. All have stopped."]
+
+
+class SignalSoon:
+    """Item n: signal n comes, and Python sees it where it calls the next function."""
+
+    __getitem__ = interrupt_main
+
+
+@pytest.mark.parametrize("where", ["enter", "exit"])
+def test_a_signal_where_a_fit_begins_or_ends_leaves_nobody_waiting(where, monkeypatch):
+    heard, real, soon = [], signal.signal, SignalSoon()
+
+    class Other:
+        rank, size = 0, 2
+
+        def allreduce(self, array):
+            heard.append(array.copy())
+
+        def bcast(self, array, root):
+            pass
+
+    def install(number, handler):
+        found = real(number, handler)
+        if number == signal.SIGINT and where == "enter" and not heard:
+            signal.raise_signal(number)
+        return found
+
+    before = real(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(signal, "signal", install)
+    try:
+        with pytest.raises(KeyboardInterrupt), Ranks(Other()) as ranks:  # noqa: PT012
+            if where == "enter":
+                ranks.agree()
+            soon[signal.SIGINT]
+    finally:
+        monkeypatch.undo()
+        real(signal.SIGINT, before)
+    assert heard, "the others wait for this"
+    assert heard[-1].any() == (where == "enter")
+
+
+def test_an_error_without_a_text_ends_all():
+    class TextlessError(Exception):
+        def __str__(self):
+            raise ValueError("no text")
+
+    def work(communicator):
+        def fail(model, epoch, logs):
+            if communicator.rank == 1:
+                raise TextlessError
+
+        return make().fit(X, Y, epochs=2, callbacks=fail, communicator=communicator)
+
+    first, second = run_ranks(2, work)
+    assert str(first) == "Rank 1 of 2 has stopped the training of all: TextlessError"
+    assert type(second) is TextlessError
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_fit_within_another_on_the_same_ranks_is_refused(rank):
+    """Its exchanges would meet those of the other, on the other ranks."""
+
+    def work(communicator):
+        def fit_another(model, epoch, logs):
+            if communicator.rank == rank:
+                make().fit(X, Y, epochs=1, communicator=communicator)
+
+        with pytest.raises(RuntimeError, match="fit was called by a callback, or in another thread"):
+            make().fit(X, Y, epochs=2, callbacks=fit_another, communicator=communicator)
+        return make().fit(X, Y, epochs=1, communicator=communicator).epochs
+
+    assert run_ranks(2, work) == [1, 1]
+
+
+def test_targets_must_be_of_one_kind():
+    """Numbers of classes here and a column for each there are outputs of all ranks that cannot be put together."""
+
+    def work(communicator):
+        numbers = np.arange(125) % 3
+        y = numbers if communicator.rank else np.eye(3)[numbers]
+        return Model([Dense(3, "softmax")]).fit(X, y, metrics="accuracy", communicator=communicator)
+
+    _, second = run_ranks(2, work)
+    assert isinstance(second, ValueError)
+    assert "another than that of rank 0" in str(second)
+
+
+def test_nothing_has_changed_where_the_first_rank_cannot_write(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    def work(communicator):
+        model = make()
+        with pytest.raises((RuntimeError, OSError), match="file"):
+            model.fit(X, Y, callbacks=Checkpoint(tmp_path / "file"), communicator=communicator)
+        return model._parameters
+
+    assert run_ranks(2, work) == [None, None]
+
+
+def test_a_class_derived_from_that_of_mpi4py_is_one_of_it():
+    """Whose allreduce, of objects, is no method of a Communicator."""
+    settings = {"Get_rank": lambda self: 0, "Get_size": lambda self: 2, "rank": 0, "size": 2, "allreduce": sum}
+    derived = type("Mine", (type("Comm", (), settings | {"__module__": "mpi4py.MPI"}),), {"bcast": sum})
+    assert type(ranks_of(derived()).communicator) is OverMPI
 
 
 @pytest.mark.parametrize("communicator", [3, "world", object()])

@@ -105,6 +105,31 @@ def test_one_rank_is_no_other_fit():
     assert found[0].loss_curve_ == fit(MLPClassifier((8,), **SETTINGS), THREE).loss_curve_
 
 
+def test_weights_of_what_is_held_out_may_be_on_one_rank_alone():
+    def work(communicator, everywhere):
+        weights = (np.ones(240, "float32"),) if everywhere or communicator.rank else ()
+        fitted = regressor(early_stopping=True, dtype="float32", max_iter=3, random_state=0)
+        fitted.fit(X, VALUES, eval_set=(X, VALUES, *weights), communicator=communicator)
+        return fitted.validation_scores_
+
+    found = run_ranks(2, lambda communicator: work(communicator, everywhere=False))
+    assert found == run_ranks(2, lambda communicator: work(communicator, everywhere=True))
+
+
+def test_a_warm_start_goes_on_from_one_record():
+    """By another each rank would stop where the others go on."""
+
+    def work(communicator):
+        fitted = regressor(warm_start=True, random_state=0, max_iter=3, n_iter_no_change=2)
+        fitted.fit(X, VALUES * (1 + communicator.rank))
+        return fitted.fit(X, VALUES, communicator=communicator)
+
+    first, second = run_ranks(2, work)
+    assert isinstance(second, ValueError)
+    assert "'record'" in str(second)
+    assert "Rank 1 of 2 has stopped" in str(first)
+
+
 def stop(model, epoch, logs):
     return epoch == 1
 
