@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -474,6 +475,12 @@ class Pruning(Monitor):
         if self.trial.should_prune():
             self.pruned_at = epoch
         return self.pruned_at is not None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy it, but not the trial: a copy of that, as scikit-learn makes when it clones, would report to nobody."""
+        copied = copy.copy(self)
+        memo[id(self)] = copied
+        return copied
 
     def finish(self, model: AnyModel) -> None:
         """Raise TrialPruned if the trial was."""

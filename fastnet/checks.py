@@ -275,9 +275,8 @@ def columns(X: Any, names: tuple[str, ...] | None) -> None:
     more = [name for name in found if name not in names]
     what = [f"lacks {', '.join(map(repr, missing[:5]))}"] if missing else []
     what += [f"has {', '.join(map(repr, more[:5]))}"] if more else []
-    raise ValueError(
-        f"X has other columns than the first fit: it {' and '.join(what)}. Pass X[list(model.feature_names)]."
-    )
+    remedy = "a frame with all of model.feature_names" if missing else "X[list(model.feature_names)]"
+    raise ValueError(f"X has other columns than the first fit: it {' and '.join(what)}. Pass {remedy}.")
 
 
 def width(X_shape: tuple[int, ...], n_features: int) -> None:

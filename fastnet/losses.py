@@ -81,6 +81,7 @@ class Quantile(checks.CheckedSettings):
     but make it another function than the one that is trained.) Source: Park, Maddix, Aubet, Kan, Gasthaus and Wang,
     Learning quantile functions without quantile crossing for distribution-free time series forecasting, 2022; with
     increments max(0, Z) there, which learn no more once they are zero. Bring y to a standard deviation near 1 first.
+    Metrics of several quantiles are means over them.
 
     Parameters
     ----------

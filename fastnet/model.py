@@ -664,7 +664,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
         validation_split : float or "last", default 0.0
             Or hold out this share of the examples, of each class alike if y holds classes: drawn at random, not taken
             from the end, and the same ones each time, for a seed and as many examples, whatever the network. "last":
-            the last fifth of the rows, as for what comes in the order of time.
+            the last fifth of the rows, as for what comes in the order of time. `shuffle` changes nothing in that.
         metrics : sequence of str
             Of `fastnet.metrics`: "accuracy", "auc", "log_loss", "f1", "r2", "mae", "mse". Those of training are of what
             each example's batch gave before its update, as `History.cost` is; those of validation, after the epoch.

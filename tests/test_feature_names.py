@@ -53,9 +53,11 @@ def test_columns_in_another_order_are_refused_everywhere(use):
 
 def test_other_columns_are_named():
     model = fitted()
-    with pytest.raises(ValueError, match=r"other columns than the first fit: it lacks 'age' and has 'Age'\. Pass X"):
+    with pytest.raises(
+        ValueError, match=r"other columns than the first fit: it lacks 'age' and has 'Age'\. Pass a frame with all"
+    ):
         model.predict(FRAME.rename(columns={"age": "Age"}))
-    with pytest.raises(ValueError, match=r"it has 'more'\. Pass"):
+    with pytest.raises(ValueError, match=r"it has 'more'\. Pass X\[list"):
         model.predict(FRAME.assign(more=1.0))
 
 

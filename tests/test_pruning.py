@@ -251,3 +251,25 @@ def test_two_processes_search_over_one_file(tmp_path):
     assert all(n_epochs[number] < 40 for number in pruned)
     by_time = sorted(study.trials, key=lambda trial: trial.datetime_start)
     assert any(later.datetime_start < earlier.datetime_complete for earlier, later in itertools.pairwise(by_time))
+
+
+def test_a_copy_reports_to_the_same_trial():
+    """scikit-learn copies what it clones, and TransformedTargetRegressor clones what it fits."""
+    pytest.importorskip("sklearn")
+    from sklearn.base import clone
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.preprocessing import StandardScaler
+
+    from fastnet.sklearn import MLPRegressor
+
+    X = np.random.default_rng(0).standard_normal((65, 3))
+    study = optuna.create_study(direction="maximize")
+    trial = study.ask()
+    regressor = MLPRegressor(
+        hidden_layer_sizes=(4,), max_iter=3, tol=0, early_stopping=True, callbacks=Pruning(trial, "val_score"),
+        random_state=0,
+    )  # fmt: skip
+    assert clone(regressor).callbacks.trial is trial
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        TransformedTargetRegressor(regressor, transformer=StandardScaler()).fit(X, X[:, 0])
+    assert sorted(study.trials[0].intermediate_values) == [0, 1, 2]
