@@ -3,8 +3,9 @@
 python benchmarks/accuracy.py        (needs scikit-learn, the extra fastnet-mlp[sklearn])
 
 The digits with early stopping; the others, whose validation sets would be a few tens of rows, for 30 epochs. Fails if
-scikit-learn is better by more than one standard error of the difference, or the digits are told apart in fewer than 96
-of 100 cases. (Over these fifty fits both come to 0.966; over a single five folds, to anything from 0.963 to 0.976.)
+scikit-learn is better by more than one standard error of the difference, or the digits are told apart in fewer than
+96.5 of 100 cases. (Over these fifty fits fastnet comes to 0.967 and scikit-learn to 0.966; over five folds alone, to
+anything from 0.963 to 0.976.)
 """
 
 import sys
@@ -107,7 +108,7 @@ def main() -> None:
     folds = KFold(5, shuffle=True, random_state=0).split(X, y)
     ours = fastnet_score([32], "linear", 30, False)
     _, diabetes_good = compare("diabetes, R2", X, y, folds, ours, sklearn_score([32], MLPRegressor, 30, False))
-    sys.exit(0 if digits >= 0.96 and digits_good and cancer_good and diabetes_good else 1)
+    sys.exit(0 if digits >= 0.965 and digits_good and cancer_good and diabetes_good else 1)
 
 
 if __name__ == "__main__":
