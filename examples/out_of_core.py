@@ -1,13 +1,13 @@
 """Train on a table that the program has not the memory for, from a file on disk.
 
-The table is made block by block; then the program allows itself a fifth of its size of memory of its own (Linux counts
+The table is made block by block; then the program allows itself a third of its size in memory of its own (Linux counts
 that, RLIMIT_DATA; elsewhere the limit is left out), shows that the table does not fit into it, and trains on all of it
 by `fastnet.streams.MemmapStream`: blocks in random order, rows shuffled among some blocks at a time.
 
 python examples/out_of_core.py                        (needs nothing but fastnet, and 2.1 GB of disk)
 python examples/out_of_core.py --picture order.png    (and matplotlib, the extra fastnet-mlp[plot])
 
---quick makes a fifth of the table. The picture shows what shuffling by blocks does: which row comes when in an epoch.
+--quick makes two fifths of the table. The picture shows what shuffling by blocks does: which row comes when in an epoch.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def draw(path: str) -> None:
 def main() -> None:
     """Make the table, train on it, and test on rows that are not in it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the table")
+    parser.add_argument("--quick", action="store_true", help="two fifths of the table")
     parser.add_argument("--picture", metavar="FILE.png", help="draw the orders there")
     arguments = parser.parse_args()
     if arguments.picture:
@@ -87,7 +87,7 @@ def main() -> None:
             import matplotlib  # noqa: F401
         except ImportError:
             sys.exit("The picture is drawn with matplotlib: pip install matplotlib (the extra fastnet-mlp[plot])")
-    shards = 4 if arguments.quick else 20
+    shards = 8 if arguments.quick else 20
     with tempfile.TemporaryDirectory() as folder:
         X_files, y_files = write(Path(folder), shards)
         size = sum(os.path.getsize(path) for path in X_files)
@@ -96,7 +96,7 @@ def main() -> None:
         model.build(FEATURES)
         stream = MemmapStream(X_files, y_files)
         X_test, y_test = rows(2**31, HELD_OUT)
-        limited = limit_memory(size // 5 + 2**28)
+        limited = limit_memory(size // 3)
         fits = True
         try:
             np.ones(size, np.uint8)
