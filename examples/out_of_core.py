@@ -7,7 +7,7 @@ by `fastnet.streams.MemmapStream`: blocks in random order, rows shuffled among s
 python examples/out_of_core.py                        (needs nothing but fastnet, and 2.1 GB of disk)
 python examples/out_of_core.py --picture order.png    (and matplotlib, the extra fastnet-mlp[plot])
 
---quick makes two fifths of the table. The picture shows what shuffling by blocks does: which row comes when in an epoch.
+--quick makes two fifths of the table. The picture shows what shuffling by blocks does: which row comes when.
 """
 
 import argparse
