@@ -11,7 +11,7 @@ from fastnet.engine.threads import get_num_threads, set_num_threads
 from fastnet.errors import FileFormatError, NotFittedError, TrainingDivergedError
 from fastnet.history import History
 from fastnet.initializers import Normal
-from fastnet.layers import Dense, Dropout
+from fastnet.layers import Dense, Dropout, Scale
 from fastnet.losses import Huber, Quantile
 from fastnet.model import Model, load
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
@@ -42,6 +42,7 @@ __all__ = [
     "Quantile",
     "RMSprop",
     "ReduceOnPlateau",
+    "Scale",
     "Standardize",
     "StepDecay",
     "TimeLimit",

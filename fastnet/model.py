@@ -831,7 +831,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
 
     def _take_from_first(self, ranks: Ranks) -> None:
         """Take what rank 0 has: parameters, what its optimizer remembers, and what random numbers are drawn from."""
-        state = self._optimizer_state or OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
+        state = self._optimizer_state or OptimizerState.fresh(self.optimizer, self._built())
         numbers = np.array([self._key, self.epochs_finished])
         ranks.take_from_first(self.parameters, *state, numbers)
         self._optimizer_state = state
@@ -850,7 +850,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
         resumed: Resumed | None = None, **settings: Any,
     ) -> None:  # fmt: skip
         if self._optimizer_state is None:
-            self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
+            self._optimizer_state = OptimizerState.fresh(self.optimizer, self._built())
         ranks = settings.get("ranks")
         key = self._key if ranks is None else ranks.key(self._key)
         settings |= {"mode": self.optimizer, "state": self._optimizer_state, "key": key}

@@ -11,7 +11,7 @@ from fastnet.activations import activation_for
 from fastnet.engine.memory import aligned_zeros
 from fastnet.engine.network import Network
 from fastnet.kernels.plan import parameter_offsets
-from fastnet.layers import AnyLayer, Dense, dropout_rates
+from fastnet.layers import AnyLayer, Dense, Scale, dropout_rates
 from fastnet.losses import AnyLoss, loss_of, output_code, settings_of
 
 
@@ -81,5 +81,8 @@ def network_of(
         loss_settings=settings_of(loss, dense[-1].units),
         l2=tuple(l2 if layer.l2 is None else layer.l2 for layer in dense),
         l1=tuple(l1 if layer.l1 is None else layer.l1 for layer in dense),
+        rates=tuple(layer.learning_rate for layer in dense),
+        bias_rates=tuple(layer.bias_learning_rate for layer in dense),
+        factor_rate=next((layer.learning_rate for layer in layers if isinstance(layer, Scale)), None),
         dtype=dtype,
     )

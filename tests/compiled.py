@@ -117,10 +117,15 @@ def make_model(
     return model
 
 
+def dense(model: Model) -> list[Dense]:
+    """Return the layers of a model that have parameters."""
+    return [layer for layer in model.layers if isinstance(layer, Dense)]
+
+
 def reference_parameters(model: Model) -> reference.Parameters:
     """Return copies of a model's parameters in float64, with the reference's keys."""
     parameters = {}
-    for index, layer in enumerate(model.layers, start=1):
+    for index, layer in enumerate(dense(model), start=1):
         parameters[f"W{index}"] = layer.W.astype(np.float64)
         parameters[f"b{index}"] = layer.b.astype(np.float64)
     return parameters
@@ -150,10 +155,12 @@ def reference_optimizer(optimizer):
     return getattr(reference, type(optimizer).__name__)(**settings)
 
 
-def assert_equal_training(model, units, activations, X, y, *, epochs, batch_size, orders=None, l2=0.0, rtol=1e-9):
+def assert_equal_training(
+    model, units, activations, X, y, *, epochs, batch_size, orders=None, l2=0.0, rtol=1e-9, optimizer=None, threads=None
+):  # fmt: skip
     """Train both, and compare the cost of every epoch and then every parameter."""
     parameters = reference_parameters(model)
-    m, optimizer = len(X), reference_optimizer(model.optimizer)
+    m, optimizer = len(X), optimizer or reference_optimizer(model.optimizer)
     costs = []
     for epoch in range(epochs):
         order = None if orders is None else orders[epoch]
@@ -163,9 +170,9 @@ def assert_equal_training(model, units, activations, X, y, *, epochs, batch_size
                 batch_size=batch_size or m, order=order, l2=l2,
             )
         )  # fmt: skip
-    history = model.fit(X, y, epochs=epochs, batch_size=batch_size, shuffle=orders is not None)
+    history = model.fit(X, y, epochs=epochs, batch_size=batch_size, shuffle=orders is not None, threads=threads)
     np.testing.assert_allclose(history.cost, costs, rtol=rtol)
-    for index, layer in enumerate(model.layers, start=1):
+    for index, layer in enumerate(dense(model), start=1):
         for ours, theirs in ((layer.W, parameters[f"W{index}"]), (layer.b, parameters[f"b{index}"])):
             np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * np.abs(theirs).max())
 

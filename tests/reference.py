@@ -6,6 +6,7 @@ the tests pass float64, the benchmarks float32 as well. Nothing here imports fas
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -427,14 +428,37 @@ class AdamW(Adam):
         super().update(parameters, gradients)
 
 
+Optimizer = SGD | RMSprop | Adagrad | Adam
+
+
+class WithRates:
+    """An optimizer with a rate factor for each parameter; and W1 = U diag(s), of which U and s take the steps."""
+
+    def __init__(self, make: Callable[[float], Optimizer], rates: dict[str, float], factors_of: int | None) -> None:
+        self.make, self.rates, self.own = make, rates, {}
+        self.s = None if factors_of is None else np.ones((1, factors_of))
+        self.U = None
+
+    def update(self, parameters: Parameters, gradients: Parameters) -> None:
+        """Take one step, in place."""
+        all_p, all_g = dict(parameters), dict(gradients)
+        if self.s is not None:
+            W, dW = all_p.pop("W1"), all_g["dW1"]
+            self.U = W.copy() if self.U is None else self.U
+            all_p |= {"U": self.U, "s": self.s}
+            all_g |= {"dU": dW * self.s, "ds": np.sum(self.U * dW, axis=0, keepdims=True)}
+        for name, p in all_p.items():
+            factor = self.rates.get({"U": "W1"}.get(name, name), 1.0)
+            self.own.setdefault(name, self.make(factor)).update({name: p}, {f"d{name}": all_g[f"d{name}"]})
+        if self.s is not None:
+            W[:] = self.U * self.s
+
+
 def clip(gradients: Parameters, clip_norm: float) -> None:
     """Scale all gradients, together one vector, down to that length if they are longer, in place; as PyTorch does."""
     norm = np.sqrt(sum(np.sum(g**2) for g in gradients.values()))
     for g in gradients.values():
         g *= min(1.0, clip_norm / (norm + 1e-6))
-
-
-Optimizer = SGD | RMSprop | Adagrad | Adam
 
 
 def step(

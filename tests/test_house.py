@@ -19,7 +19,7 @@ FLOORS = {
     "LLVM IR": ["kernels.ir.*"],
     "the kernels' mathematics": [
         "kernels.blocks", "kernels.elementary", "kernels.activations",
-        "kernels.losses", "kernels.dropout", "kernels.updates",
+        "kernels.losses", "kernels.dropout", "kernels.updates", "kernels.factored",
         "kernels.gather", "kernels.products", "kernels.wide_input",
     ],
     "passes": ["kernels.passes"],

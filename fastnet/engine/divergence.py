@@ -124,7 +124,8 @@ def first_layer_with_bad_parameters(run: Run) -> tuple[int, str]:
     Only there the gradient is sure to be of this batch: of a large network it is not stored.
     """
     parameters, gradient = np.isfinite(run.parameters), np.isfinite(run.gradient)
-    moments = np.isfinite(run.state.moments).reshape(-1, len(parameters)).all(axis=0)
+    moments, _ = run.state.divided(len(parameters), run.network.n_factored)
+    moments = np.isfinite(moments).all(axis=0)
     finite = {"gradient": moments & (gradient | parameters), "parameter": parameters}
     kind = "parameter" if finite["gradient"].all() else "gradient"
     return layer_of(run, int(np.argmin(finite[kind]))), kind

@@ -57,6 +57,7 @@ def train_epochs(
                 outdated |= watch.changed_something
                 if watch.changed_something:
                     checks.parameters(run.parameters, "non-finite {} left by a callback")
+                    run.state.factor(run.network, run.parameters)
             if outdated:
                 older, snapshot = snapshot, take_snapshot(run, now)  # so that Ctrl-C never leads to dropping one twice
                 older.drop()

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Network:
-    """The sizes of the layers (the input's first), codes, settings, dtype; a setting of the loss for each output."""
+    """The sizes of the layers (the input's first), codes, settings, dtype; a setting of the loss for each output.
+
+    `rates`, `bias_rates` and, where the inputs have factors, `factor_rate`: times the learning rate.
+    """
 
     units: tuple[int, ...]
     activations: tuple[int, ...]
@@ -34,6 +37,9 @@ class Network:
     loss_settings: tuple[float, ...]
     l2: tuple[float, ...]
     l1: tuple[float, ...]
+    rates: tuple[float, ...]
+    bias_rates: tuple[float, ...]
+    factor_rate: float | None
     dtype: np.dtype
 
     def replaced(self, **settings: Any) -> Network:
@@ -42,7 +48,7 @@ class Network:
 
     def first_layers(self, layers: int) -> Network:
         """Return the network of the first layers alone; its parameters are the first of this one's."""
-        settings = ("activations", "activation_settings", "dropout", "use_bias", "l2", "l1")
+        settings = ("activations", "activation_settings", "dropout", "use_bias", "l2", "l1", "rates", "bias_rates")
         return replace(
             self, units=self.units[: layers + 1], **{name: getattr(self, name)[:layers] for name in settings}
         )
@@ -63,6 +69,11 @@ class Network:
         """The length of the parameter vector."""
         return parameter_offsets(self.units, self.use_bias)[1]
 
+    @property
+    def n_factored(self) -> int:
+        """The length of U and s, where W_1 = U diag(s); 0 where the inputs have no factors."""
+        return 0 if self.factor_rate is None else (self.units[1] + 1) * self.units[0]
+
     @cached_property
     def chunk(self) -> int:
         """How many examples make a chunk."""
@@ -82,9 +93,13 @@ class Network:
             self.units, self.use_bias, examples=examples, backward=backward, threads=threads,
             stores_slopes=self.stores_slopes, few_rows=few_rows, for_inputs=for_inputs,
         )  # fmt: skip
-        of_layers = {"setting": self.activation_settings, "dropout": self.dropout, "l2": self.l2, "l1": self.l1}
+        of_layers = {
+            "setting": self.activation_settings, "dropout": self.dropout, "l2": self.l2, "l1": self.l1,
+            "rate": self.rates, "bias_rate": self.bias_rates,
+        }  # fmt: skip
         for field, values in of_layers.items():
             plan.layers[field][1:] = values
+        plan.network["factor_rate"] = self.factor_rate or 0.0
         return plan
 
     def recipe(
@@ -114,6 +129,7 @@ class Network:
             one_target=has_fewer and self.loss == codes.QUANTILE,
             smoothed=smoothed,
             with_outputs=with_outputs,
+            factored=self.factor_rate is not None,
             reduces=reduces,
         )
 

@@ -147,9 +147,12 @@ class Run:
         self.first_epoch = course.first_epoch
         self.rates, self.costs = np.zeros((2, min(course.epochs, EPOCHS_AT_ONCE)))
         self.state = state or OptimizerState(np.empty(0, network.dtype), np.ones(2))
+        self.factored_gradient = np.empty(0, network.dtype)
         if self.optimizer is not None:
             self.use(self.optimizer)
-            self.state = state or OptimizerState.fresh(self.optimizer, len(parameters), network.dtype)
+            self.state = state or OptimizerState.fresh(self.optimizer, network)
+            self.factored_gradient = aligned_zeros(network.n_factored, network.dtype)
+            self.state.factor(network, parameters)
         self.with_outputs = with_outputs
         self._take(part)
         self.before_step: list[np.ndarray] = []
@@ -229,7 +232,12 @@ class Run:
         """Make the calls of the threads of a new team, whose memory there is."""
         threads = self.division.threads
         self.team = Team(np.zeros(TEAM, dtype=np.int64), np.zeros(threads))
-        vectors = Vectors(self.parameters, self.gradient, self.partials, *self.state)
+        n_factored = len(self.factored_gradient)
+        moments, factored = self.state.divided(len(self.parameters), n_factored)
+        split = factored.reshape(-1)[:n_factored], self.factored_gradient, factored.reshape(-1)[n_factored:]
+        vectors = Vectors(
+            self.parameters, self.gradient, self.partials, moments.reshape(-1), self.state.powers, *split
+        )  # fmt: skip
         self.calls = [
             call_of_train(
                 self.recipe, self.plan, self.job, self.progress, self.examples, vectors, self.scratch,

@@ -89,7 +89,8 @@ class Stored:
         built, state = self._parameters, self._optimizer_state
         memory = None
         if built is not None and state is not None:
-            memory = network.Memory(state.moments.reshape(-1, len(built)), state.powers)
+            moments, factored = state.divided(len(built), built.network.n_factored)
+            memory = network.Memory(moments, state.powers, factored)
         pairs = [] if built is None else built.by_layer()
         scales = {"X": self._standardize.scales if self._standardize else None, "y": self.y_scales}
         description = network.described(self) | {"feature_names": self.feature_names}
@@ -128,8 +129,11 @@ class Stored:
             raise FileFormatError(
                 f"its optimizer has {self.optimizer.n_moments} moments, but the file {len(memory.moments)}"
             )
-        self._optimizer_state = OptimizerState.fresh(self.optimizer, len(self.parameters), self.dtype)
-        self._optimizer_state.moments[:] = memory.moments.reshape(-1)
+        self._optimizer_state = OptimizerState.fresh(self.optimizer, self._built())
+        own = self._optimizer_state.divided(len(self.parameters), self._built().n_factored)
+        for array, saved in zip(own, (memory.moments, memory.factored), strict=True):
+            if saved is not None:
+                array[:] = saved
         self._optimizer_state.powers[:] = memory.powers
 
     def _resumed(

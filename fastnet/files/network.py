@@ -2,6 +2,7 @@
 
 The text "network" is an object of JSON: the arguments of `Model`, and where training stands. The arrays are W1, b1, W2,
 b2, ..., as the layers have them, and, of a network that was trained, "moments" (n_moments, n_parameters) and "powers".
+And "factored" (1 + n_moments, n_factored) where the inputs have factors: U and s of W1 = U diag(s), and their moments.
 Where X, or y, is standardized, "X_mean" and "X_spread", or those of y, in float64, once they are known.
 """
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from fastnet.errors import FileFormatError
 from fastnet.files import settings, tensors
-from fastnet.layers import Dense
+from fastnet.layers import Dense, Scale
 from fastnet.scaling import Scales, Standardize
 
 TEXT = "network"
@@ -43,10 +44,19 @@ def check_kind(contents: tensors.Contents, *kinds: str) -> str:
 
 
 class Memory(NamedTuple):
-    """What an optimizer remembers: `moments` (n_moments, n_parameters), and `powers` (2,), of beta1 and beta2."""
+    """What an optimizer remembers: `moments` (n_moments, n_parameters), and `powers` (2,), of beta1 and beta2.
+
+    Where the inputs have factors, `factored` (1 + n_moments, n_factored): U and s, and their moments.
+    """
 
     moments: np.ndarray
     powers: np.ndarray
+    factored: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Those there are, by name."""
+        return {name: array for name, array in self._asdict().items() if array is not None and array.size}
 
 
 class SavedNetwork(NamedTuple):
@@ -83,7 +93,7 @@ def written(
         if b is not None:
             arrays[f"b{number}"] = b
     if memory is not None:
-        arrays |= memory._asdict()
+        arrays |= {"moments": memory.moments, **memory.arrays}
     for name, each in scales.items():
         if each is not None:
             arrays |= {f"{name}_mean": each.mean, f"{name}_spread": each.spread}
@@ -143,13 +153,15 @@ def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_fini
     if "powers" in contents.arrays:
         kept = contents.arrays.get("moments", np.empty(()))
         n_moments = kept.shape[0] if kept.ndim == 2 else 0
+        n_factored = (dense[0].units + 1) * n_features if any(isinstance(each, Scale) for each in layers) else 0
         memory = Memory(
             array_of(contents.arrays, "moments", (n_moments, n_parameters), dtype),
             array_of(contents.arrays, "powers", (2,), np.dtype(np.float64)),
+            array_of(contents.arrays, "factored", (1 + n_moments, n_factored), dtype) if n_factored else None,
         )
     if check_finite:
         found = dict(zip(shapes, parts, strict=True))
-        refuse_not_finite(found | (memory._asdict() if memory else {}), shapes)
+        refuse_not_finite(found | (memory.arrays if memory else {}), shapes)
     return SavedNetwork(
         arguments, n_features, np.concatenate(parts), memory, scales, key, epochs, tuple(names) if names else None
     )

@@ -51,6 +51,7 @@ class Recipe(NamedTuple):
     one_target: bool  # of all outputs
     smoothed: bool  # labels are
     with_outputs: bool
+    factored: bool = False  # the first W has factors
     reduces: bool = False  # gradients are added to those of other ranks before a step
 
 
@@ -67,7 +68,7 @@ def wanted(recipe: Recipe) -> list[Use]:
     """Return the parts of a run; what takes long to compile comes first."""
     trains = recipe.mode != COST
     fuses = (
-        recipe.mode >= SGD and not (recipe.clipped or recipe.reduces)
+        recipe.mode >= SGD and not (recipe.clipped or recipe.reduces or recipe.factored)
         and recipe.batch_size <= chunk_size(recipe.units)
         and parameter_offsets(recipe.units, recipe.use_bias)[1] >= FUSE_STEP_FROM
     )  # fmt: skip
@@ -79,6 +80,7 @@ def wanted(recipe: Recipe) -> list[Use]:
         "gradients": (trains and (recipe.weighted or not fuses), "gradients", ()),  # a batch may weigh nothing
         "update": (trains, "finish", ()) if recipe.mode == GRADIENT else (trains, "update", (recipe.mode,)),
         "finish": (recipe.clipped, "finish", ()),
+        "factored_step": (recipe.factored and recipe.mode >= SGD, "factored_step", ()),
         "loss": (True, "loss", (recipe.loss,)),
         "load_targets": (True, "load_classes" if recipe.with_classes else "gather", ()),
         "smooth": (recipe.smoothed, "smooth", ()),

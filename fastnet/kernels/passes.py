@@ -116,15 +116,16 @@ def finish_share(
 
     `update` is the address of what to do: the part "update" or "finish". The sum of the gradients is multiplied by
     `per_example`, 1 / the weight of the batch; or, once it is finished, by what clips it. The strengths of L1 and L2
-    count `penalty` times: as often, or not at all.
+    count `penalty` times: as often, or not at all. Left out is the step of a W that has factors.
     """
     good: bool = True
-    threads, penalised = job[0].threads, False
+    threads, alike = job[0].threads, network[0].factored_step == NONE
     for l in range(1, layers.shape[0]):
-        penalised |= (layers[l].l2 + layers[l].l1) * penalty > 0.0
-    if threads == 1 and not penalised:  # all in one run
+        layer = layers[l]
+        alike &= (layer.l2 + layer.l1) * penalty == 0.0 and layer.rate == 1.0 and layer.bias_rate == 1.0
+    if threads == 1 and alike:  # all in one run
         good = callers.call_update(
-            update, job, per_example, 0.0, 0, parameters.shape[0], 0, parameters, gradient, moments
+            update, job, 1.0, per_example, 0.0, 0, parameters.shape[0], 0, parameters, gradient, moments
         )
     else:
         for l in range(1, layers.shape[0]):
@@ -148,17 +149,20 @@ def finish_rows(
     in `gradient`, its rows as far apart as those of W; and that of the first bias.
     """
     layer, (first_row, stop_row, first_column, stop_column), (per_example, penalty) = layers[l], share, scales
-    width, good = stop_column - first_column, True
+    width, rate, good = stop_column - first_column, layer.rate, True
     rows, length = (1, (stop_row - first_row) * width) if width == layer.inputs else (stop_row - first_row, width)
+    if l == 1 and network[0].factored_step != NONE and update == network[0].update:
+        rows = 0
     for r in range(rows + has_bias_of(layer.b, share)):
         start, here = layer.W + (first_row + r) * layer.inputs + first_column, at[0] + r * layer.inputs
         decay = layer.l2 * penalty
         if r == rows:
             start, here, length, decay = layer.b + first_row, at[1], stop_row - first_row, 0.0
+            rate = layer.bias_rate
         elif layer.l1 * penalty > 0.0:
             callers.call_signs(network[0].signs, layer.l1, start, start + length, here, parameters, gradient)
         good &= callers.call_update(
-            update, job, per_example, decay, start, start + length, here, parameters, gradient, moments
+            update, job, rate, per_example, decay, start, start + length, here, parameters, gradient, moments
         )
     return good
 

@@ -83,11 +83,12 @@ NETWORK = np.dtype(
         ("term_rows", i8),
         ("weights", i8),  # of the examples of the chunk, in S
         ("kept", f8), ("shared", f8),  # where labels are smoothed: Y becomes Y kept + shared
+        ("factor_rate", f8),  # times the learning rate: that of the factors of the first W
         ("settings", i8),  # of the loss, in S, one for each output: Huber's delta, q of a quantile
         # Addresses of parts; NONE (0): there is nothing to do.
         ("forward", i8), ("backward", i8), ("gradients", i8), ("steps", i8), ("load_targets", i8), ("smooth", i8),
         ("loss", i8), ("weigh", i8), ("penalty_cost", i8), ("signs", i8), ("keep_outputs", i8), ("update", i8),
-        ("finish", i8),
+        ("finish", i8), ("factored_step", i8),
         ("wide_gradient", i8),  # of each GRAIN examples while they are near, right after their backward pass
     ],
     align=True,
@@ -104,6 +105,7 @@ LAYER = np.dtype(
         ("dW", i8),  # behind a wide input: (units, block of the input)
         ("group", i8),  # of the input: examples propagated through all layers at a time
         ("l1", f8), ("l2", f8), ("setting", f8), ("dropout", f8),
+        ("rate", f8), ("bias_rate", f8),  # times the learning rate: that of W, and of b
         # Addresses of parts; NONE (0): there is nothing to do.
         ("load", i8), ("product", i8), ("activate", i8), ("drop", i8), ("differentiate", i8), ("input_gradient", i8),
         ("weight_gradient", i8), ("bias_gradient", i8),
@@ -170,6 +172,7 @@ class Vectors(NamedTuple):
     """parameters, gradient (n_parameters,); partials, one gradient a thread, or none; moments, powers: an optimizer's.
 
     moments: some vectors like the parameters, one after the other. powers (2,): beta1^t and beta2^t after t steps.
+    Where the first W = U diag(s) has factors: U and then s, their gradient, and their moments; or nothing.
     """
 
     parameters: np.ndarray
@@ -177,6 +180,9 @@ class Vectors(NamedTuple):
     partials: np.ndarray
     moments: np.ndarray
     powers: np.ndarray
+    factored: np.ndarray
+    factored_gradient: np.ndarray
+    factored_moments: np.ndarray
 
 
 class Epochs(NamedTuple):
@@ -267,6 +273,7 @@ def make_plan(
     network["chunk"] = chunk
     layers["units"], layers["inputs"][1:] = units, units[:-1]
     layers["AT"] = -1
+    layers["rate"] = layers["bias_rate"] = 1
     layers["group"] = max(LANES, GROUP_ACTIVATIONS // sum(units) // LANES * LANES)
     if max(units[:-1]) >= LAYER_BY_LAYER_FROM:
         layers["group"] = MOST_EXAMPLES

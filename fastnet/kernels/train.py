@@ -233,6 +233,7 @@ def update(
     """Finish the gradient of a batch, or take its step, for a thread's share; return False if the run was called off.
 
     With the gradients at once, where the network has that; or the gradient is finished first and clipped to a norm.
+    Where the first W has factors, thread 0 takes their step as soon as all of its gradient is there.
     """
     net, per_example, good, goes_on = network[0], 1.0 / progress[0].batch_weight, True, True
     penalty = per_example
@@ -243,12 +244,19 @@ def update(
         )  # fmt: skip
     else:
         address = net.update if net.finish == NONE else net.finish
+        if net.factored_step != NONE and net.finish == NONE and not meet(team.barrier, job[0].threads):
+            return False
         while address != NONE:
             good = finish_share(
                 network, layers, job, thread, address, per_example, penalty, vectors.parameters, vectors.gradient,
                 vectors.moments,
             )  # fmt: skip
             if address == net.update:
+                if net.factored_step != NONE and thread == 0:
+                    good &= callers.call_factored_step(
+                        net.factored_step, network, layers, job, per_example, penalty, vectors.parameters,
+                        vectors.gradient, vectors.factored, vectors.factored_gradient, vectors.factored_moments,
+                    )  # fmt: skip
                 address = NONE
             elif meet(team.barrier, job[0].threads):  # clip the finished gradient: every thread finds the same norm
                 address, per_example, penalty = net.update, clip_factor(vectors.gradient, job[0].clip_norm), 0.0

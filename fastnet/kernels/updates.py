@@ -23,7 +23,7 @@ largest_finite = per_dtype(float(np.finfo(np.float32).max), float(np.finfo(np.fl
 class Constants(NamedTuple):
     """What a rule knows beside the parameter: numbers of its dtype, worked out once for a step."""
 
-    alpha: Any  # the learning rate; Adam's over 1 - beta1^t
+    alpha: Any  # the learning rate of these parameters; Adam's over 1 - beta1^t
     beta1: Any
     beta2: Any
     rest1: Any  # 1 - beta1
@@ -107,20 +107,21 @@ def make_update(code: int) -> Function:
     n_moments = RULES[code][1]
 
     def update(
-        job: Any, per_example: float, decay: float, start: int, stop: int, at: int,
+        job: Any, rate: float, per_example: float, decay: float, start: int, stop: int, at: int,
         parameters: Any, gradient: Any, moments: Any,
     ) -> bool:  # fmt: skip
         """Take a step for the parameters from start to stop; return whether they and their moments stayed finite.
 
-        From `at` on, `gradient` holds the sum of their gradients over a batch; g is `per_example` times that, plus
-        `decay` times p. `moments`: n_moments vectors like all parameters, one after the other.
+        `rate` times the learning rate is theirs. From `at` on, `gradient` holds the sum of their gradients over a
+        batch; g is `per_example` times that, plus `decay` times p. `moments`: n_moments vectors like all parameters,
+        one after the other.
         """
         T, n = parameters.dtype.type, parameters.shape[0]
         if BOUNDS_CHECKED and stop > start:
             check_share(start, stop, at, parameters, gradient)
             if n_moments > 0:
                 check_inside(moments, start, (n_moments - 1) * n + stop - 1)
-        c, scale, l2 = constants(code, job, parameters[0]), T(per_example), T(decay)
+        c, scale, l2 = constants(code, job, rate, parameters[0]), T(per_example), T(decay)
         p, dp = parameters[start:stop], gradient[at : at + stop - start]
         # A slice of moments that are not there is empty.
         first, second = moments[start:stop], moments[n + start : n + stop]
@@ -149,24 +150,25 @@ def check_share(start: int, stop: int, at: int, parameters: Any, gradient: Any) 
 
 
 @kernel
-def constants(code: int, job: Any, like: Any) -> Any:
-    """Return the Constants of the step at hand, in the dtype of `like`.
+def constants(code: int, job: Any, rate: float, like: Any) -> Any:
+    """Return the Constants of the step at hand, at `rate` times the learning rate, in the dtype of `like`.
 
     beta1^t and beta2^t stand in the job: running products, since a libm's power differs by machine.
     """
     T, step = type(like), job[0]
-    alpha, epsilon, scale = step.learning_rate, step.epsilon, 1.0
+    learning_rate = rate * step.learning_rate
+    alpha, epsilon, scale = learning_rate, step.epsilon, 1.0
     if code == ADAM:
-        alpha, scale = step.learning_rate / (1.0 - step.power1), 1.0 / np.sqrt(1.0 - step.power2)
+        alpha, scale = learning_rate / (1.0 - step.power1), 1.0 / np.sqrt(1.0 - step.power2)
         epsilon = step.epsilon + step.epsilon_hat / np.sqrt(1.0 - step.power2)
     return Constants(
         T(alpha), T(step.beta1), T(step.beta2), T(1.0 - step.beta1), T(1.0 - step.beta2), T(scale), T(epsilon),
-        T(1.0 - step.learning_rate * step.weight_decay),
+        T(1.0 - learning_rate * step.weight_decay),
     )  # fmt: skip
 
 
 def finish_gradient(
-    job: Any, per_example: float, decay: float, start: int, stop: int, at: int,
+    job: Any, rate: float, per_example: float, decay: float, start: int, stop: int, at: int,
     parameters: Any, gradient: Any, moments: Any,
 ) -> bool:  # fmt: skip
     """dp = g, whatever it is, for the parameters from start to stop, as above; returns True."""

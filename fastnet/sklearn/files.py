@@ -62,7 +62,7 @@ def written(estimator: NetworkEstimator) -> tuple[dict[str, np.ndarray], dict[st
         description = network.described(model)
         if "_optimizer" in state:
             description["optimizer"] = settings.described(estimator._optimizer, "optimizer")
-        memory = moments and network.Memory(moments.moments.reshape(-1, len(model.parameters)), moments.powers)
+        memory = moments and network.Memory(moments.divided(len(model.parameters), 0)[0], moments.powers)
         pairs = [(layer.W, layer.b) for layer in rules.dense(model)]
         arrays, of_network = network.written(description, pairs, memory, {}, 0, 0)
         texts |= of_network

@@ -55,6 +55,7 @@ def recipes():
                 mode=mode, batch_size=(1, 10_000)[at // 4], clipped=clipped and mode >= codes.SGD, weighted=weighted,
                 with_classes=loss == codes.CATEGORICAL_CROSSENTROPY and weighted, one_target=several,
                 smoothed=dropped and loss == codes.CATEGORICAL_CROSSENTROPY, with_outputs=at % 5 == 0,
+                factored=at % 7 == 3,
             )  # fmt: skip
 
 
@@ -134,6 +135,8 @@ def test_a_dense_network_in_training():
         ({"mode": codes.COST}, {}, {(None, "backward"), (1, "weight_gradient"), (1, "differentiate")}),
         ({"mode": codes.GRADIENT}, {(None, "update"): ("finish",)}, {(None, "steps")}),
         ({"clipped": True}, {(None, "finish"): ("finish",), (None, "update"): ("update", codes.SGD)}, set()),
+        ({"factored": True}, {(None, "factored_step"): ("factored_step",)}, set()),
+        ({"factored": True, "mode": codes.GRADIENT}, {}, {(None, "factored_step")}),
         ({"weighted": True}, {(None, "weigh"): ("weigh",), (None, "gradients"): ("gradients",)}, set()),
         ({"smoothed": True}, {(None, "smooth"): ("smooth",)}, set()),
         ({"with_classes": True}, {(None, "load_targets"): ("load_classes",)}, set()),

@@ -184,11 +184,11 @@ def test_what_is_not_finite_is_noticed_wherever_it_is(mode, threads, dtype):
             assert not problem.finish(threads=threads)
 
 
-def update(mode, p, dp, *moments, per_example=1.0, decay=0.0, start=0, stop=None, at=0, **settings):
+def update(mode, p, dp, *moments, rate=1.0, per_example=1.0, decay=0.0, start=0, stop=None, at=0, **settings):
     """Take the step of an optimizer for some parameters, with all arrays given whole."""
     moments = np.concatenate(moments) if moments else np.empty(0, p.dtype)
     stop = len(p) if stop is None else stop
-    finite = part("update", mode)(job_of(**settings), per_example, decay, start, stop, at, p, dp, moments)
+    finite = part("update", mode)(job_of(**settings), rate, per_example, decay, start, stop, at, p, dp, moments)
     return finite, moments.reshape(-1, len(p)) if moments.size else moments
 
 
@@ -248,7 +248,7 @@ def test_a_share_that_is_not_there_is_refused(mode):
     name = ("finish",) if mode == codes.GRADIENT else ("update", mode)
 
     def step(start, stop, at, moments=moments):
-        part(*name)(job_of(**SETTINGS), 1.0, 0.0, start, stop, at, p, dp, moments)
+        part(*name)(job_of(**SETTINGS), 1.0, 1.0, 0.0, start, stop, at, p, dp, moments)
 
     step(0, 10, 0)
     step(10, 10, 10)

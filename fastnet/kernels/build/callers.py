@@ -16,6 +16,7 @@ from fastnet.kernels.build.store import Code
 from fastnet.kernels.build.target import JIT_DISABLED
 from fastnet.kernels.plan import JOB, LAYER, NETWORK, PROGRESS, Epochs, Examples, Team, Vectors
 
+FACTORED = ("factored", "factored_gradient", "factored_moments")
 RETURNS = {"nothing": types.void, "boolean": types.boolean, "float64": types.float64}
 
 
@@ -45,15 +46,15 @@ def argument_types(arguments: str, T: types.Float) -> tuple[types.Type, ...]:
     records = {"network": NETWORK, "layers": LAYER, "job": JOB, "progress": PROGRESS}
     known: dict[str, types.Type] = {
         **{name: types.Array(from_dtype(record), 1, "C") for name, record in records.items()},
-        **dict.fromkeys(("parameters", "S", "gradient", "moments"), vector),
-        **dict.fromkeys(("per_example", "decay", "strength"), real),
+        **dict.fromkeys(("parameters", "S", "gradient", "moments", *FACTORED), vector),
+        **dict.fromkeys(("rate", "per_example", "decay", "penalty", "strength"), real),
         "X": data[1],
         "order": integers,
         **dict.fromkeys(("outputs", "scratch"), matrix),
         "add": types.boolean,
         "share": types.UniTuple(i, 4),
         "examples": types.NamedTuple((data[1], integers, data[1], data[0], matrix, integers), Examples),
-        "vectors": types.NamedTuple((vector, vector, matrix, vector, reals), Vectors),
+        "vectors": types.NamedTuple((vector, vector, matrix, vector, reals, vector, vector, vector), Vectors),
         "epochs": types.NamedUniTuple(reals, 2, Epochs),
         "team": types.NamedTuple((integers, reals), Team),
     }
@@ -133,3 +134,4 @@ call_bias_gradient = caller("bias_gradient")
 call_activation, call_derivative, call_dropout = caller("activate"), caller("differentiate"), caller("drop")
 call_smoothing, call_loss, call_weighting = caller("smooth"), caller("loss"), caller("weigh")
 call_update, call_penalty_cost, call_signs = caller("update"), caller("penalty_cost"), caller("signs")
+call_factored_step = caller("factored_step")

@@ -30,7 +30,7 @@ class Part(NamedTuple):
 GATHER = "X order chunk_start first stop S a block ld at panel"
 PRODUCT = "layers l first stop m parameters S"
 WEIGHT_GRADIENT = "layers l share m S head gradient w add"
-UPDATE = "job per_example decay start stop at parameters gradient moments"
+UPDATE = "job rate per_example decay start stop at parameters gradient moments"
 
 PARTS = {
     # Entry points, which Python calls.
@@ -74,6 +74,11 @@ PARTS = {
     "weigh": Part("network layers first stop S", "losses:weigh"),
     "update": Part(UPDATE, "updates:make_update", "boolean"),
     "finish": Part(UPDATE, "updates:finish_gradient", "boolean"),
+    "factored_step": Part(
+        "network layers job per_example penalty parameters gradient factored factored_gradient factored_moments",
+        "factored:factored_step",
+        "boolean",
+    ),
     "penalty_cost": Part("layers parameters", "updates:penalty_cost", "float64"),
     "signs": Part("strength start stop at parameters gradient", "updates:add_signs"),
 }
