@@ -10,6 +10,7 @@ from fastnet import checks
 from fastnet.activations import AnyActivation, activation_for, canonical
 from fastnet.errors import NotFittedError
 from fastnet.initializers import Normal, initializer_for
+from fastnet.kernels import codes
 from fastnet.scaling import Standardize
 
 
@@ -194,7 +195,90 @@ class Scale(checks.FixedSettings):
         return f"Scale({self.learning_rate:g})"
 
 
-AnyLayer = Dense | Dropout | Standardize | Scale
+class Encode(checks.FixedSettings):
+    """Columns of a table, one number each, that become inputs when examples are loaded: bins, and one-hot categories.
+
+    It stands first; X has a column for each of its `columns`. `fastnet.tables.TableEncoder` makes it, and such X. So a
+    table is nowhere as wide as what the network sees of it.
+
+    Parameters
+    ----------
+    columns : sequence of sequences
+        For each column, what it is, and its constants: ("value",), passed on as it is; ("category", n), a row for each
+        of n, 1 where the column is its number, from 0; ("number", has_bins, has_gaps, median, z_0, 1 / clip, v_0, v_1,
+        ...), of which `kernels/encode.py` has the formula.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are not as described.
+
+    Examples
+    --------
+    >>> layer = Encode([("value",), ("category", 3)])
+    >>> layer
+    Encode(2 columns, 4 inputs)
+    """
+
+    fixed = ("columns",)
+
+    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+        self.columns = tuple(encoded_column(column, index) for index, column in enumerate(columns))
+        if not self.columns:
+            raise ValueError("columns must hold at least one, such as ('value',), but is empty.")
+
+    @property
+    def n_inputs(self) -> int:
+        """How many inputs the network has."""
+        return sum(rows_of_encoded(column) for column in self.columns)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """The constants as the kernels read them."""
+        found: list[float] = []
+        for kind, *numbers in self.columns:
+            n_bins = [len(numbers) - 5] if kind == "number" else []
+            found += [ENCODED_KINDS[kind], *n_bins, *numbers]
+        return tuple(map(float, found))
+
+    def __repr__(self) -> str:
+        return f"Encode({len(self.columns)} columns, {self.n_inputs} inputs)"
+
+
+ENCODED_KINDS = {
+    "value": codes.ENCODED_VALUE, "number": codes.ENCODED_NUMBER, "category": codes.ENCODED_CATEGORY,
+}  # fmt: skip
+MOST_CATEGORIES = 2**20
+
+
+def encoded_column(column: Sequence[Any], index: int) -> tuple[Any, ...]:
+    """Return a column of `Encode`, checked; ValueError or TypeError if it is none."""
+    name = f"columns[{index}]"
+    if isinstance(column, str) or not isinstance(column, Sequence) or not column or column[0] not in ENCODED_KINDS:
+        raise ValueError(f"{name} must begin with one of {', '.join(map(repr, ENCODED_KINDS))}, not {column!r}.")
+    kind, *numbers = column
+    if len(numbers) < {"value": 0, "number": 6, "category": 1}[kind] or (kind != "number" and len(numbers) > 1):
+        raise ValueError(f"{name} has {len(numbers)} constants, which are not those of a {kind!r}.")
+    if kind == "value":
+        return (kind,)
+    if kind == "category":
+        n = checks.positive_integer(numbers[0], f"the number of categories of {name}")
+        if n > MOST_CATEGORIES:
+            raise ValueError(f"{name} has {n} categories, but {MOST_CATEGORIES} are the most.")
+        return kind, n
+    flags = [checks.flag(each, name) for each in numbers[:2]]
+    return kind, *flags, *(checks.real_number(each, name, "a finite number") for each in numbers[2:])
+
+
+def rows_of_encoded(column: tuple[Any, ...]) -> int:
+    """Return how many inputs a column of `Encode` becomes."""
+    kind, *numbers = column
+    if kind == "category":
+        return int(numbers[0])
+    return 1 + numbers[0] * (len(numbers) - 5) + numbers[1] if kind == "number" else 1
+
+
+AnyLayer = Dense | Dropout | Standardize | Scale | Encode
 
 
 def assign(view: np.ndarray, value: Any, name: str) -> None:
@@ -212,10 +296,10 @@ def checked_layers(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:
     if not layers:
         raise ValueError("layers must hold at least one layer, such as [Dense(1, 'sigmoid')], but is empty.")
     for index, layer in enumerate(layers):
-        if isinstance(layer, Standardize) and (index > 0 or len(layers) == 1):
+        if isinstance(layer, (Standardize, Encode)) and (index > 0 or len(layers) == 1):
             raise ValueError(f"layers[{index}] is {layer!r}, which must be the first of several. Move it.")
         before, after = layers[:index], (*layers[index + 1 :], None)[0]
-        stands_right = isinstance(after, Dense) and all(isinstance(each, Standardize) for each in before)
+        stands_right = isinstance(after, Dense) and all(isinstance(each, (Standardize, Encode)) for each in before)
         if isinstance(layer, Scale) and not stands_right:
             raise ValueError(f"layers[{index}] is {layer!r}, which must stand right before the first Dense. Move it.")
         follows_dense = index > 0 and isinstance(layers[index - 1], Dense)
@@ -225,7 +309,7 @@ def checked_layers(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:
                 "Leave it out, or move it."
             )
     for index, layer in enumerate(layers):
-        if isinstance(layer, (Dropout, Standardize, Scale)):
+        if isinstance(layer, (Dropout, Standardize, Scale, Encode)):
             continue
         if not isinstance(layer, Dense):
             raise TypeError(
@@ -255,6 +339,10 @@ def table_of(layers: Sequence[AnyLayer], n_features: int | None) -> str:
     for layer in layers:
         if isinstance(layer, Standardize):
             rows.append(("", "standardize", "-", "-", f"({n_prev}, m)", "0"))
+            continue
+        if isinstance(layer, Encode):
+            rows.append(("", "encode", "-", "-", f"({layer.n_inputs}, m)", "0"))
+            n_prev = layer.n_inputs
             continue
         if isinstance(layer, Scale):
             rows.append(("", "scale", "-", "-", f"({n_prev}, m)", "0"))

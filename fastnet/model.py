@@ -32,7 +32,7 @@ from fastnet.exchange.methods import Exchange
 from fastnet.files.model import Stored
 from fastnet.history import History
 from fastnet.kernels import codes
-from fastnet.layers import AnyLayer, Dense, checked_layers, table_of
+from fastnet.layers import AnyLayer, Dense, Encode, checked_layers, table_of
 from fastnet.losses import AnyLoss, Huber, loss_for, name_of
 from fastnet.metrics import CLASS_ACTIVATIONS, compute, metrics_for
 from fastnet.optimizers import SGD, Optimizer, optimizer_for
@@ -202,7 +202,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
         """
         built = self._parameters
         total = f"{len(built)} parameters" if built else "not built yet"
-        table = table_of(self.layers, built.network.units[0] if built else None)
+        table = table_of(self.layers, built.network.n_features if built else None)
         return Text(f"{table}\n{total}, {self.dtype}, loss {self.loss}")
 
     # ------------------------------------------------------------------------------------------------- parameters
@@ -278,7 +278,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             self._parameters.bind(self._dense)
 
     def _gate(self) -> Gate:
-        n_features = None if self._parameters is None else self._built().units[0]
+        n_features = None if self._parameters is None else self._built().n_features
         exactly = bool(self._standardize), self.standardize_y
         return Gate(
             self.dtype, n_features, self.output_layer, name_of(self.loss), *exactly, feature_names=self.feature_names
@@ -313,7 +313,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
 
     def _warn_of_scales(self, data: Data) -> None:
         """Warn if X or y is far from the scale that networks learn on."""
-        if not self._standardize:
+        if not isinstance(self.layers[0], (Standardize, Encode)):
             diagnostics.warn_of_scales(data.X, diagnostics.FOR_X)
         if not self.standardize_y and name_of(self.loss) not in NOT_OF_VALUES:
             linear = self.output_layer.activation == "linear"
@@ -337,7 +337,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
 
     def _examples(self, X: Any) -> np.ndarray:
         """Check X alone, and return it as the network takes it."""
-        n_features = self._built().units[0]
+        n_features = self._built().n_features
         checks.columns(X, self.feature_names)
         if self._standardize is None:
             return checks.examples(X, self.dtype, n_features)
@@ -513,6 +513,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
         (100, 3, 2)
         """
         n_outputs, logits = self.output_layer.units, checks.flag(logits, "logits")
+        if isinstance(self.layers[0], Encode):
+            raise ValueError("Encoded columns have no gradients, as categories are no numbers. Leave Encode out.")
         first = 0 if output is None else checks.output_number(output, n_outputs)
         predictor = self._predictor or self._new_predictor(X)
         X = self._examples(X)
@@ -559,7 +561,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
         """Return a run over examples; of a stream from the epoch after those begun."""
         parameters = self._built_parameters()
         network = parameters.network
-        checks.width(first_of(data).X.shape, network.units[0])  # another thread may have built the model since
+        checks.width(first_of(data).X.shape, network.n_features)  # another thread may have built the model since
         course = Course(**{name: settings.pop(name) for name in Course._fields if name in settings})
         examples: Data | Parts
         if isinstance(data, Stream):
@@ -589,7 +591,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             self.build(checked.X.shape[1])
         parameters = self._built_parameters()
         network = parameters.network.replaced(dtype=np.dtype(np.float64))
-        data = self._gate()._replace(dtype=network.dtype, n_features=network.units[0]).data(X, y, sample_weight)
+        data = self._gate()._replace(dtype=network.dtype, n_features=network.n_features).data(X, y, sample_weight)
         data = self._scaled(data, network.dtype)
         errors = gradient_check.check_gradients(network, parameters.vector.astype(network.dtype), data)
         return gradient_check.GradientReport(parameters.by_layer(errors))

@@ -11,7 +11,7 @@ from fastnet.activations import activation_for
 from fastnet.engine.memory import aligned_zeros
 from fastnet.engine.network import Network
 from fastnet.kernels.plan import parameter_offsets
-from fastnet.layers import AnyLayer, Dense, Scale, dropout_rates
+from fastnet.layers import AnyLayer, Dense, Encode, Scale, dropout_rates
 from fastnet.losses import AnyLoss, loss_of, output_code, settings_of
 
 
@@ -68,11 +68,14 @@ class Parameters:
 def network_of(
     layers: Sequence[AnyLayer], loss: AnyLoss, n_features: int, dtype: np.dtype, *, l2: float, l1: float
 ) -> Network:
-    """Return the network of some layers; `l2` and `l1` hold for those that have no strength of their own."""
+    """Return the network of some layers, for X of so many features; `l2` and `l1`: where a layer has none of its own."""
     dense = [layer for layer in layers if isinstance(layer, Dense)]
+    encode = layers[0] if isinstance(layers[0], Encode) else None
+    if encode is not None and n_features != len(encode.columns):
+        raise ValueError(f"X has {n_features} features, but {encode!r} is for {len(encode.columns)}.")
     found = [activation_for(layer.activation) for layer in dense]
     return Network(
-        units=(n_features, *(layer.units for layer in dense)),
+        units=(n_features if encode is None else encode.n_inputs, *(layer.units for layer in dense)),
         activations=(*(each.code for each in found[:-1]), output_code(loss, dense[-1].activation)),
         activation_settings=tuple(each.setting for each in found),
         dropout=dropout_rates(layers),
@@ -85,4 +88,5 @@ def network_of(
         bias_rates=tuple(layer.bias_learning_rate for layer in dense),
         factor_rate=next((layer.learning_rate for layer in layers if isinstance(layer, Scale)), None),
         dtype=dtype,
+        encoded=None if encode is None else (len(encode.columns), encode.constants),
     )

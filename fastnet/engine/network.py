@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Network:
     """The sizes of the layers (the input's first), codes, settings, dtype; a setting of the loss for each output.
 
-    `rates`, `bias_rates` and, where the inputs have factors, `factor_rate`: times the learning rate.
+    `encoded`: of inputs that are encoded, how many columns X has, and the constants of the encoding. `rates`,
+    `bias_rates` and, where the inputs have factors, `factor_rate`: times the learning rate.
     """
 
     units: tuple[int, ...]
@@ -41,6 +42,7 @@ class Network:
     bias_rates: tuple[float, ...]
     factor_rate: float | None
     dtype: np.dtype
+    encoded: tuple[int, tuple[float, ...]] | None = None
 
     def replaced(self, **settings: Any) -> Network:
         """Return the network with other settings."""
@@ -70,6 +72,16 @@ class Network:
         return parameter_offsets(self.units, self.use_bias)[1]
 
     @property
+    def n_features(self) -> int:
+        """How many columns X has."""
+        return self.encoded[0] if self.encoded else self.units[0]
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """The constants of the encoding, if there is one."""
+        return self.encoded[1] if self.encoded else ()
+
+    @property
     def n_factored(self) -> int:
         """The length of U and s, where W_1 = U diag(s); 0 where the inputs have no factors."""
         return 0 if self.factor_rate is None else (self.units[1] + 1) * self.units[0]
@@ -92,6 +104,7 @@ class Network:
         plan = make_plan(
             self.units, self.use_bias, examples=examples, backward=backward, threads=threads,
             stores_slopes=self.stores_slopes, few_rows=few_rows, for_inputs=for_inputs,
+            encoded=(self.n_features, len(self.constants)) if self.encoded else None,
         )  # fmt: skip
         of_layers = {
             "setting": self.activation_settings, "dropout": self.dropout, "l2": self.l2, "l1": self.l1,
@@ -130,6 +143,7 @@ class Network:
             smoothed=smoothed,
             with_outputs=with_outputs,
             factored=self.factor_rate is not None,
+            encoded=self.encoded is not None,
             reduces=reduces,
         )
 

@@ -28,8 +28,10 @@ FEW = 7
 class LinkedPlan:
     """A plan that is linked, and calls of its kernel that are free; `new_call` makes one that works in a vector S."""
 
-    def __init__(self, plan: Plan, dtype: np.dtype, new_call: Callable[[np.ndarray], Callable[..., int]]) -> None:
-        self.plan, self.dtype, self.new_call = plan, dtype, new_call
+    def __init__(
+        self, plan: Plan, network: Network, new_call: Callable[[np.ndarray], Callable[..., int]]
+    ) -> None:  # fmt: skip
+        self.plan, self.dtype, self.constants, self.new_call = plan, network.dtype, network.constants, new_call
         self.free_calls: list[Callable[..., int]] = []
 
     def predict(self, X: np.ndarray, out: np.ndarray, more: tuple[int, ...] = ()) -> bool:
@@ -52,7 +54,9 @@ class LinkedPlan:
             self.free_calls.append(self._with_memory())
 
     def _with_memory(self) -> Callable[..., int]:
-        return self.new_call(aligned_zeros(self.plan.n_scratch, self.dtype))
+        S, at = aligned_zeros(self.plan.n_scratch, self.dtype), int(self.plan.layers["encoding"][0])
+        S[at : at + len(self.constants)] = self.constants
+        return self.new_call(S)
 
 
 def linked_to_predict(network: Network, parameters: np.ndarray, most_rows: int, *, few_rows: bool) -> LinkedPlan:
@@ -60,7 +64,7 @@ def linked_to_predict(network: Network, parameters: np.ndarray, most_rows: int, 
     plan = network.plan(most_rows, backward=False, few_rows=few_rows)
     link_for_prediction(network, plan, few_rows=few_rows)
     arguments = network.dtype, plan.layers, np.arange(LANES), parameters
-    return LinkedPlan(plan, network.dtype, lambda S: call_of_predict(*arguments, S))
+    return LinkedPlan(plan, network, lambda S: call_of_predict(*arguments, S))
 
 
 def linked_for_inputs(network: Network, parameters: np.ndarray) -> LinkedPlan:
@@ -68,7 +72,7 @@ def linked_for_inputs(network: Network, parameters: np.ndarray) -> LinkedPlan:
     plan = network.plan(LANES, backward=True, for_inputs=True)
     link_for_inputs(network, plan)
     arguments = network.dtype, plan.layers, np.arange(LANES), parameters
-    return LinkedPlan(plan, network.dtype, lambda S: call_of_input_gradients(*arguments, S))
+    return LinkedPlan(plan, network, lambda S: call_of_input_gradients(*arguments, S))
 
 
 class Predictor:
@@ -80,7 +84,7 @@ class Predictor:
     def __init__(self, network: Network, parameters: np.ndarray, X_dtype: np.dtype | None = None) -> None:
         self.X_dtype = X_dtype
         self.network, self.parameters, self.dtype = network, parameters, network.dtype
-        self.n_features, self.n_outputs = network.units[0], network.units[-1]
+        self.n_features, self.n_outputs = network.n_features, network.units[-1]
         self.few = linked_to_predict(network, parameters, FEW, few_rows=True)
         self.many = linked_to_predict(network, parameters, LANES, few_rows=False)
         self.for_inputs: dict[bool, LinkedPlan] = {}

@@ -71,7 +71,9 @@ def link_for_prediction(network: Network, plan: Plan, *, few_rows: bool) -> None
     from fastnet.kernels import link
     from fastnet.kernels.build.load import address_of
 
-    link.link(plan, link.wanted_to_predict(network.units, network.activations, few_rows=few_rows), network.dtype)
+    is_encoded = network.encoded is not None
+    uses = link.wanted_to_predict(network.units, network.activations, few_rows=few_rows, encoded=is_encoded)
+    link.link(plan, uses, network.dtype)
     address_of("predict", network.dtype)
 
 

@@ -225,6 +225,8 @@ class Run:
         self.plan.network["shared"] = self.label_smoothing / classes
         at, settings = int(self.plan.network["settings"][0]), self.network.loss_settings
         self.scratch[:, at : at + len(settings)] = settings
+        at, constants = int(self.plan.layers["encoding"][0]), self.network.constants
+        self.scratch[:, at : at + len(constants)] = constants
         self.partials = take(division.by_chunks * scratches * n_partial, dtype).reshape(-1, n_partial)
         self._make_calls()
 

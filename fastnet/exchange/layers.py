@@ -8,7 +8,7 @@ from fastnet import checks
 from fastnet.activations import activation_for
 from fastnet.errors import NotFittedError
 from fastnet.kernels.codes import INCREASING
-from fastnet.layers import AnyLayer, Dense, dropout_rates
+from fastnet.layers import AnyLayer, Dense, Encode, dropout_rates
 from fastnet.losses import AnyLoss, output_code
 from fastnet.metrics import CLASS_ACTIVATIONS
 from fastnet.scaling import Scales, Standardize
@@ -45,6 +45,8 @@ class Layer(NamedTuple):
 
 def layers_of(model: AnyModel) -> list[Layer]:
     """Return the dense layers of a model; NotFittedError without parameters, ValueError if one is not finite."""
+    if isinstance(model.layers[0], Encode):
+        raise ValueError("No export has an Encode layer yet. Export a model that is trained on encoded columns.")
     dense = [layer for layer in model.layers if isinstance(layer, Dense)]
     checks.refuse_not_finite(
         model.parameters, "parameters", "non-finite {}", "Set W and b anew, or fit the model again."

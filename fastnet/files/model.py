@@ -94,7 +94,8 @@ class Stored:
         pairs = [] if built is None else built.by_layer()
         scales = {"X": self._standardize.scales if self._standardize else None, "y": self.y_scales}
         description = network.described(self) | {"feature_names": self.feature_names}
-        arrays, texts = network.written(description, pairs, memory, scales, self._key, epochs_finished)
+        n_features = None if built is None else built.network.n_features
+        arrays, texts = network.written(description, pairs, memory, scales, n_features, self._key, epochs_finished)
         return arrays, {network.FORMAT: f"{kind} {network.VERSION}", **texts}
 
     @classmethod
@@ -175,7 +176,7 @@ class Stored:
         """Take parameters, optimizer and how far training had come over from a checkpoint of a model like this one."""
         other = self._restored(resumed.saved)
         if self._parameters is None:
-            self._build(other._built().units[0])
+            self._build(other._built().n_features)
         self.parameters[:] = other.parameters
         self._optimizer, self._optimizer_state = other._optimizer, other._optimizer_state
         self._key, self.epochs_finished = other._key, other.epochs_finished

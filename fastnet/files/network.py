@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnet.errors import FileFormatError
 from fastnet.files import settings, tensors
-from fastnet.layers import Dense, Scale
+from fastnet.layers import Dense, Encode, Scale
 from fastnet.scaling import Scales, Standardize
 
 TEXT = "network"
@@ -83,6 +83,7 @@ def written(
     pairs: Pairs,
     memory: Memory | None,
     scales: Mapping[str, Scales | None],
+    n_features: int | None,
     key: int,
     epochs_finished: int,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -97,7 +98,7 @@ def written(
     for name, each in scales.items():
         if each is not None:
             arrays |= {f"{name}_mean": each.mean, f"{name}_spread": each.spread}
-    text = {"feature_names": None, **description, "n_features": pairs[0][0].shape[1] if pairs else None}
+    text = {"feature_names": None, **description, "n_features": n_features}
     text |= {"key": key, "epochs_finished": epochs_finished}
     return arrays, {TEXT: json.dumps(text, separators=(",", ":"), ensure_ascii=False, allow_nan=False)}
 
@@ -146,14 +147,18 @@ def read(contents: tensors.Contents, functions: Mapping[str, Any], *, check_fini
         each = scales[name]
         if each is not None and len(each.mean) not in sizes:
             raise FileFormatError(f"array '{name}_mean' has {len(each.mean)} numbers, not {sizes[-1]}")
-    shapes = shapes_of(dense, n_features)
+    encode = layers[0] if isinstance(layers[0], Encode) else None
+    if encode is not None and n_features != len(encode.columns):
+        raise FileFormatError(f"its n_features is {n_features}, but its {encode!r}")
+    n_inputs = n_features if encode is None else encode.n_inputs
+    shapes = shapes_of(dense, n_inputs)
     parts = [array_of(contents.arrays, name, shape, dtype).reshape(-1) for name, shape in shapes.items()]
     n_parameters = sum(map(len, parts))
     memory = None
     if "powers" in contents.arrays:
         kept = contents.arrays.get("moments", np.empty(()))
         n_moments = kept.shape[0] if kept.ndim == 2 else 0
-        n_factored = (dense[0].units + 1) * n_features if any(isinstance(each, Scale) for each in layers) else 0
+        n_factored = (dense[0].units + 1) * n_inputs if any(isinstance(each, Scale) for each in layers) else 0
         memory = Memory(
             array_of(contents.arrays, "moments", (n_moments, n_parameters), dtype),
             array_of(contents.arrays, "powers", (2,), np.dtype(np.float64)),

@@ -14,7 +14,7 @@ from fastnet.activations import LeakyReLU
 from fastnet.callbacks import EarlyStopping, ReduceOnPlateau, TimeLimit
 from fastnet.errors import FileFormatError
 from fastnet.initializers import Normal
-from fastnet.layers import Dense, Dropout, Scale
+from fastnet.layers import Dense, Dropout, Encode, Scale
 from fastnet.losses import Huber, Quantile
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, EpsilonHatAdam, RMSprop, UndampedSGD
 from fastnet.scaling import Standardize
@@ -25,7 +25,7 @@ CALLBACKS = (EarlyStopping, ReduceOnPlateau, TimeLimit)
 CLASSES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Dense, Dropout, Standardize, Scale, LeakyReLU, Normal, Huber, Quantile,
+        Dense, Dropout, Standardize, Scale, Encode, LeakyReLU, Normal, Huber, Quantile,
         SGD, RMSprop, Adagrad, Adam, AdamW, EpsilonHatAdam, UndampedSGD,
         ExponentialDecay, StepDecay, CosineDecay, OneCycle, SlowedDown, *CALLBACKS,
     )

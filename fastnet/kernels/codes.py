@@ -61,3 +61,9 @@ UPDATES = (SGD, ADAM, MOMENTUM, NESTEROV, RMSPROP, ADAGRAD)
 RUNNING = 0
 COST_NOT_FINITE = 1
 PARAMETERS_NOT_FINITE = 2
+
+ENCODED_VALUE, ENCODED_NUMBER, ENCODED_CATEGORY = 0, 1, 2
+"""The kinds of a column of a table, for an input layer that encodes them."""
+
+MISSING_BELOW = -(2.0**100)
+"""A number below this stands for one that is missing, in such a column."""

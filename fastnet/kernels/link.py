@@ -52,6 +52,7 @@ class Recipe(NamedTuple):
     smoothed: bool  # labels are
     with_outputs: bool
     factored: bool = False  # the first W has factors
+    encoded: bool = False  # columns of X become inputs when they are loaded
     reduces: bool = False  # gradients are added to those of other ranks before a step
 
 
@@ -72,7 +73,7 @@ def wanted(recipe: Recipe) -> list[Use]:
         and recipe.batch_size <= chunk_size(recipe.units)
         and parameter_offsets(recipe.units, recipe.use_bias)[1] >= FUSE_STEP_FROM
     )  # fmt: skip
-    ways = strategies(recipe.units)
+    ways = strategies(recipe.units, encoded=recipe.encoded)
     of_network: dict[str, tuple[bool, str, tuple[int, ...]]] = {
         "forward": (True, "forward", ()),
         "backward": (trains, "backward", ()),
@@ -91,6 +92,8 @@ def wanted(recipe: Recipe) -> list[Use]:
     }
     uses = [Use(None, field, part, code) for field, (is_wanted, part, code) in of_network.items() if is_wanted]
     uses.append(Use(0, "load", ways[0].load))
+    if recipe.encoded:
+        uses.append(Use(0, "encode", "encode"))
     for l, way in enumerate(ways, start=1):
         uses.append(Use(l, "product", way.product))
         if derives(recipe, l):
@@ -129,15 +132,17 @@ def in_passing(recipe: Recipe) -> list[Use]:
 
     Empty where that does not pay: deeper layers would suffer from so few examples at a time.
     """
-    if strategies(recipe.units) != [WIDE] or recipe.mode == COST:
+    if strategies(recipe.units, encoded=recipe.encoded) != [WIDE] or recipe.mode == COST:
         return []
     return [Use(None, "wide_gradient", "wide_gradient"), Use(1, "weight_gradient", "take_wide_gradient")]
 
 
-def wanted_to_predict(units: tuple[int, ...], activations: tuple[int, ...], *, few_rows: bool) -> list[Use]:
+def wanted_to_predict(
+    units: tuple[int, ...], activations: tuple[int, ...], *, few_rows: bool, encoded: bool = False
+) -> list[Use]:
     """Return the parts of a prediction, but for the forward pass."""
-    ways = strategies(units, few_rows=few_rows)
-    uses = [Use(0, "load", ways[0].load)]
+    ways = strategies(units, few_rows=few_rows, encoded=encoded)
+    uses = [Use(0, "load", ways[0].load), *[Use(0, "encode", "encode")] * encoded]
     for l, (way, code) in enumerate(zip(ways, activations, strict=True), start=1):
         uses.append(Use(l, "product", way.product))
         if code != LINEAR:

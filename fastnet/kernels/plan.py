@@ -96,19 +96,22 @@ NETWORK = np.dtype(
 
 LAYER = np.dtype(
     [
-        ("units", i8), ("inputs", i8),  # n_l, n_{l-1}
+        ("units", i8), ("inputs", i8),  # n_l, n_{l-1}; of the input n_0, and how many columns X has
         ("W", i8), ("b", i8),  # offsets among the parameters; b = -1: no bias
         ("A", i8), ("lanes", i8), ("ld", i8), ("block", i8),  # see above; block: from one to the next
         ("AT", i8), ("panel", i8),  # -1: none; elements in a panel
         ("slopes", i8),  # g'(Z), laid out like A: the stored derivative; A itself where g' is a function of A
         ("dZ", i8),  # of the input only where its gradient is asked for
         ("dW", i8),  # behind a wide input: (units, block of the input)
+        # Of the input: where rows are loaded to, laid out like A and AT, which that is unless they are encoded then.
+        ("raw", i8), ("raw_block", i8), ("raw_AT", i8),
+        ("encoding", i8),  # constants of that, in S
         ("group", i8),  # of the input: examples propagated through all layers at a time
         ("l1", f8), ("l2", f8), ("setting", f8), ("dropout", f8),
         ("rate", f8), ("bias_rate", f8),  # times the learning rate: that of W, and of b
         # Addresses of parts; NONE (0): there is nothing to do.
-        ("load", i8), ("product", i8), ("activate", i8), ("drop", i8), ("differentiate", i8), ("input_gradient", i8),
-        ("weight_gradient", i8), ("bias_gradient", i8),
+        ("load", i8), ("encode", i8), ("product", i8), ("activate", i8), ("drop", i8), ("differentiate", i8),
+        ("input_gradient", i8), ("weight_gradient", i8), ("bias_gradient", i8),
     ],
     align=True,
 )  # fmt: skip
@@ -219,9 +222,9 @@ FEW_ROWS = Strategy("load_rows", "matmul_plus_bias_of_rows", "", transposes=Fals
 """The last is for predictions of a few rows: units in the lanes of a register, instead of examples."""
 
 
-def strategies(units: Sequence[int], *, few_rows: bool = False) -> list[Strategy]:
+def strategies(units: Sequence[int], *, few_rows: bool = False, encoded: bool = False) -> list[Strategy]:
     """Return the strategy of each layer of a network of `units`, the input's width first."""
-    first = [WIDE] if units[0] >= WIDE_FROM and units[1] <= NARROW_UP_TO else []
+    first = [WIDE] if units[0] >= WIDE_FROM and units[1] <= NARROW_UP_TO and not encoded else []
     return first + [
         FEW_ROWS if few_rows else NARROW if min(pair) <= NARROW_UP_TO else DENSE
         for pair in list(pairwise(units))[len(first) :]
@@ -247,17 +250,19 @@ def make_plan(
     stores_slopes: Sequence[bool] = (),
     few_rows: bool = False,
     for_inputs: bool = False,
+    encoded: tuple[int, int] | None = None,
 ) -> Plan:
     """Lay out a network of `units` (the input's width first) for batches of up to `examples` examples.
 
     `use_bias` has one entry a layer, so one fewer than `units`. Without `backward` there is room for predictions alone;
     `few_rows` makes that rows. `for_inputs`: for a backward pass of a single block that ends at the input, whose
     gradient has a place, instead of at the weights, which need AT and heads. `threads` is how many share the scratch
-    vector. `stores_slopes` says of each layer whether its slopes have a place of their own; empty, of none. Settings
-    and addresses of parts are left empty.
+    vector. `stores_slopes` says of each layer whether its slopes have a place of their own; empty, of none. `encoded`:
+    of an input that is, how many columns X has, and how many constants the encoding. Settings and addresses of parts
+    are left empty.
     """
     network, layers = np.zeros(1, NETWORK), np.zeros(len(units), LAYER)
-    chosen = strategies(units, few_rows=few_rows)
+    chosen = strategies(units, few_rows=few_rows, encoded=encoded is not None)
     offsets, n_parameters = parameter_offsets(units, use_bias)
     chunk = chunk_size(units)
     examples = min(examples, chunk)
@@ -300,6 +305,13 @@ def make_plan(
             layer["dZ"] = room(padded(units[0]) * in_blocks[1])
         if l == 1 and chosen[0] is WIDE and not for_inputs:
             layer["dW"] = room(units[1] * int(layers[0]["block"]))
+    x = layers[0]
+    x["inputs"], x["raw"], x["raw_block"], x["raw_AT"] = units[0], x["A"], x["block"], x["AT"]
+    if encoded:
+        x["inputs"], n_constants = encoded
+        x["raw_block"], x["raw_AT"] = padded(encoded[0]) * int(x["ld"]), -1
+        x["raw"] = room(int(x["raw_block"]) * (padded(examples) if few_rows else blocks))
+        x["encoding"] = room(n_constants)
     if backward:
         network["Y"], network["terms"], network["weights"] = room(size), room(size), room(blocks * in_blocks[1])
         network["ld_Y"], network["settings"] = in_blocks[1], room(padded(units[-1]))

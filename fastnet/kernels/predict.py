@@ -6,8 +6,9 @@ Both give the same bits: a unit's sum runs over its inputs in order, whatever li
 from typing import Any
 
 from fastnet.kernels.blocks import columns_of, padded_columns
-from fastnet.kernels.build.callers import call_backward, call_forward, call_load
+from fastnet.kernels.build.callers import call_backward, call_encode, call_forward, call_load
 from fastnet.kernels.build.jit import kernel
+from fastnet.kernels.build.parts import NONE
 from fastnet.kernels.gather import transpose
 from fastnet.kernels.ir.copies import copy_rows, prefetch_range, rows_at
 from fastnet.kernels.plan import LANES
@@ -35,7 +36,7 @@ def predict(m: int, X_at: int, out_at: int, layers: Any, forward: int, order: An
     the rows beside it.
     """
     x, output = layers[0], layers[layers.shape[0] - 1]
-    n_x, n_L = x.units, output.units
+    n_x, n_L = x.inputs, output.units
     X, out = rows_at(X_at, m, n_x, S), rows_at(out_at, m, n_L, S)
     entries, results = rows_at(X_at, 1, m * n_x, S)[0], rows_at(out_at, 1, m * n_L, S)[0]
     for start in range(0, m, LANES):
@@ -45,8 +46,10 @@ def predict(m: int, X_at: int, out_at: int, layers: Any, forward: int, order: An
         end = min(m, stop + LANES)
         if (end - stop) * n_x * X.itemsize <= PREFETCH_BYTES:
             prefetch_range(X, stop * n_x, end * n_x)
-        call_load(x.load, X[start:stop], order, 0, 0, stop - start, S, x.A, x.block, x.ld, x.AT, x.panel)
+        call_load(x.load, X[start:stop], order, 0, 0, stop - start, S, x.raw, x.raw_block, x.ld, x.raw_AT, x.panel)
         columns = columns_of(stop - start) if output.lanes > 1 else stop - start
+        if x.encode != NONE:
+            call_encode(x.encode, layers, 0, columns, S)
         call_forward(forward, layers, 0, columns, stop - start, parameters, S, 0, 0)
         step = 1 if output.lanes > 1 else output.block  # from one example to the next
         for i in range(stop - start):

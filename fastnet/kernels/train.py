@@ -171,8 +171,10 @@ def go_through(
     if now.loaded == 0:
         x, last = layers[0], min(stop, m)
         callers.call_load(
-            x.load, examples.X, examples.rows, chunk_start, first, last, S, x.A, x.block, x.ld, x.AT, x.panel
+            x.load, examples.X, examples.rows, chunk_start, first, last, S, x.raw, x.raw_block, x.ld, x.raw_AT, x.panel
         )
+        if x.encode != NONE:
+            callers.call_encode(x.encode, layers, first, stop, S)
         callers.call_load(
             net.load_targets, examples.targets, examples.order, chunk_start, first, last, S, net.Y, output.block,
             output.ld, -1, 0,

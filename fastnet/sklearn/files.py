@@ -64,7 +64,7 @@ def written(estimator: NetworkEstimator) -> tuple[dict[str, np.ndarray], dict[st
             description["optimizer"] = settings.described(estimator._optimizer, "optimizer")
         memory = moments and network.Memory(moments.divided(len(model.parameters), 0)[0], moments.powers)
         pairs = [(layer.W, layer.b) for layer in rules.dense(model)]
-        arrays, of_network = network.written(description, pairs, memory, {}, 0, 0)
+        arrays, of_network = network.written(description, pairs, memory, {}, pairs[0][0].shape[1], 0, 0)
         texts |= of_network
         text["loss"] = settings.described(estimator._design.loss, "loss")
         text["fitted"] = {name: plain(state[name], name) for name in PLAIN if name in state}

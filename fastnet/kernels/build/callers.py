@@ -127,7 +127,7 @@ def chosen_from(table: dict[int, Function]) -> Function:
 
 
 call_forward, call_backward, call_gradients, call_steps = map(caller, ("forward", "backward", "gradients", "steps"))
-call_load, call_keep_outputs = caller("gather"), caller("keep_outputs")
+call_load, call_encode, call_keep_outputs = caller("gather"), caller("encode"), caller("keep_outputs")
 call_product, call_input_gradient = caller("matmul_plus_bias"), caller("input_gradient")
 call_weight_gradient, call_wide_gradient = caller("weight_gradient"), caller("wide_gradient")
 call_bias_gradient = caller("bias_gradient")

@@ -52,6 +52,7 @@ PARTS = {
     "gather": Part(GATHER, "gather:gather"),
     "load_rows": Part(GATHER, "gather:load_rows"),
     "load_classes": Part(GATHER, "gather:load_classes"),
+    "encode": Part("layers first stop S", "encode:encode"),
     "keep_outputs": Part("layers chunk_start first stop S outputs", "gather:keep_outputs"),
     # Products.
     "matmul_plus_bias": Part(PRODUCT, "products:matmul_plus_bias"),
