@@ -518,3 +518,37 @@ def scales(X, weights=None):
 def standardized(X, mean, spread):
     """(x - mean) / spread of each column of X (m, n)."""
     return (X - mean) / spread
+
+
+# ------------------------------------------------------------------------------------------------------------- tables
+
+
+def table_encoder(numbers: list[np.ndarray], categories: list[list], bins: int = 8, clip: float = 3):
+    """Return a function of columns like these that encodes them: numbers with NaN, categories with None, for missing.
+
+    [z of all numbers][indicators][piecewise linear codes][one-hot]; what is constant, or missing throughout, is left out.
+    """
+    kept = [k for k, x in enumerate(numbers) if not np.isnan(x).all() and np.nanmin(x) < np.nanmax(x)]
+    gaps = [k for k, x in enumerate(numbers) if np.isnan(x).any() and not np.isnan(x).all()]
+    quartiles = [np.nanpercentile(x, [0, 25, 50, 75, 100]) if k in kept else None for k, x in enumerate(numbers)]
+    edges = [np.unique(np.nanpercentile(x, np.linspace(0, 100, bins + 1))) if bins else [] for x in numbers if len(x)]
+    levels = [sorted(set(c) - {None}, key=lambda v: (isinstance(v, str), v)) for c in categories]
+
+    def encode(numbers: list[np.ndarray], categories: list[list]) -> np.ndarray:
+        z, codes, hot = [], [], []
+        for k in kept:
+            low, q25, median, q75, high = quartiles[k]
+            x = np.where(np.isnan(numbers[k]), median, numbers[k])
+            scaled = (x - median) / (q75 - q25 if q75 > q25 else (high - low) / 2)
+            z.append(scaled / np.sqrt(1 + (scaled / clip) ** 2))
+            for b in range(len(edges[k]) - 1 if len(edges[k]) > 2 else 0):
+                codes.append(2 * np.clip((x - edges[k][b]) / (edges[k][b + 1] - edges[k][b]), 0, 1) - 1)
+        for column, values in zip(categories, levels, strict=True):
+            each = [np.array([v == value for v in column], float) for value in values]
+            if len(each) == 2:
+                hot.append(each[0] - each[1])
+            elif len(each) > 2:
+                hot += each
+        return np.stack([*z, *(np.isnan(numbers[k]).astype(float) for k in gaps), *codes, *hot], axis=1)
+
+    return encode
