@@ -262,9 +262,11 @@ def two_dimensional(array: np.ndarray) -> None:
 
 def column_names(X: Any) -> tuple[str, ...] | None:
     """Return the names of the columns of a data frame, if all are texts; None for anything else."""
-    is_of_pyarrow = hasattr(X, "num_columns") and hasattr(X, "column_names") and not hasattr(X, "iloc")
+    if not hasattr(X, "shape"):
+        return None
+    is_of_pyarrow = hasattr(X, "num_columns") and not hasattr(X, "iloc")
     names = X.column_names if is_of_pyarrow else getattr(X, "columns", None)
-    if names is None or not hasattr(X, "shape"):
+    if names is None:
         return None
     names = tuple(names)
     return names if all(isinstance(name, str) for name in names) else None

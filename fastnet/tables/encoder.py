@@ -1,6 +1,7 @@
 """Raw tables as numbers that networks learn from: scaled, piecewise linear, one-hot; learned by a fit."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -199,7 +200,7 @@ class TableEncoder(checks.FixedSettings):
         n_bins = np.maximum(np.diff(edge_offsets) - 1, 0)
         n_indicators = sum(column.has_indicator for column in columns)
         self._first_code = len(medians) + n_indicators + np.concatenate([[0], np.cumsum(n_bins)]).astype(np.int64)
-        n_categories = sum(column.n_indicators for column in columns)
+        n_categories = sum(column.n_one_hot for column in columns)
         self.n_columns = max(1, int(self._first_code[-1]) + n_categories)
 
     # ------------------------------------------------------------------------------------------------------ encoding
@@ -226,6 +227,7 @@ class TableEncoder(checks.FixedSettings):
         if len(raw.sources) != self.n_features_in_:
             n = len(raw.sources)
             raise ValueError(f"X has {n} column{'s' * (n != 1)}, but had {self.n_features_in_} in fit.")
+        raw = replace(raw, names=self.feature_names_in_)  # messages call columns as fit has known them
         Z = np.zeros((raw.n_rows, self.n_columns), np.float32)
         for start in range(0, raw.n_rows, ROWS):
             rows = slice(start, min(start + ROWS, raw.n_rows))
@@ -247,8 +249,8 @@ class TableEncoder(checks.FixedSettings):
             values = as_kind(plain, column.kind, raw.place(k, rows), column.sorts or ("numbers",))
             if column.kind in CATEGORIES:
                 if values is not None:
-                    write_categories(column, values, Z[:, category : category + column.n_indicators])
-                category += column.n_indicators
+                    write_categories(column, values, Z[:, category : category + column.n_one_hot])
+                category += column.n_one_hot
                 continue
             for part in column.parts:
                 if values is None:
@@ -322,7 +324,7 @@ class TableEncoder(checks.FixedSettings):
             numbers = range(number, number + len(column.parts))
             number += len(column.parts)
             made = sum(1 + int(self._first_code[f + 1] - self._first_code[f]) for f in numbers)
-            made += column.has_indicator + column.n_indicators
+            made += column.has_indicator + column.n_one_hot
             values = column.shown or ", ".join(map(str, column.levels[:10]))
             if column.n_levels > len(column.levels):
                 values = f"{len(column.levels)} of {column.n_levels}: {values}"

@@ -58,7 +58,7 @@ class Column:
         return self.missing > 0 and self.kind not in (*CATEGORIES, "empty")
 
     @property
-    def n_indicators(self) -> int:
+    def n_one_hot(self) -> int:
         """How many columns its categories make: one for two, signed; none if all rows are of the same."""
         if self.n_levels < 2 and self.missing == 0:
             return 0
