@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnet import checks
-from fastnet.tables.dates import seconds, utc
+from fastnet.tables.dates import seconds, usual, utc
 
 Level = str | int | float
 """A category; truth values are 0 and 1 among numbers."""
@@ -101,7 +101,7 @@ def table(X: Any) -> Table:
     checks.refuse_sparse(X, "X")
     checks.refuse_masked(X, "X")
     names = checks.column_names(X)
-    if hasattr(X, "iloc") and getattr(X, "ndim", 0) == 2:  # pandas
+    if hasattr(X, "iloc") and getattr(X, "ndim", None) == 2:  # pandas
         return Table(names, len(X), [of_series(X.iloc[:, k]) for k in range(X.shape[1])])
     if hasattr(X, "get_columns"):  # polars
         return Table(names, len(X), list(X.get_columns()))
@@ -121,7 +121,7 @@ def table(X: Any) -> Table:
 def of_rows(rows: Any) -> np.ndarray:
     """Return a list of rows as an array of objects, in which numbers beside texts stay numbers."""
     array = np.array(rows, dtype=object)
-    lengths = sorted({len(row) for row in rows if isinstance(row, (list, tuple, np.ndarray)) and np.ndim(row)})
+    lengths = sorted({len(row) for row in rows if isinstance(row, (list, tuple)) or getattr(row, "ndim", 0) > 0})
     if array.ndim == 1 and len(lengths) > 1:
         raise ValueError(f"X has rows of {lengths[0]} and of {lengths[-1]} values. Pass rows of one length.")
     return array
@@ -137,14 +137,14 @@ def of_series(series: Any) -> Any:
     if hasattr(dtype, "categories"):
         if len(dtype.categories) and all(isinstance(value, (bool, np.bool_)) for value in dtype.categories):
             return series.to_numpy(dtype=object)
-        return Coded(series.cat.codes.to_numpy().astype(np.int64), [level(value) for value in dtype.categories])
-    return series.dt.tz_convert(None) if hasattr(dtype, "tz") else series
+        return Coded(series.cat.codes.to_numpy(), [level(value) for value in dtype.categories])
+    return series.dt.tz_convert(None).to_numpy() if hasattr(dtype, "tz") else series
 
 
 def cut(source: Any, rows: slice) -> Any:
     """Return some rows of a column."""
     if isinstance(source, Coded):
-        return Coded(source.codes[rows], source.levels)
+        return Coded(source.codes[rows].astype(np.int64), source.levels)
     if hasattr(source, "iloc"):
         return source.iloc[rows]
     return source[rows] if isinstance(source, np.ndarray) else source.slice(rows.start, rows.stop - rows.start)
@@ -153,7 +153,7 @@ def cut(source: Any, rows: slice) -> Any:
 def plain_of(piece: Any, place: Place, as_categories: bool) -> Plain:
     """Return rows of a column that is not coded."""
     as_categories |= hasattr(getattr(piece, "type", None), "index_type")  # pyarrow's dictionaries
-    array = objects(piece) if as_categories and hasattr(piece, "type") else natural(piece)
+    array = natural(piece)
     if as_categories and array.dtype.kind in "biuf":
         array = objects(piece)
     kind = array.dtype.kind
@@ -162,7 +162,7 @@ def plain_of(piece: Any, place: Place, as_categories: bool) -> Plain:
     if kind in "USTO":
         return of_objects(array.tolist(), place, as_categories)
     if kind == "M":
-        return Plain("date", array)
+        return Plain("date", usual(array))
     if kind == "m":
         return Plain("duration", seconds(array))
     if kind not in "biuf":
@@ -179,6 +179,8 @@ def natural(piece: Any) -> np.ndarray:
         is_number = getattr(piece.dtype, "kind", "O") in "iuf"
         return np.asarray(piece.to_numpy(dtype=np.float64, na_value=np.nan) if is_number else objects(piece))
     if hasattr(piece, "type"):  # pyarrow
+        is_dictionary = hasattr(piece.type, "index_type")  # in parts, whose missing values to_numpy takes for others
+        piece = piece.cast(piece.type.value_type) if is_dictionary else piece
         return np.asarray(piece.to_numpy(zero_copy_only=False))
     return objects(piece) if str(piece.dtype) in ("Int128", "UInt128") else np.asarray(piece.to_numpy())
 

@@ -31,6 +31,11 @@ DATE_PARTS: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
 from 1, the day of the month from 1, the weekday from 0, a Monday, and the hour with its fraction."""
 
 
+def usual(dates: np.ndarray) -> np.ndarray:
+    """Return dates in nanoseconds if they are in finer units, of which a day has too many for integers of 64 bits."""
+    return dates.astype("M8[ns]") if np.datetime_data(dates.dtype)[0] in ("ps", "fs", "as") else dates
+
+
 def date_part(dates: np.ndarray, part: str) -> np.ndarray:
     """Return a number of each date as float64; NaN for NaT."""
     days = dates.astype("M8[D]")

@@ -187,7 +187,7 @@ class TableEncoder(checks.FixedSettings):
         kept = ordered
         if len(ordered) > self.max_categories:
             kept = in_order(sorted(ordered, key=lambda value: -counts[value])[: self.max_categories])
-        missing = 1 - len(known) / len(codes)
+        missing = (len(codes) - len(known)) / len(codes)
         return Column(name, kind, missing, (), tuple(kept), len(ordered), sorts_of(ordered))
 
     def _keep(

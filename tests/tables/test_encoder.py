@@ -81,6 +81,12 @@ def test_it_is_the_reference(missing, settings):
     assert lonely.transform(as_objects(alone)).ravel().tolist() == [float(v is None) for v in alone]
 
 
+def test_numbers_of_other_libraries():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    X = np.array([[1.0], [2.5], [4.0]])
+    np.testing.assert_array_equal(encoded(X.astype(bfloat16)), encoded(X))
+
+
 def test_equal_quartiles_have_half_the_range_for_a_unit():
     X = np.array([[0.0]] * 9 + [[8.0]])
     z = encoded(X, bins=0)
@@ -196,6 +202,8 @@ def test_dates_are_numbers_in_utc():
         np.testing.assert_array_equal(encoder.transform(X)[:, :6], encoded(parts.T)[:, :6])
         assert encoder.transform(X)[:, 6].tolist() == [0, 0, 1, 0]
         np.testing.assert_array_equal(encoder.transform(X)[:, 7:], encoded(parts.T)[:, 12:])
+    fine = np.array([[1], [2 * 10**18], [10**18]], "M8[as]")
+    np.testing.assert_array_equal(encoded(fine), encoded(fine.astype("M8[ns]")))
     days = np.array([["2024-01-01"], ["2024-01-09"], ["2024-01-16"]], "M8[D]")
     assert TableEncoder().fit(days).columns[0].parts == ("seconds", "day", "weekday")
     years = np.array([["2020"], ["2021"]], "M8[Y]")
@@ -309,6 +317,7 @@ def test_it_has_the_same_bits_everywhere(features):
         (None, ValueError, r"2 dimensions"),
         (np.zeros((0, 3)), ValueError, r"at least one row of at least one column, but has shape \(0, 3\)"),
         (np.zeros((3, 0)), ValueError, r"at least one row of at least one column, but has shape \(3, 0\)"),
+        ([[1, [2]], [[3, 4]]], ValueError, r"X has rows of 1 and of 2 values"),
         ([[1, 2], [3]], ValueError, r"X has rows of 1 and of 2 values\. Pass rows of one length"),
         (np.ma.masked_equal([[1, 2]], 2), ValueError, "X is masked"),
         (np.ones((2, 2)) * 1j, TypeError, r"X has complex \(dtype complex128\) in column 0: pass real numbers"),

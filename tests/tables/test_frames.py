@@ -3,6 +3,7 @@
 import datetime
 import subprocess
 import sys
+import tracemalloc
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -116,12 +117,30 @@ def test_zones_are_those_of_one_moment():
             np.testing.assert_array_equal(TableEncoder().fit(X).transform(X), naive.transform(X))
 
 
+def test_nanoseconds_count_with_a_zone_as_without():
+    times = pd.Series(np.array([1, 999, 500, 77], "M8[ns]"))
+    naive = TableEncoder().fit(times.to_frame())
+    assert naive.columns[0].parts == ("seconds", "hour")
+    zoned = times.dt.tz_localize("Asia/Tokyo").to_frame() - pd.Timedelta(hours=-9)
+    for X in (zoned, pl.from_pandas(zoned), pa.Table.from_pandas(zoned), zoned.convert_dtypes(dtype_backend="pyarrow")):
+        np.testing.assert_array_equal(TableEncoder().fit(X).transform(X), naive.transform(times.to_frame()))
+
+
 @pytest.mark.parametrize("dtype", ["int8", "Int64", "UInt16", "Float32", "float32", "int32[pyarrow]", "Sparse[int64]"])
 def test_numbers_of_pandas(dtype):
     column = [3, 1, 2, 5, 8, 1]
     frame = pd.DataFrame({"a": pd.Series(column).astype(dtype)})
     expected = TableEncoder().fit(np.array([column]).T)
     np.testing.assert_array_equal(TableEncoder().fit(frame).transform(frame), expected.transform(frame.to_numpy()))
+
+
+@pytest.mark.parametrize("dtype", [pl.Int128, pl.UInt64, pl.Float32, pl.Int8])
+def test_numbers_of_polars(dtype):
+    column = [3, 1, None, 5, 8, 1]
+    frame = pl.DataFrame({"a": column}, schema={"a": dtype})
+    expected = TableEncoder().fit([[value] for value in column])
+    np.testing.assert_array_equal(TableEncoder().fit(frame).transform(frame), expected.transform(frame))
+    np.testing.assert_array_equal(expected.transform(frame)[:, 1], [0, 0, 1, 0, 0, 0])
 
 
 def test_categories_are_matched_by_value():
@@ -168,6 +187,25 @@ def test_categories_that_are_neither_text_nor_numbers_are_texts():
     encoder = TableEncoder().fit(frame)
     assert encoder.columns[0].levels == ("(0, 3]", "(3, 6]", "(6, 10]")
     assert encoder.transform([["(6, 10]"]]).tolist() == [[0, 0, 1]]
+
+
+@pytest.mark.parametrize("of", ["pandas", "polars", "pyarrow"])
+def test_little_memory_is_needed_beside_a_frame(of):
+    m, n = 100_000, 20
+    texts = pd.Categorical.from_codes(np.arange(m) % 3, ["a", "b", "c"])
+    frame = pd.DataFrame({f"{k}": texts if k % 2 else np.arange(m) % (k + 7) for k in range(n)})
+    X = {"pandas": lambda X: X, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}[of](frame)
+    tracemalloc.start()
+    try:
+        encoder = TableEncoder().fit(X)
+        _, peak = tracemalloc.get_traced_memory()
+        assert peak < 6 * m * 8
+        tracemalloc.reset_peak()
+        Z = encoder.transform(X)
+        _, peak = tracemalloc.get_traced_memory()
+        assert peak < Z.nbytes + 2 * m * 8
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
