@@ -241,13 +241,7 @@ IMPUTE = "Impute or drop those rows."
 def example_array(X: Any, n_features: int | None = None, *, may_be_none: bool = False) -> np.ndarray:
     """Return X (m, n_x) as an array of real numbers, the values of which are not looked at; errors as `examples`."""
     array = real_array(X, "X")
-    if array.ndim != 2:
-        remedy = (
-            f" For one example of {array.size} features pass X.reshape(1, -1), for {array.size} examples of one "
-            "feature X.reshape(-1, 1)."
-        )
-        remedy = remedy if array.ndim == 1 and array.size else ""
-        raise ValueError(f"X must have 2 dimensions (m, n_x), examples in rows, but has shape {array.shape}.{remedy}")
+    two_dimensional(array)
     if array.size == 0 and not (may_be_none and array.shape[1] > 0):
         raise ValueError(f"X must hold at least one example of at least one feature, but has shape {array.shape}.")
     if n_features is not None:
@@ -255,10 +249,24 @@ def example_array(X: Any, n_features: int | None = None, *, may_be_none: bool = 
     return array
 
 
+def two_dimensional(array: np.ndarray) -> None:
+    """Raise ValueError unless X has two dimensions."""
+    if array.ndim != 2:
+        remedy = (
+            f" For one example of {array.size} features pass X.reshape(1, -1), for {array.size} examples of one "
+            "feature X.reshape(-1, 1)."
+        )
+        remedy = remedy if array.ndim == 1 and array.size else ""
+        raise ValueError(f"X must have 2 dimensions (m, n_x), examples in rows, but has shape {array.shape}.{remedy}")
+
+
 def column_names(X: Any) -> tuple[str, ...] | None:
     """Return the names of the columns of a data frame, if all are texts; None for anything else."""
-    names = getattr(X, "columns", None)
-    if names is None or not hasattr(X, "shape"):
+    if not hasattr(X, "shape"):
+        return None
+    is_of_pyarrow = hasattr(X, "num_columns") and not hasattr(X, "iloc")
+    names = X.column_names if is_of_pyarrow else getattr(X, "columns", None)
+    if names is None:
         return None
     names = tuple(names)
     return names if all(isinstance(name, str) for name in names) else None
@@ -266,16 +274,21 @@ def column_names(X: Any) -> tuple[str, ...] | None:
 
 def columns(X: Any, names: tuple[str, ...] | None) -> None:
     """Raise ValueError if X is a data frame whose columns are others than those of some names, or in another order."""
-    found = None if names is None else column_names(X)
+    same_columns(None if names is None else column_names(X), names, "model.feature_names")
+
+
+def same_columns(found: tuple[str, ...] | None, names: tuple[str, ...] | None, attribute: str) -> None:
+    """Raise ValueError if X has other names than the first fit, which an attribute keeps; if both have some."""
     if names is None or found is None or found == names:
         return
     if sorted(found) == sorted(names):
-        raise ValueError("X has its columns in another order than the first fit. Pass X[list(model.feature_names)].")
+        raise ValueError(f"X has its columns in another order than the first fit. Pass X[list({attribute})].")
     missing = [name for name in names if name not in found]
     more = [name for name in found if name not in names]
     what = [f"lacks {', '.join(map(repr, missing[:5]))}"] if missing else []
     what += [f"has {', '.join(map(repr, more[:5]))}"] if more else []
-    remedy = "a frame with all of model.feature_names" if missing else "X[list(model.feature_names)]"
+    what = what or ["has one of a name more, or less, often"]
+    remedy = f"a frame with all of {attribute}" if missing or not more else f"X[list({attribute})]"
     raise ValueError(f"X has other columns than the first fit: it {' and '.join(what)}. Pass {remedy}.")
 
 
@@ -386,8 +399,7 @@ def real_array(values: Any, name: str) -> np.ndarray:
     What NumPy reads, such as arrays of other libraries, and what DLPack does; of a dtype that float32 holds, such as
     bfloat16, in float32.
     """
-    if hasattr(values, "toarray") and hasattr(values, "nnz"):
-        raise TypeError(f"{name} is sparse, but fastnet computes with dense arrays. Pass {name}.toarray().")
+    refuse_sparse(values, name)
     refuse_masked(values, name)
     array = read(values, name)
     if array.dtype.isbuiltin == 2 and np.can_cast(array.dtype, np.float32):  # 2: another library's own
@@ -398,6 +410,12 @@ def real_array(values: Any, name: str) -> np.ndarray:
         what, remedy = REFUSED_KINDS.get(array.dtype.kind, REFUSED_KINDS["V"])
         raise TypeError(f"{name} must hold real numbers, but holds {what} (dtype {array.dtype}): {remedy}.")
     return array
+
+
+def refuse_sparse(values: Any, name: str) -> None:
+    """Raise TypeError if values are a sparse matrix."""
+    if hasattr(values, "toarray") and hasattr(values, "nnz"):
+        raise TypeError(f"{name} is sparse, but fastnet computes with dense arrays. Pass {name}.toarray().")
 
 
 def refuse_masked(values: Any, name: str) -> None:

@@ -5,6 +5,7 @@ are dictionaries with the notes' keys, "W1", "b1", "dW1", "db1", ... Everything 
 the tests pass float64, the benchmarks float32 as well. Nothing here imports fastnet.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -542,3 +543,36 @@ def scales(X, weights=None):
 def standardized(X, mean, spread):
     """(x - mean) / spread of each column of X (m, n)."""
     return (X - mean) / spread
+
+
+# ------------------------------------------------------------------------------------------------------------- tables
+
+
+def table_encoder(numbers: list[np.ndarray], categories: list[list], bins: int = 8, clip: float = 3):
+    """Return a function of columns like these that encodes them: numbers with NaN, categories with None, for missing.
+
+    [z of all numbers][indicators][piecewise linear codes][one-hot]; without what is constant, or missing throughout.
+    """
+    known = {k: x[~np.isnan(x)] for k, x in enumerate(numbers)}
+    kept = [k for k, x in known.items() if len(set(x)) > 1]
+    gaps = [k for k, x in known.items() if 0 < len(x) < len(numbers[k])]
+    quantiles = {k: np.percentile(known[k], [0, 25, 50, 75, 100]) for k in kept}
+    edges = {k: np.unique(np.percentile(known[k], np.linspace(0, 100, bins + 1))) for k in kept}
+    levels = [sorted(set(c) - {None}, key=lambda v: (isinstance(v, str), v)) for c in categories]
+    is_constant = [len(set(c)) == 1 for c in categories]
+
+    def encode(numbers: list[np.ndarray], categories: list[list]) -> np.ndarray:
+        z, codes, hot = [], [], []
+        for k in kept:
+            low, q25, median, q75, high = quantiles[k]
+            x, e = np.where(np.isnan(numbers[k]), median, numbers[k]), edges[k]
+            scaled = (x - median) / (q75 - q25 if q75 > q25 else (high - low) / 2)
+            z.append(scaled / np.sqrt(1 + (scaled / clip) ** 2))
+            if bins > 0 and len(e) > 2:
+                codes += [2 * np.clip((x - a) / (b - a), 0, 1) - 1 for a, b in itertools.pairwise(e)]
+        for column, values, constant in zip(categories, levels, is_constant, strict=True):
+            each = [np.array([v == value for v in column], float) for value in values]
+            hot += [] if constant else [each[0] - each[1]] if len(each) == 2 else each
+        return np.stack([*z, *(np.isnan(numbers[k]).astype(float) for k in gaps), *codes, *hot], axis=1)
+
+    return encode

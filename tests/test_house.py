@@ -33,6 +33,7 @@ FLOORS = {
     "engine": ["engine.*"],
     "exchange": ["exchange.*"],
     "model": ["parameters", "files.model", "model"],
+    "tables": ["tables.*"],
     "scikit-learn": ["sklearn.*"],
     "the package": ["", "__main__", "versions", "mpi.*"],
 }  # fmt: skip
