@@ -71,6 +71,8 @@ def encode_number(S: Any, at: int, source: int, target: int, ld: int, columns: i
             z[c] = fma(v, t, z[c])
     for c in range(columns):
         scaled = z[c] * inverse
+        scaled = scaled if scaled < T(2.0**60) else T(2.0**60)  # whose square is finite
+        scaled = scaled if scaled > T(-(2.0**60)) else T(-(2.0**60))
         z[c] = T(0) if u[c] < T(MISSING_BELOW) else z[c] / np.sqrt(T(1) + scaled * scaled)
     row = target + ld
     for b in range(n_bins if has_bins else 0):

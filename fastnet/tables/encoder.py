@@ -8,6 +8,8 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.errors import NotFittedError
+from fastnet.kernels.codes import MISSING_BELOW
+from fastnet.layers import Encode
 from fastnet.report import Text
 from fastnet.tables.columns import Coded, Level, Table, as_kind, in_order, sorts_of, table
 from fastnet.tables.dates import date_part
@@ -18,6 +20,12 @@ ROWS = 4096
 
 LARGEST_Z = 1e100
 """Of numbers before the clip, which squares them; beyond it, they are the clip, to the last bit."""
+
+LARGEST_PLACE, LARGEST_STEP = 2.0**40, 2.0**60
+"""Of places in bins, and of the widths of bins as z counts, which float32 holds; z is clipped long before."""
+
+MISSING = 2 * MISSING_BELOW
+"""Stands for a number that is missing, in `compact`."""
 
 MOST_BINS = 1000
 CLIPS = 0.01, 1000.0
@@ -221,18 +229,22 @@ class TableEncoder(checks.FixedSettings):
         ValueError
             If X has other columns, or an infinite number; and as `fit`.
         """
+        raw = self._checked(X)
+        Z = np.zeros((raw.n_rows, self.n_columns), np.float32)
+        for start in range(0, raw.n_rows, ROWS):
+            rows = slice(start, min(start + ROWS, raw.n_rows))
+            self._encode(raw, rows, Z[rows])
+        return Z
+
+    def _checked(self, X: Any) -> Table:
+        """Return a table that has the columns of the one in `fit`; errors as `transform`."""
         self._check_fitted()
         raw = table(X)
         checks.same_columns(raw.names, self.feature_names_in_, "model.feature_names_in_")
         if len(raw.sources) != self.n_features_in_:
             n = len(raw.sources)
             raise ValueError(f"X has {n} column{'s' * (n != 1)}, but had {self.n_features_in_} in fit.")
-        raw = replace(raw, names=self.feature_names_in_)  # messages call columns as fit has known them
-        Z = np.zeros((raw.n_rows, self.n_columns), np.float32)
-        for start in range(0, raw.n_rows, ROWS):
-            rows = slice(start, min(start + ROWS, raw.n_rows))
-            self._encode(raw, rows, Z[rows])
-        return Z
+        return replace(raw, names=self.feature_names_in_)  # messages call columns as fit has known them
 
     def _check_fitted(self) -> None:
         """Raise NotFittedError before `fit`."""
@@ -276,6 +288,100 @@ class TableEncoder(checks.FixedSettings):
             code *= 2
             code -= 1
             Z[:, self._first_code[f] : self._first_code[f + 1]] = code.T
+
+    # ------------------------------------------------------------------------------------------- for an input layer
+
+    def layer(self) -> Encode:
+        """Return the input layer that makes of `compact` rows what the network sees.
+
+        The inputs that `transform` would make, but column by column of X: of each number z, its code and its indicator.
+        """
+        self._check_fitted()
+        made: list[tuple[Any, ...]] = []
+        number = 0
+        for column in self.columns:
+            for index in range(len(column.parts)):
+                made.append(self._layer_of_number(number, has_gaps=index == 0 and column.has_indicator))
+                number += 1
+            if not column.parts and column.has_indicator:
+                made.append(("value",))
+            if column.n_indicators:
+                made.append(("value",) if len(column.levels) == 2 else ("category", column.n_indicators))
+        return Encode(made or [("value",)])
+
+    def _layer_of_number(self, f: int, *, has_gaps: bool) -> tuple[Any, ...]:
+        """Return what `layers.Encode` says of number f."""
+        median, edges = self.medians[f], self.edges[self.edge_offsets[f] : self.edge_offsets[f + 1]]
+        if not len(edges):
+            return "number", False, has_gaps, 0.0, 0.0, 1 / self.clip, 1.0
+        scaled = np.clip(np.diff(edges) / self.units[f], 0, LARGEST_STEP)
+        start = np.clip((edges[0] - median) / self.units[f], -LARGEST_STEP, LARGEST_STEP)
+        place = float(self._places_in_bins(f, np.array([median]))[0])
+        return "number", True, has_gaps, place, float(start), 1 / self.clip, *scaled.tolist()
+
+    def _places_in_bins(self, f: int, x: np.ndarray) -> np.ndarray:
+        """Return where numbers (m,), NaN for missing, lie among the bins of number f: 1.5 is the middle of the second.
+
+        Without bins, z before the clip.
+        """
+        edges = self.edges[self.edge_offsets[f] : self.edge_offsets[f + 1]]
+        if not len(edges):
+            place = (x - self.medians[f]) / self.units[f]
+        else:
+            left = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+            place = left + (x - edges[left]) / np.diff(edges)[left]
+        return np.where(np.isnan(x), MISSING, np.clip(place, -LARGEST_PLACE, LARGEST_PLACE))
+
+    @property
+    def places(self) -> list[np.ndarray]:
+        """For each column of the raw table, which columns of `compact` are made of it."""
+        self._check_fitted()
+        sizes = [
+            len(column.parts) + (column.has_indicator and not column.parts) + (column.n_indicators > 0)
+            for column in self.columns
+        ]
+        return np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+
+    @np.errstate(all="ignore")
+    def compact(self, X: Any, dtype: Any = np.float32) -> np.ndarray:
+        """Return a table's rows as (m, columns of `layer()`): a number each, of which that layer makes the inputs.
+
+        X and the errors are those of `transform`.
+        """
+        raw = self._checked(X)
+        places = self.places
+        C = np.zeros((raw.n_rows, max(1, sum(map(len, places)))), dtype)
+        for start in range(0, raw.n_rows, ROWS):
+            rows = slice(start, min(start + ROWS, raw.n_rows))
+            number = 0
+            for k, column in enumerate(self.columns):
+                if column.kind != "empty":
+                    self._write_compact(raw, k, rows, number, C[rows], places[k])
+                number += len(column.parts)
+        return C
+
+    def _write_compact(self, raw: Table, k: int, rows: slice, number: int, C: np.ndarray, places: np.ndarray) -> None:
+        """Write column k of some rows to its places among the columns of C, which is zero; `number` is its first."""
+        column = self.columns[k]
+        plain = raw.read(k, rows, as_categories=column.kind == "category")
+        values = as_kind(plain, column.kind, raw.place(k, rows), column.sorts or ("numbers",))
+        if column.kind in CATEGORIES:
+            if len(places):
+                found = numbers_of_categories(column, values, len(C))
+                if len(column.levels) == 2:
+                    first = -1 if column.kind == "boolean" else 1
+                    C[:, places[0]] = np.array([first, -first, 0])[found]
+                else:
+                    C[:, places[0]] = found
+            return
+        if not column.parts and column.has_indicator:
+            C[:, places[0]] = 1 if values is None else values != values
+        for f, (part, at) in enumerate(zip(column.parts, places, strict=False), start=number):
+            if values is None:
+                C[:, at] = MISSING
+                continue
+            x = values if column.kind != "date" else date_part(values, part)
+            C[:, at] = self._places_in_bins(f, x)
 
     # ---------------------------------------------------------------------------------------------------------- files
 
@@ -347,16 +453,23 @@ def short(text: str) -> str:
     return text if len(text) <= 48 else text[:45] + "..."
 
 
-def write_categories(column: Column, values: Any, hot: np.ndarray) -> None:
-    """Write categories, or truth values, to their columns, which are zero."""
-    levels = column.levels
-    if not hot.shape[1]:
-        return
+def numbers_of_categories(column: Column, values: Any, m: int) -> np.ndarray:
+    """Return for each of m rows which of a column's levels it has, -1 for none; `values` None: all are missing."""
+    if values is None:
+        return np.full(m, -1)
     if column.kind == "boolean":
         values = Coded(np.where(np.isnan(values), -1, values).astype(np.int64), [0, 1])
-    at = {level: i for i, level in enumerate(levels)}
-    found = np.array([*(at.get(level, -1) for level in values.levels), -1])[values.codes]
-    if len(levels) == 2:
+    at = {level: i for i, level in enumerate(column.levels)}
+    found: np.ndarray = np.array([*(at.get(level, -1) for level in values.levels), -1])[values.codes]
+    return found
+
+
+def write_categories(column: Column, values: Any, hot: np.ndarray) -> None:
+    """Write categories, or truth values, to their columns, which are zero."""
+    if not hot.shape[1]:
+        return
+    found = numbers_of_categories(column, values, len(hot))
+    if len(column.levels) == 2:
         first = -1 if column.kind == "boolean" else 1
         hot[:, 0] = np.array([first, -first, 0], np.float32)[found]
     else:

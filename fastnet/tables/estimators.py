@@ -1,0 +1,257 @@
+"""TableClassifier and TableRegressor: raw tables in, predictions out."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from fastnet import checks
+from fastnet.files.network import array_of, scales_in
+from fastnet.scaling import FLOAT64, scales_of
+from fastnet.sklearn.inputs import one_eval_set
+from fastnet.tables.base import TableEstimator
+
+TEMPERATURES = [2.0 ** (k / 8) for k in range(-12, 13)]
+"""By which logits are divided, on trial: from 0.35 to 2.8, each 9 % above the one before."""
+
+NEIGHBOURS, NEIGHBOUR_SHARE = 100, 20
+"""Errors of rows held out from which the quantiles at a prediction are taken: so many, or one in NEIGHBOUR_SHARE."""
+
+
+class TableClassifier(ClassifierMixin, TableEstimator):
+    def __init__(
+        self, n_nets: int = 4, *, hidden_layer_sizes: Any = (128, 128, 128), activation: Any = "selu",
+        learning_rate: float = 0.04, bias_learning_rate: float = 0.1, scale_learning_rate: float = 6.0,
+        beta2: float = 0.95, weight_decay: float = 0.0, dropout: float = 0.0, label_smoothing: float = 0.1,
+        epochs: int = 64, cycles: int = 4, batch_size: Any = "auto", largest_batch: int = 256, n_folds: int = 5,
+        bins: int = 8, clip: float = 3.0, max_categories: int = 1000, scoring: Any = None, calibrate: bool = True,
+        class_weight: Any = None, time_limit: float | None = None, random_state: Any = None,
+        n_threads: int | None = None, dtype: Any = "float32", verbose: Any = False,
+    ) -> None:  # fmt: skip
+        self.n_nets = n_nets
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.learning_rate = learning_rate
+        self.bias_learning_rate = bias_learning_rate
+        self.scale_learning_rate = scale_learning_rate
+        self.beta2 = beta2
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.label_smoothing = label_smoothing
+        self.epochs = epochs
+        self.cycles = cycles
+        self.batch_size = batch_size
+        self.largest_batch = largest_batch
+        self.n_folds = n_folds
+        self.bins = bins
+        self.clip = clip
+        self.max_categories = max_categories
+        self.scoring = scoring
+        self.calibrate = calibrate
+        self.class_weight = class_weight
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.dtype = dtype
+        self.verbose = verbose
+
+    classes_: np.ndarray
+    temperature_: float
+    _best_is = "accuracy"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
+        return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
+
+    def _learn_targets(self, y: Any) -> tuple[np.ndarray, int]:
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
+        self.classes_, numbers = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y has one class, {self.classes_[0]!r}; a classifier needs two. Pass rows of another class as well."
+            )
+        return numbers, len(self.classes_)
+
+    def _targets(self, y: Any) -> np.ndarray:
+        y = column_or_1d(y, warn=True)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"In eval_set, y has a class {unknown[0]!r}, which y to train with has not. Drop its rows."
+            )
+        return np.searchsorted(self.classes_, y)
+
+    def _weights_of_classes(self, y: Any) -> np.ndarray | None:
+        if self.class_weight is None:
+            return None
+        weights: np.ndarray = compute_sample_weight(self.class_weight, self.classes_[y])
+        return weights
+
+    def _smoothing(self) -> float:
+        return self.label_smoothing
+
+    def _loss(self, A: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the log-loss of each row."""
+        return -np.log(np.maximum(A[np.arange(len(y)), y], np.finfo(np.float32).tiny))
+
+    def _finish(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
+        """Divide the logits of all networks by the temperature that makes the log-loss of rows held out least."""
+        self.temperature_ = 1.0
+        if not checks.flag(self.calibrate, "calibrate"):
+            return
+        log_p = np.log(np.maximum(A, np.finfo(np.float32).tiny))
+        losses = []
+        for temperature in TEMPERATURES:
+            z = log_p / temperature
+            z -= z.max(axis=1, keepdims=True)
+            losses.append(np.average(np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y], weights=weights))
+        best = int(np.argmin(losses))
+        if losses[best] < losses[TEMPERATURES.index(1.0)]:
+            self.temperature_ = TEMPERATURES[best]
+            for model in self.model_:
+                last = model.output_layer
+                last.W = last.W / last.W.dtype.type(self.temperature_)
+                assert last.b is not None
+                last.b = last.b / last.b.dtype.type(self.temperature_)
+
+    def _outputs(self, A: np.ndarray) -> np.ndarray:
+        return A
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"temperature_": [self.temperature_]}
+
+    def _take_numbers(self, arrays: dict[str, np.ndarray]) -> None:
+        self.temperature_ = float(array_of(arrays, "temperature_", (1,), FLOAT64)[0])
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        return self._mean(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        classes: np.ndarray = self.classes_[self._mean(X).argmax(axis=1)]
+        return classes
+
+
+class TableRegressor(RegressorMixin, TableEstimator):
+    def __init__(
+        self, n_nets: int = 4, *, hidden_layer_sizes: Any = (128, 128, 128), activation: Any = "mish",
+        learning_rate: float = 0.07, bias_learning_rate: float = 0.1, scale_learning_rate: float = 6.0,
+        beta2: float = 0.95, weight_decay: float = 0.0, dropout: float = 0.0, epochs: int = 64, cycles: int = 4,
+        batch_size: Any = "auto", largest_batch: int = 256, n_folds: int = 5, bins: int = 8, clip: float = 3.0,
+        max_categories: int = 1000, scoring: Any = None, time_limit: float | None = None, random_state: Any = None,
+        n_threads: int | None = None, dtype: Any = "float32", verbose: Any = False,
+    ) -> None:  # fmt: skip
+        self.n_nets = n_nets
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.learning_rate = learning_rate
+        self.bias_learning_rate = bias_learning_rate
+        self.scale_learning_rate = scale_learning_rate
+        self.beta2 = beta2
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.epochs = epochs
+        self.cycles = cycles
+        self.batch_size = batch_size
+        self.largest_batch = largest_batch
+        self.n_folds = n_folds
+        self.bins = bins
+        self.clip = clip
+        self.max_categories = max_categories
+        self.scoring = scoring
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.dtype = dtype
+        self.verbose = verbose
+
+    y_range_: tuple[float, float]
+    _best_is = "cost"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
+        return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
+
+    def _learn_targets(self, y: Any) -> tuple[np.ndarray, int]:
+        y = self._targets(y)
+        self._scale = scales_of(y[:, np.newaxis], None, "y")
+        self.y_range_ = float(y.min()), float(y.max())
+        return self._scale.standardized(y[:, np.newaxis], checks.float_dtype(self.dtype), "y")[:, 0], 0
+
+    def _targets(self, y: Any) -> np.ndarray:
+        y = column_or_1d(y, dtype=np.float64, warn=True)
+        assert_all_finite(y, input_name="y")
+        return np.asarray(y)
+
+    def _loss(self, A: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the squared error of each row, over the variance of y."""
+        squares: np.ndarray = (A[:, 0].astype(float) - y) ** 2
+        return squares
+
+    def _finish(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
+        """Keep the errors of rows held out, by the order of their predictions, for `predict_quantiles`."""
+        predicted = self._outputs(A)
+        order = np.argsort(predicted, kind="stable")
+        errors = self._scale.restored(y[:, np.newaxis].astype(float))[:, 0] - predicted
+        self._errors = predicted[order], errors[order]
+
+    def _outputs(self, A: np.ndarray) -> np.ndarray:
+        """Return outputs (m, 1) on the scale of y, within the range of those seen in training, (m,)."""
+        values: np.ndarray = np.clip(self._scale.restored(A)[:, 0], *self.y_range_)
+        return values
+
+    def predict(self, X: Any) -> np.ndarray:
+        return self._outputs(self._mean(X))
+
+    def _numbers(self) -> dict[str, Any]:
+        found = {"y_range_": self.y_range_, "y_mean": self._scale.mean, "y_spread": self._scale.spread}
+        return found | dict(zip(("predicted", "errors"), getattr(self, "_errors", ()), strict=False))
+
+    def _take_numbers(self, arrays: dict[str, np.ndarray]) -> None:
+        low, high = array_of(arrays, "y_range_", (2,), FLOAT64)
+        scale = scales_in(arrays, "y")
+        if scale is None or len(scale.mean) != 1 or not low <= high:
+            raise ValueError("it has no scale, or no range, of y")
+        self.y_range_, self._scale = (float(low), float(high)), scale
+        if "predicted" in arrays:
+            n = arrays["predicted"].size
+            self._errors = array_of(arrays, "predicted", (n,), FLOAT64), array_of(arrays, "errors", (n,), FLOAT64)
+
+    def predict_quantiles(self, X: Any, quantiles: Any = (0.05, 0.5, 0.95)) -> np.ndarray:
+        """Return quantiles of y for each row, (m, n_quantiles): the prediction plus quantiles of errors.
+
+        The errors are those of rows held out whose predictions are nearest: a 20th of them, or 100 if that is more.
+        So intervals are as wide as errors were at such values, and hold in as many cases as they say, on the average.
+        """
+        levels = [checks.real_number(q, "quantiles", "numbers above 0 and below 1") for q in np.ravel(quantiles)]
+        if not levels or not all(0 < q < 1 for q in levels):
+            raise ValueError(f"quantiles must be numbers above 0 and below 1, not {quantiles!r}.")
+        values = self.predict(X)
+        if not hasattr(self, "_errors"):
+            raise ValueError("predict_quantiles needs rows held out: fit with more rows than folds.")
+        predicted, errors = self._errors
+        n = min(len(errors), max(NEIGHBOURS, len(errors) // NEIGHBOUR_SHARE))
+        first = np.clip(np.searchsorted(predicted, values) - n // 2, 0, len(errors) - n)
+        near = np.sort(errors[first[:, np.newaxis] + np.arange(n)], axis=1)
+        places = np.clip(np.ceil(np.array(levels) * (n + 1)).astype(int) - 1, 0, n - 1)
+        found: np.ndarray = values[:, np.newaxis] + near[:, places]
+        return found

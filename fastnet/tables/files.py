@@ -1,0 +1,134 @@
+"""Estimators for tables in files: their arguments, how they encode, and their networks, each as in a model's file.
+
+The file is one of `fastnet/files/tensors.py`. The arrays of network i, and its text, have names that begin with "i.";
+those of the encoder begin with "encoder.". Nothing is unpickled, and no class is named but those of this package.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastnet.errors import FileFormatError
+from fastnet.files import network, settings, tensors
+from fastnet.model import Model
+from fastnet.sklearn.files import argument, as_numbers, from_numbers, plain
+from fastnet.tables.base import TableEstimator
+from fastnet.tables.encoder import TableEncoder
+from fastnet.tables.estimators import TableClassifier, TableRegressor
+
+Estimator = TypeVar("Estimator", bound=TableEstimator)
+
+CLASSES: dict[str, type[TableEstimator]] = {kind.__name__: kind for kind in (TableClassifier, TableRegressor)}
+TEXT, ENCODER = "table", "encoder"
+MOST_NETWORKS = 10_000
+
+NAMES = ("classes_", "feature_names_in_")
+"""The fitted attributes that are arrays of numbers or texts."""
+
+
+def written(estimator: TableEstimator) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return arrays and texts of the file of an estimator; TypeError, which says of what, if it has no place there."""
+    arguments = {name: plain(value, name) for name, value in estimator.get_params(deep=False).items()}
+    text: dict[str, Any] = {"class": type(estimator).__name__, "arguments": arguments, "networks": None, "kinds": {}}
+    arrays: dict[str, np.ndarray] = {}
+    texts = {network.FORMAT: f"{network.TABLE} {network.VERSION}"}
+    if hasattr(estimator, "model_"):
+        text["networks"] = len(estimator.model_)
+        for i, model in enumerate(estimator.model_):
+            own, of_model = model._saved(network.MODEL, model.epochs_finished)
+            arrays |= {f"{i}.{name}": array for name, array in own.items() if name not in ("moments", "factored")}
+            texts[f"{i}.{network.TEXT}"] = of_model[network.TEXT]
+        text[ENCODER], of_encoder = estimator.encoder_.state()
+        arrays |= {f"{ENCODER}.{name}": array for name, array in of_encoder.items()}
+        for name in NAMES:
+            if hasattr(estimator, name):
+                text["kinds"][name], arrays[name] = as_numbers(getattr(estimator, name), name)
+        arrays |= {name: np.asarray(array, float) for name, array in estimator._numbers().items()}
+    texts[TEXT] = json.dumps(text, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return arrays, texts
+
+
+def load(path: Any, *, check_finite: bool = True) -> TableEstimator:
+    """Return the estimator that `save` wrote to a file: it predicts as that one does, to the bit.
+
+    Nothing in a file is ever run or imported, and one of which a byte was changed is refused.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    check_finite : bool, default True
+        Refuse parameters that are infinite or NaN.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not such a file, whatever is wrong with it.
+    OSError
+        If it cannot be read.
+    """
+    contents = tensors.read(path)
+    try:
+        network.check_kind(contents, network.TABLE)
+        return restored(contents, check_finite)
+    except FileFormatError as error:
+        raise FileFormatError(f"{str(path)!r} cannot be read: {error}.") from None
+
+
+def restored(contents: tensors.Contents, check_finite: bool) -> TableEstimator:
+    """Return the estimator that the contents of a file describe; FileFormatError if they describe none."""
+    text = network.object_of(contents, TEXT)
+    kind, arguments, n = text.get("class"), text.get("arguments"), text.get("networks")
+    if not isinstance(kind, str) or kind not in CLASSES or not isinstance(arguments, dict):
+        raise FileFormatError(f"its class must be one of {', '.join(CLASSES)}, with arguments")
+    found = {name: argument(value, {}, name) for name, value in arguments.items()}
+    estimator: TableEstimator = settings.made(CLASSES[kind], found, TEXT)
+    if n is not None:
+        if not tensors.are_sizes([n]) or not 0 < n <= MOST_NETWORKS:
+            raise FileFormatError(f"its networks must be a number from 1 to {MOST_NETWORKS}")
+        models = [model_of(contents, i, check_finite) for i in range(n)]
+        settings.made(lambda: restore_fit(estimator, models, text, contents.arrays), {}, TEXT)
+    if contents.arrays:
+        raise FileFormatError(f"it has {', '.join(map(repr, contents.arrays))}, which no estimator has")
+    return estimator
+
+
+def model_of(contents: tensors.Contents, number: int, check_finite: bool) -> Model:
+    """Take a network out of the contents of a file."""
+    prefix = f"{number}."
+    own = [name for name in contents.arrays if name.startswith(prefix)]
+    arrays = {name.removeprefix(prefix): contents.arrays.pop(name) for name in own}
+    arrays.pop("powers", None)  # no network goes on with training
+    texts = {network.TEXT: contents.texts.get(prefix + network.TEXT, "")}
+    part = contents._replace(arrays=arrays, texts=texts)
+    model = Model._restored(network.read(part, {}, check_finite=check_finite))
+    network.refuse_others(part)
+    if model._parameters is None:
+        raise FileFormatError(f"its network {number} has no parameters")
+    return model
+
+
+def restore_fit(
+    estimator: TableEstimator, models: list[Model], text: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    """Give an estimator its networks and fitted attributes; ValueError, KeyError or TypeError if they do not fit."""
+    prefix = f"{ENCODER}."
+    own = {name.removeprefix(prefix): arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
+    encoder = TableEncoder.of_state(text[ENCODER], own)
+    fitted: dict[str, Any] = {}
+    for name, kind in text["kinds"].items():
+        if name not in NAMES:
+            raise ValueError(f"it has no {name}")
+        fitted[name] = from_numbers(kind, arrays.pop(name), name)
+    names = fitted.get("feature_names_in_")
+    if names is not None and names.shape != (encoder.n_features_in_,):
+        raise ValueError("it has not one name for each feature")
+    units = {(model._built().units[0], model.output_layer.units) for model in models}
+    if units != {(encoder.n_columns, len(fitted["classes_"]) if "classes_" in fitted else 1)}:
+        raise ValueError("its networks are not those of its columns and classes")
+    estimator.__dict__.update(fitted)
+    estimator.encoder_, estimator.model_ = encoder, models
+    estimator.n_features_in_ = encoder.n_features_in_
+    estimator._take_numbers(arrays)

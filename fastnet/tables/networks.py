@@ -1,0 +1,104 @@
+"""The networks for an encoded table, and the rows that each trains and validates with.
+
+Initial weights, rates by layer and the schedule are those of the neural tangent parametrisation under Adam. Source:
+Holzmüller, Grinsztajn and Steinwart, Better by default: strong pre-tuned MLPs and boosted trees on tabular data, 2024,
+whose RealMLP-TD-S most constants are of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from fastnet.callbacks import EarlyStopping, TimeLimit
+from fastnet.initializers import Normal
+from fastnet.layers import AnyLayer, Dense, Dropout, Scale
+from fastnet.model import Model
+from fastnet.optimizers import AdamW
+from fastnet.schedules import CosLog
+
+FEWEST_IN_BATCH, BATCHES_WANTED = 32, 20
+"""A batch is a power of two, near a BATCHES_WANTEDth of the rows."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What all networks of an estimator are made and trained with; the arguments of `TableClassifier`, checked."""
+
+    hidden_layer_sizes: tuple[int, ...]
+    activation: Any
+    learning_rate: float
+    bias_learning_rate: float
+    scale_learning_rate: float
+    beta2: float
+    weight_decay: float
+    dropout: float
+    epochs: int
+    cycles: int
+    batch_size: int | str
+    largest_batch: int
+    dtype: Any
+
+    def model(self, n_columns: int, n_outputs: int, seed: int, *, softmax: bool) -> Model:
+        """Return a network whose parameters are drawn.
+
+        Weights N(0, 1 / inputs), hidden biases N(0, 1), a last layer of zeros; the rate of the weights of a layer is
+        that of the recipe over the root of its inputs.
+        """
+        units = (n_columns, *self.hidden_layer_sizes, n_outputs)
+        rates = [1 / sqrt(n) for n in units[:-1]]
+        layers: list[AnyLayer] = [Scale(self.scale_learning_rate)] if self.scale_learning_rate else []
+        for n, rate in zip(self.hidden_layer_sizes, rates, strict=False):
+            layers.append(
+                Dense(
+                    n, self.activation, initializer=Normal(rate), learning_rate=rate,
+                    bias_learning_rate=self.bias_learning_rate,
+                )
+            )  # fmt: skip
+            if self.dropout:
+                layers.append(Dropout(self.dropout))
+        last = Dense(
+            n_outputs, "softmax" if softmax else "linear", initializer="zeros", learning_rate=rates[-1],
+            bias_learning_rate=self.bias_learning_rate,
+        )  # fmt: skip
+        schedule = CosLog(self.learning_rate, epochs=self.epochs, cycles=self.cycles)
+        optimizer = AdamW(schedule, beta2=self.beta2, weight_decay=self.weight_decay)
+        model = Model([*layers, last], optimizer=optimizer, dtype=self.dtype, seed=seed).build(n_columns)
+        generator = np.random.default_rng([seed, 1])
+        for layer in model.layers[:-1]:
+            if isinstance(layer, Dense):
+                layer.b = generator.standard_normal((layer.units, 1))
+        return model
+
+    def batch_size_for(self, m: int) -> int:
+        """Return how many of m rows make a batch."""
+        if isinstance(self.batch_size, int):
+            return self.batch_size
+        size = FEWEST_IN_BATCH
+        while size < self.largest_batch and m >= BATCHES_WANTED * size * sqrt(2):
+            size *= 2
+        return size
+
+    def callbacks(self, monitor: str, seconds: float | None) -> list[Any]:
+        """Return what restores the best epoch, the last of those that are alike, and ends a fit in time."""
+        best = EarlyStopping(monitor, patience=self.epochs, ties="last")
+        return [best] if seconds is None else [best, TimeLimit(seconds)]
+
+
+def folds(classes: np.ndarray | None, m: int, n_folds: int, seed: int) -> list[np.ndarray]:
+    """Return the rows (sorted) of each of some folds, together all m; of every class the same share, if there are any.
+
+    There may be fewer rows than folds: some are empty then.
+    """
+    order = np.random.default_rng([seed, 0]).permutation(m)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    return [np.sort(order[fold::n_folds]) for fold in range(n_folds)]
+
+
+def seeds(seed: int, n: int) -> list[int]:
+    """Return n seeds of networks."""
+    return [int(each) for each in np.random.SeedSequence(seed).generate_state(n)]

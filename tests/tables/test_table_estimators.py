@@ -1,0 +1,256 @@
+"""TableClassifier and TableRegressor: what a raw table gives, and what is said of what they cannot take."""
+
+import copy
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pd = pytest.importorskip("pandas")
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import fastnet
+from fastnet.tables import TableClassifier, TableRegressor, load
+
+QUICK = {"epochs": 4, "hidden_layer_sizes": (16,), "random_state": 0}
+
+
+def table(m=200, seed=0):
+    """Return a frame of every kind of column, with gaps; y of classes; and y of values."""
+    rng = np.random.default_rng(seed)
+    number = rng.normal(size=m) * 1e4
+    frame = pd.DataFrame(
+        {
+            "number": number,
+            "gaps": np.where(rng.random(m) < 0.3, np.nan, rng.exponential(size=m)),
+            "whole": rng.integers(0, 5, m),
+            "flag": rng.random(m) < 0.5,
+            "kind": pd.Categorical(rng.choice(["a", "b", "c"], m)),
+            "text": rng.choice(["red", "green"], m),
+            "day": pd.Timestamp("2024-02-27") + pd.to_timedelta(rng.integers(0, 500, m), unit="D"),
+            "constant": 7.0,
+            "empty": np.nan,
+        }
+    )
+    signal = number / 1e4 + (frame["kind"] == "a") - 2 * frame["flag"]
+    return frame, np.where(signal > 0, "yes", "no"), 1e5 + 1e3 * signal.to_numpy(float)
+
+
+@pytest.mark.jit
+@parametrize_with_checks([TableClassifier(**QUICK), TableRegressor(**QUICK)])
+def test_checks_of_any_estimator(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)
+
+
+@pytest.mark.jit
+def test_a_raw_table_is_learned():
+    X, classes, values = table(600)
+    test, of_test, values_of_test = table(300, seed=1)
+    settings = {"random_state": 0, "epochs": 16, "hidden_layer_sizes": (32, 32)}
+    assert TableClassifier(**settings).fit(X, classes).score(test, of_test) > 0.9
+    assert TableRegressor(**settings).fit(X, values).score(test, values_of_test) > 0.95
+
+
+def test_probabilities_and_classes_agree():
+    X, y, _ = table()
+    model = TableClassifier(**QUICK).fit(X, y)
+    p = model.predict_proba(X)
+    assert p.shape == (200, 2)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(model.predict(X), model.classes_[p.argmax(axis=1)])
+    np.testing.assert_array_equal(model.classes_, ["no", "yes"])
+
+
+def test_each_row_is_left_out_by_one_network_and_predicted_by_it():
+    """But for the fold that no network of the four leaves out."""
+    X, y, values = table()
+    model = TableClassifier(**QUICK, calibrate=False).fit(X, y)
+    unknown = np.isnan(model.oof_prediction_).all(axis=1)
+    assert unknown.sum() == 40
+    assert len(model.model_) == len(model.history_) == 4
+    whole = TableRegressor(**QUICK, n_nets=5).fit(X, values)
+    assert not np.isnan(whole.oof_prediction_).any()
+    assert np.corrcoef(whole.oof_prediction_, values)[0, 1] > 0.5
+
+
+def test_the_temperature_lowers_the_log_loss_of_rows_left_out():
+    X, y, _ = table()
+    numbers = (y == "yes").astype(int)
+    plain, warm = (TableClassifier(**QUICK, calibrate=calibrate).fit(X, y) for calibrate in (False, True))
+    losses = []
+    for model in (plain, warm):
+        known = ~np.isnan(model.oof_prediction_).any(axis=1)
+        losses.append(-np.log(model.oof_prediction_[known, numbers[known]]).mean())
+    assert plain.temperature_ == 1
+    assert losses[1] <= losses[0]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_seed_decides_everything(threads):
+    X, y, values = table()
+    for kind, target in ((TableClassifier, y), (TableRegressor, values)):
+        first = kind(**QUICK).fit(X, target)
+        again = kind(**QUICK, n_threads=threads).fit(X, target)
+        other = kind(**{**QUICK, "random_state": 1}).fit(X, target)
+        for one, two, three in zip(first.model_, again.model_, other.model_, strict=True):
+            np.testing.assert_array_equal(one.parameters, two.parameters)
+            assert (one.parameters != three.parameters).any()
+
+
+def test_predictions_are_within_the_range_of_y():
+    X, _, values = table()
+    model = TableRegressor(**QUICK).fit(X, values)
+    far = X.assign(number=1e12)
+    assert model.predict(far).max() <= values.max()
+
+
+def test_quantiles_hold_in_as_many_cases_as_they_say():
+    X, _, values = table(1000)
+    values = values + np.random.default_rng(5).normal(size=1000) * 500
+    model = TableRegressor(**{**QUICK, "epochs": 16}, n_nets=5).fit(X.iloc[:600], values[:600])
+    found = model.predict_quantiles(X.iloc[600:], (0.1, 0.5, 0.9))
+    assert found.shape == (400, 3)
+    assert (np.diff(found, axis=1) >= 0).all()
+    inside = (values[600:] > found[:, 0]) & (values[600:] < found[:, 2])
+    assert 0.7 < inside.mean() < 0.9
+    for wrong in ((), (0.0,), (0.5, 1.0)):
+        with pytest.raises(ValueError, match="quantiles must be"):
+            model.predict_quantiles(X, wrong)
+
+
+def test_importance_is_of_the_columns_that_matter():
+    X, _, values = table(400)
+    model = TableRegressor(**{**QUICK, "epochs": 16}).fit(X, values)
+    importance = dict(zip(X.columns, model.feature_importances_, strict=True))
+    assert min(importance["number"], importance["flag"]) > 10 * abs(importance["text"])
+    assert importance["constant"] == importance["empty"] == 0
+    np.testing.assert_array_equal(model.feature_importances_, model.feature_importances_)
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss", "accuracy", "f1"])
+def test_the_best_epoch_is_that_of_the_score(scoring):
+    X, y, _ = table()
+    model = TableClassifier(**QUICK, scoring=scoring).fit(X, y)
+    metric = {"roc_auc": "auc", "neg_log_loss": "log_loss"}.get(scoring, scoring)
+    for history in model.history_:
+        values = history.metrics[f"val_{metric}"]
+        best = min(values) if metric == "log_loss" else max(values)
+        assert values[history.kept_epoch] == best
+
+
+def test_rows_of_ones_own_choose_the_epoch():
+    X, y, values = table()
+    model = TableClassifier(**QUICK).fit(X.iloc[:150], y[:150], eval_set=(X.iloc[150:], y[150:]))
+    other = TableClassifier(**QUICK).fit(X.iloc[:150], y[:150], X_val=X.iloc[150:], y_val=y[150:])
+    assert model.oof_prediction_ is None
+    np.testing.assert_array_equal(model.predict_proba(X), other.predict_proba(X))
+    weighted = TableRegressor(**QUICK).fit(
+        X.iloc[:150], values[:150], eval_set=(X.iloc[150:], values[150:], np.ones(50))
+    )
+    plain = TableRegressor(**QUICK).fit(X.iloc[:150], values[:150], eval_set=(X.iloc[150:], values[150:]))
+    np.testing.assert_allclose(weighted.predict(X), plain.predict(X), rtol=1e-4)
+
+
+def test_weights_count():
+    X, y, values = table()
+    twice = pd.concat([X, X[y == "yes"]])
+    for weights in ({"sample_weight": np.where(y == "yes", 50.0, 1.0)}, {}):
+        settings = {} if weights else {"class_weight": {"yes": 50.0, "no": 1.0}}
+        model = TableClassifier(**QUICK, **settings).fit(X, y, **weights)
+        assert (model.predict(X) == "yes").mean() > (TableClassifier(**QUICK).fit(X, y).predict(X) == "yes").mean()
+    assert len(twice) > len(X)
+    balanced = TableClassifier(**QUICK, class_weight="balanced").fit(X, y)
+    assert balanced.predict_proba(X).shape == (200, 2)
+
+
+def test_a_time_limit_ends_it_with_what_there_is():
+    X, y, _ = table()
+    model = TableClassifier(random_state=0, epochs=10**5, hidden_layer_sizes=(16,), time_limit=0.5).fit(X, y)
+    assert {history.stopped_reason for history in model.history_} == {"time_limit"}
+    assert model.predict(X).shape == (200,)
+
+
+@pytest.mark.parametrize("kind", [TableClassifier, TableRegressor])
+def test_copies_and_files_predict_to_the_bit(kind, tmp_path):
+    X, y, values = table()
+    model = kind(**QUICK).fit(X, y if kind is TableClassifier else values)
+    ask = model.predict_proba if kind is TableClassifier else model.predict
+    model.save(tmp_path / "model.fastnet")
+    others = [copy.deepcopy(model), pickle.loads(pickle.dumps(model)), load(tmp_path / "model.fastnet")]
+    for other in others:
+        found = other.predict_proba(X) if kind is TableClassifier else other.predict(X)
+        np.testing.assert_array_equal(found, ask(X))
+    assert others[2].get_params() == model.get_params()
+    if kind is TableRegressor:
+        np.testing.assert_array_equal(others[2].predict_quantiles(X), model.predict_quantiles(X))
+    clone(model)
+    with pytest.raises(fastnet.FileFormatError, match=r"Read it by fastnet\.tables\.load"):
+        fastnet.load(tmp_path / "model.fastnet")
+    unfitted = kind(**QUICK)
+    unfitted.save(tmp_path / "unfitted.fastnet")
+    assert load(tmp_path / "unfitted.fastnet").get_params() == unfitted.get_params()
+
+
+def test_few_rows():
+    X, y, values = table()
+    one = TableRegressor(**QUICK).fit(X.iloc[:1], values[:1])
+    np.testing.assert_allclose(one.predict(X), values[0])
+    two = TableClassifier(**QUICK).fit(X.iloc[:2], ["a", "b"])
+    assert two.predict(X).shape == (200,)
+    with pytest.raises(ValueError, match=r"quantiles needs rows held out"):
+        one.predict_quantiles(X)
+    assert not hasattr(one, "feature_importances_")
+    with pytest.raises(ValueError, match="y has one class, 'yes'"):
+        TableClassifier(**QUICK).fit(X.iloc[:3], ["yes"] * 3)
+    for m in (3, 4, 6, 9):
+        assert TableRegressor(**QUICK).fit(X.iloc[:m], values[:m]).predict(X).shape == (200,)
+
+
+def test_many_classes():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(500, 3)), rng.integers(0, 100, 500)
+    model = TableClassifier(**QUICK).fit(X, y)
+    assert model.predict_proba(X).shape == (500, len(np.unique(y)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_nets": 0}, "n_nets must be"), ({"n_folds": 1}, "n_folds must be"), ({"epochs": 0}, "epochs must be"),
+        ({"batch_size": "small"}, "batch_size must be 'auto'"), ({"scoring": "r2"}, "scoring must be one of 'accuracy'"),
+        ({"activation": "fast"}, "activation must be"), ({"learning_rate": -1}, "learning_rate must be"),
+        ({"time_limit": 0}, "time_limit must be"), ({"dtype": "int"}, "dtype must be"), ({"bins": -1}, "bins must be"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be"), ({"dropout": 1}, "dropout must be"),
+    ],
+)  # fmt: skip
+def test_arguments_are_checked(settings, message):
+    X, y, _ = table()
+    with pytest.raises(ValueError, match=message):
+        TableClassifier(**{**QUICK, **settings}).fit(X, y)
+
+
+def test_what_does_not_fit_together_is_refused():
+    X, y, _ = table()
+    model = TableClassifier(**QUICK)
+    with pytest.raises(ValueError, match="200 rows, but y has 199"):
+        model.fit(X, y[1:])
+    with pytest.raises(TypeError, match="eval_set must be"):
+        model.fit(X, y, eval_set=3)
+    with pytest.raises(ValueError, match="class 'maybe', which y to train with has not"):
+        model.fit(X, y, eval_set=(X, np.where(y == "yes", "maybe", "no")))
+    with pytest.raises(fastnet.NotFittedError):
+        TableClassifier().predict(X)
+    model.fit(X, y)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(X.rename(columns={"flag": "banner"}))
+
+
+def test_it_works_in_scikit_learns_tools():
+    X, y, _ = table()
+    assert cross_val_score(TableClassifier(**QUICK), X, y, cv=2).shape == (2,)
