@@ -33,6 +33,7 @@ FLOORS = {
     "engine": ["engine.*"],
     "exchange": ["exchange.*"],
     "model": ["parameters", "files.model", "model"],
+    "many models": ["many.*"],
     "scikit-learn": ["sklearn.*"],
     "the package": ["", "__main__", "versions", "mpi.*"],
 }  # fmt: skip
@@ -58,6 +59,7 @@ ONLY_IN = {
 }
 MOST_PARAMETERS = 12
 FIXED_BY_THE_API = {
+    "many.train.train_many",
     "model.Model.fit",
     "sklearn.estimators.MLPClassifier.__init__",
     "sklearn.estimators.MLPRegressor.__init__",
