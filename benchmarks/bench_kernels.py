@@ -387,7 +387,7 @@ class Loading:
         repeated_part("gather")(REPEATS, X[:, :1].copy(), order, 0, 0, 128, S, *place)
 
     def time_shuffle(self, features, dtype):
-        repeated(gather.shuffle)(REPEATS, np.empty(10_000, np.int64), 1, 2)
+        repeated(gather.shuffle)(REPEATS, np.empty(10_000, np.int64), np.empty(0, np.int64), 1, 2)
 
 
 @lru_cache

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.peak import peak
 from benchmarks.timing import median_seconds
 from benchmarks.workloads import WORKLOADS, problem
-from fastnet import Adam, Dense, Model
+from fastnet import Adam, Dense, Model, train_many
 from fastnet.engine import memory
 
 EPOCHS = {"planar": 200, "cancer": 20, "logistic": 20}
@@ -50,6 +50,43 @@ class Step:
 
     def time_step(self, workload):
         self.model.step(*self.batch)
+
+
+class Many:
+    """Networks 30-16-1 of 569 examples, 100 epochs each: all at once, and one after the other."""
+
+    params = (["all rows", "five folds"],)
+    param_names = ("rows",)
+    timeout = 600
+    networks = 40
+
+    def models(self):
+        return [
+            Model([Dense(16, "relu"), Dense(1, "sigmoid")], optimizer=Adam(0.01), seed=seed)
+            for seed in range(self.networks)
+        ]
+
+    def loop(self, X, y, rows):
+        for number, model in enumerate(self.models()):
+            chosen = slice(None) if rows is None else rows[number]
+            model.fit(X[chosen], y[chosen], threads=1, verbose=False)
+
+    def track_time_over_loop(self, rows):
+        """On two threads, over that of a loop of `fit` on one."""
+        needs_cores(2)
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((569, 30)).astype(np.float32)
+        y = (X[:, :5].sum(axis=1) + rng.standard_normal(569) > 0).astype(np.float32)
+        folds = [np.arange(569) % 5 != number % 5 for number in range(self.networks)]
+        chosen = None if rows == "all rows" else folds
+        tasks = {
+            "many": lambda: train_many(self.models(), X, y, chosen, threads=2, verbose=False),
+            "loop": lambda: self.loop(X, y, chosen),
+        }
+        seconds = median_seconds(tasks, 9)
+        return seconds["many"] / seconds["loop"]
+
+    track_time_over_loop.unit = "time / time of a loop of fit"
 
 
 class Subnormal:

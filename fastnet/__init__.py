@@ -13,6 +13,7 @@ from fastnet.history import History
 from fastnet.initializers import Normal
 from fastnet.layers import Dense, Dropout, Scale
 from fastnet.losses import Huber, Quantile
+from fastnet.many import train_many
 from fastnet.model import Model, load
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastnet.scaling import Standardize
@@ -52,6 +53,7 @@ __all__ = [
     "load",
     "set_num_threads",
     "show_versions",
+    "train_many",
     "warmup",
 ]
 

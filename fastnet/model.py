@@ -20,7 +20,7 @@ from fastnet.engine.examples import Data, FitData, Gate, exact_dtype, read_only
 from fastnet.engine.fit import train_epochs
 from fastnet.engine.mapped import MappedRows, mapped_rows
 from fastnet.engine.network import Network
-from fastnet.engine.parts import Parts, Stream, first_of, is_stream, prepared
+from fastnet.engine.parts import Part, Parts, Stream, first_of, is_stream, prepared
 from fastnet.engine.predict import Predictor
 from fastnet.engine.progress import Progress
 from fastnet.engine.ranks import Ranks, together
@@ -223,9 +223,10 @@ class Model(Exchange, Stored, checks.FixedSettings):
             self._build(n_features)
         return self
 
-    def _build(self, n_features: int) -> None:
-        layers, old = self._dense, self._parameters
-        for index, layer in enumerate(layers):
+    def _network(self, n_features: int) -> Network:
+        """Return what `_build` builds; ValueError if that cannot be."""
+        old = self._parameters
+        for index, layer in enumerate(self._dense):
             if layer.is_bound and not (old and np.shares_memory(layer.W, old.vector)):
                 raise ValueError(f"layers[{index}] belongs to another model already. Make a new Dense for each model.")
         network = network_of(self.layers, self.loss, n_features, self.dtype, l2=self.l2, l1=self.l1)
@@ -233,6 +234,10 @@ class Model(Exchange, Stored, checks.FixedSettings):
             raise ValueError(
                 f"n_features and units make {network.n_parameters} parameters, more than an array can hold. Use fewer."
             )
+        return network
+
+    def _build(self, n_features: int) -> None:
+        layers, old, network = self._dense, self._parameters, self._network(n_features)
         generator = np.random.default_rng(self.seed)
         try:
             parameters = Parameters.drawn(network, layers, generator)
@@ -557,13 +562,13 @@ class Model(Exchange, Stored, checks.FixedSettings):
             overflow.finite_cost(run)
         return parameters.by_layer(run.gradient)
 
-    def _run(self, data: Data | Stream, *, begun: int = 0, **settings: Any) -> Run:
+    def _run(self, data: Data | Part | Stream, *, begun: int = 0, **settings: Any) -> Run:
         """Return a run over examples; of a stream from the epoch after those begun."""
         parameters = self._built_parameters()
         network = parameters.network
         checks.width(first_of(data).X.shape, network.n_features)  # another thread may have built the model since
         course = Course(**{name: settings.pop(name) for name in Course._fields if name in settings})
-        examples: Data | Parts
+        examples: Data | Part | Parts
         if isinstance(data, Stream):
             examples = Parts(
                 data, batch_size=course.batch_size, chunk=network.chunk, epochs=course.epochs - begun,
@@ -792,20 +797,25 @@ class Model(Exchange, Stored, checks.FixedSettings):
             self._learn_scales(data, ranks)
             data = self._scaled(data, self.dtype)
             held_out = None if held_out is None else self._scaled(held_out, self.dtype)
-            self.history = history = History()
-            is_first = self.epochs_finished == 0
-            self._train(
-                data, progress, history, names, held_out, callbacks, savers, resumed, epochs=epochs,
+            history = self._fitted(
+                data, progress, names, held_out, callbacks, savers, resumed, epochs=epochs,
                 batch_size=batch_size, threads=threads, shuffle=shuffle, label_smoothing=smoothing, ranks=ranks,
                 cores=None if threads else cores,
             )  # fmt: skip
-            if is_first and history.stopped_reason == "epochs" and diagnostics.has_not_fallen(history.cost):
-                history.stopped_reason = "not_fallen"
+            if history.stopped_reason == "not_fallen" and speaks:
                 some = first_of(data)
-                if len(some.X) == 0 or not speaks:
-                    return history
-                some = some.take(np.arange(min(len(some.X), diagnostics.ROWS_LOOKED_AT)))
-                diagnostics.warn_of_cost(history.cost, self._diagnosis(some.X, None))
+                if len(some.X):
+                    some = some.take(np.arange(min(len(some.X), diagnostics.ROWS_LOOKED_AT)))
+                    diagnostics.warn_of_cost(history.cost, self._diagnosis(some.X, None))
+        return history
+
+    def _fitted(self, data: Data | Part | Stream, progress: Progress, *what: Any, **settings: Any) -> History:
+        """Train as `_train` does, on examples on the scale of the network; return the history, which the model has."""
+        self.history = history = History()
+        is_first = self.epochs_finished == 0
+        self._train(data, progress, history, *what, **settings)
+        if is_first and history.stopped_reason == "epochs" and diagnostics.has_not_fallen(history.cost):
+            history.stopped_reason = "not_fallen"
         return history
 
     def _check_alike(
@@ -847,7 +857,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
         checks.parameters(self.parameters)
 
     def _train(
-        self, data: Data | Stream, progress: Progress, history: History, metrics: tuple[str, ...] = (),
+        self, data: Data | Part | Stream, progress: Progress, history: History, metrics: tuple[str, ...] = (),
         held_out: Any = None, callbacks: tuple[AnyCallback, ...] = (), savers: Sequence[Saver] = (),
         resumed: Resumed | None = None, **settings: Any,
     ) -> None:  # fmt: skip

@@ -33,8 +33,9 @@ FLOORS = {
     "engine": ["engine.*"],
     "exchange": ["exchange.*"],
     "model": ["parameters", "files.model", "model"],
-    "tables": ["tables.*"],
+    "many models": ["many.*"],
     "scikit-learn": ["sklearn.*"],
+    "tables": ["tables.*"],
     "the package": ["", "__main__", "versions", "mpi.*"],
 }  # fmt: skip
 """From the bottom; modules of `fastnet`, in which "x.*" stands for the package x and all in it."""
@@ -49,7 +50,7 @@ ONLY_IN = {
     "numba.core": ("kernels.build", "kernels.ir"),
     "llvmlite": ("kernels.build", "kernels.ir"),
     "cgutils": ("kernels.build", "kernels.ir"),
-    "sklearn": ("sklearn",),
+    "sklearn": ("sklearn", "tables"),
     "scipy": ("sklearn",),
     "skl2onnx": ("sklearn",),
     "onnx": ("exchange",),
@@ -59,9 +60,12 @@ ONLY_IN = {
 }
 MOST_PARAMETERS = 12
 FIXED_BY_THE_API = {
+    "many.train.train_many",
     "model.Model.fit",
     "sklearn.estimators.MLPClassifier.__init__",
     "sklearn.estimators.MLPRegressor.__init__",
+    "tables.estimators.TableClassifier.__init__",
+    "tables.estimators.TableRegressor.__init__",
 }
 MOST_FILES = 20
 

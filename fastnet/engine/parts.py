@@ -37,6 +37,11 @@ class Part(NamedTuple):
     before: int
     ends_epoch: bool
 
+    @classmethod
+    def of_all(cls, data: Data) -> Part:
+        """Return all examples, as they come."""
+        return cls(data, np.arange(len(data.X)), 0, True)
+
 
 class Stream:
     """The blocks of a stream, (X, y) or (X, y, sample_weight), as a gate lets them in.
@@ -300,6 +305,8 @@ def prepared(
     return examples
 
 
-def first_of(data: Data | Stream) -> Data:
-    """Return examples, or those of the first block of a stream, as a run takes them."""
+def first_of(data: Data | Part | Stream) -> Data:
+    """Return examples, those that are some rows of, or those of the first block of a stream, as a run takes them."""
+    if isinstance(data, Part):
+        return data.data
     return data.prepared(data.first) if isinstance(data, Stream) else data

@@ -74,10 +74,10 @@ class Run:
     network : Network
     parameters : numpy.ndarray, (n_parameters,)
         Read; and written, if there is an optimizer.
-    data : Data or Parts
-        As `engine.examples` makes them; or what gives them, a part of an epoch after the other, if memory does not hold
-        them all. `m` and `finished_examples` are then of the part at hand, and the results to the bit those of all in
-        memory. Closed on leaving.
+    data : Data, Part or Parts
+        As `engine.examples` makes them; or some rows of such, in an order; or what gives them, a part of an epoch after
+        the other, if memory does not hold them all. `m` and `finished_examples` are then of the part at hand, and the
+        results to the bit those of all in memory. Closed on leaving.
     mode : int or Optimizer
         codes.COST or codes.GRADIENT; or what to train with.
     course : Course
@@ -106,7 +106,7 @@ class Run:
         self,
         network: Network,
         parameters: np.ndarray,
-        data: Data | Parts,
+        data: Data | Part | Parts,
         *,
         mode: int | Optimizer,
         course: Course = ONCE,
@@ -121,8 +121,9 @@ class Run:
         self.mode = mode.code if isinstance(mode, Optimizer) else mode
         self.network = network if self.optimizer else network.without_dropout
         self.parts = data if isinstance(data, Parts) else None
-        part = data.current if isinstance(data, Parts) else Part(data, np.arange(len(data.X)), 0, True)
-        self.parameters, self.course, self.m = parameters, course, len(part.data.X)
+        part = data.current if isinstance(data, Parts) else data if isinstance(data, Part) else Part.of_all(data)
+        self.chosen = data.order if isinstance(data, Part) else np.empty(0, np.int64)
+        self.parameters, self.course, self.m = parameters, course, len(part.order)
         self.is_used_up, self.earlier = False, Results([], [])
         self.batch_size = min(course.batch_size or MOST_EXAMPLES, max(1, self.m) if part.ends_epoch else MOST_EXAMPLES)
         self.chunk = network.chunk
@@ -175,7 +176,7 @@ class Run:
             self._make_team(Division(granted, wanted.by_chunks and granted > 1))
             self.resources = resources.pop_all()
 
-    def beside(self, data: Data | Parts, compiling: Callable[[], AbstractContextManager[None]]) -> Run:
+    def beside(self, data: Data | Part | Parts, compiling: Callable[[], AbstractContextManager[None]]) -> Run:
         """Return a run for the cost of other examples at the same parameters, on the cores of this one."""
         return Run(
             self.network, self.parameters, data, mode=codes.COST, course=Course(ranks=self.ranks),
@@ -185,14 +186,15 @@ class Run:
     def _take(self, part: Part) -> None:
         """Have the examples of a part, from its first one on."""
         data, network = part.data, self.network
-        self.m, order = len(data.X), part.order
+        order = part.order.copy() if len(self.chosen) and self.course.shuffle else part.order
+        self.m = len(order)
         longest_chunk = min(self.chunk, self.batch_size)
-        self.window = DenseWindow(data.X, longest_chunk) if isinstance(data.X, Rows) else None
+        self.window = DenseWindow(data.X, self.m, longest_chunk) if isinstance(data.X, Rows) else None
         X, rows = (self.window.X, self.window.rows) if self.window else (data.X, order)
         weights = np.empty(0, network.dtype) if data.weights is None else data.weights
         X, y, weights = (read_only(array.view()) for array in (X, data.y, weights))  # type: ignore[union-attr]
         outputs = np.empty((network.units[-1], self.m * self.with_outputs), network.dtype)
-        self.examples = Examples(X, rows, y, weights, outputs, order)
+        self.examples = Examples(X, rows, y, weights, outputs, order, self.chosen)
         self.job["before"], self.job["ends_epoch"] = part.before, part.ends_epoch
         self.progress["example"] = self.progress["loaded"] = 0
 
@@ -365,7 +367,8 @@ class Run:
     @property
     def chunks_left_in_part(self) -> int:
         """How many chunks of the running epoch, or of the part of it at hand, are not done."""
-        return self.chunks_before(0, self.m) - self.chunks_before(0, self.finished_examples)
+        before = self.examples_before
+        return self.chunks_in(before + self.m) - self.chunks_in(before + self.finished_examples)
 
     def advance(self, most_chunks: int = MOST_CHUNKS) -> None:
         """Work for about CALL_SECONDS, and through no more chunks than that.
@@ -485,12 +488,15 @@ class Run:
 
         Of all ranks, one after the other.
         """
-        if self.parts is None and not self.course.shuffle:
-            found = self.examples.outputs.T, self.examples.targets
-        else:
-            outputs, targets = self.earlier.and_of(self.examples)
-            found = np.concatenate(outputs), np.concatenate(targets)
-        return found if self.ranks is None else (self.ranks.gathered(found[0]), self.ranks.gathered(found[1]))
+        outputs, targets = self.examples.outputs.T, self.examples.targets
+        if self.parts is not None or self.course.shuffle:
+            found = self.earlier.and_of(self.examples)
+            outputs, targets = np.concatenate(found.outputs), np.concatenate(found.targets)
+        elif len(self.chosen):
+            targets = targets[self.chosen]
+        if self.ranks is not None:
+            return self.ranks.gathered(outputs), self.ranks.gathered(targets)
+        return outputs, targets
 
     def cost(self) -> float:
         """Go through the data once, from the start, and return J; with codes.GRADIENT, `gradient` is then set too."""
@@ -505,12 +511,14 @@ class Run:
 
     def chunks_before(self, epoch: int, example: int) -> int:
         """Return how many chunks precede an example at which one starts; of a part, those of its epoch are counted."""
+        return epoch * self.chunks_in(self.m) + self.chunks_in(self.examples_before + example)
 
-        def in_examples(n: int) -> int:
-            batches, rest = divmod(n, self.batch_size)
-            return batches * -(-self.batch_size // self.chunk) + -(-rest // self.chunk)
-
-        return epoch * in_examples(self.m) + in_examples(self.examples_before + example)
+    def chunks_in(self, examples: int) -> int:
+        """Return how many chunks the first examples of an epoch are."""
+        if examples == 0:
+            return 0
+        batches, rest = divmod(examples, self.batch_size)
+        return batches * -(-self.batch_size // self.chunk) + -(-rest // self.chunk)
 
     def activations_of_last_chunk(self, layer: int) -> np.ndarray:
         """Return A of a layer, (examples, n_l), of the chunk that one thread has finished last."""

@@ -58,16 +58,16 @@ class SparseRows(Rows):
 
 
 class DenseWindow:
-    """Dense rows, in place of others: of the examples alone that the next call of a kernel comes to.
+    """Dense rows, in place of others: of those of m examples alone that the next call of a kernel comes to.
 
     A chunk has `longest_chunk` examples at the most; `most_chunks` of them have room, one at least.
     """
 
-    def __init__(self, X: Rows, longest_chunk: int) -> None:
+    def __init__(self, X: Rows, m: int, longest_chunk: int) -> None:
         self.source, self.longest_chunk = X, longest_chunk
         self.most_chunks = max(1, rows_at_once(X.shape[1], X.dtype) // longest_chunk)
-        self.dense = np.empty((min(len(X), self.most_chunks * longest_chunk), X.shape[1]), X.dtype)
-        self.rows = np.zeros(len(X), dtype=np.int64)
+        self.dense = np.empty((min(m, self.most_chunks * longest_chunk), X.shape[1]), X.dtype)
+        self.rows = np.zeros(m, dtype=np.int64)
         """rows[i] is the row of `dense` with example order[i], for the i that `fill` was told of last."""
         self.X = self.dense.view()
         """`dense` again, read-only."""

@@ -89,6 +89,8 @@ class Watch:
 
     def metrics_of(self, run: Run) -> dict[str, float]:
         """Return the metrics of what a run has found, on the scale of y."""
+        if not self.metrics:
+            return {}
         return compute(self.metrics, *in_units(self.model.y_scales, *run.results), self.activation)
 
     def finish(self) -> None:

@@ -135,11 +135,14 @@ def transpose(S: Any, source: int, lds: int, target: int, ldt: int, rows: int, c
 
 
 @kernel
-def shuffle(order: Any, key: int, epoch: int) -> None:
-    """Make `order` (m,) the permutation of epoch `epoch` under `key`, whatever it held: Fisher and Yates' shuffle."""
-    m = order.shape[0]
+def shuffle(order: Any, chosen: Any, key: int, epoch: int) -> None:
+    """Make `order` (m,) the permutation of epoch `epoch` under `key`, whatever it held: Fisher and Yates' shuffle.
+
+    Of the rows chosen (m,), or of 0 to m - 1 if there are none; they may not overlap.
+    """
+    m, n_chosen = order.shape[0], chosen.shape[0]
     for i in range(m):
-        order[i] = i
+        order[i] = chosen[i] if n_chosen > 0 else i
     stream = stream_of(key, epoch)
     for i in range(m - 1, 0, -1):
         j = random_below(stream, i, i + 1)

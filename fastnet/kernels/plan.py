@@ -160,7 +160,8 @@ class Examples(NamedTuple):
 
     X (m, n_x): example order[i] is row rows[i]. That is `order` itself; or, where X holds only those examples that the
     call will come to, where they are. targets (m, n_L), or (m, 1) numbers of classes; weights (m,), or none; outputs
-    (n_L, m) receives A_L of every example in the epoch's order, or has no m; order (m,).
+    (n_L, m) receives A_L of every example in the epoch's order, or has no m; order (m,). chosen (m,): of which rows a
+    shuffle draws the order, if not of the first m; or none. Of chosen rows, X, targets and weights have more than m.
     """
 
     X: np.ndarray
@@ -169,6 +170,7 @@ class Examples(NamedTuple):
     weights: np.ndarray
     outputs: np.ndarray
     order: np.ndarray
+    chosen: np.ndarray
 
 
 class Vectors(NamedTuple):

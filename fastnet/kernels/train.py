@@ -154,7 +154,7 @@ def begin(job: Any, progress: Any, examples: Any, epochs: Any) -> None:
     if job[0].learning_rate != rate:  # what all threads read is written only when it changes
         job[0].learning_rate = rate
     if now.example == 0 and job[0].shuffled != 0:
-        shuffle(examples.order, job[0].key, now.first_epoch + now.epoch)
+        shuffle(examples.order, examples.chosen, job[0].key, now.first_epoch + now.epoch)
 
 
 @spliced_kernel

@@ -56,7 +56,7 @@ def test_shuffled_training_equals_the_reference_in_that_order(batch_size):
     X, y = random_data(m, 7)
     orders = np.empty((3, m), np.int64)
     for epoch, order in enumerate(orders):
-        from_python(gather.shuffle)(order, model._key, epoch)
+        from_python(gather.shuffle)(order, np.empty(0, np.int64), model._key, epoch)
     assert_equal_training(model, units, activations, X, y, epochs=3, batch_size=batch_size, orders=orders)
 
 
@@ -249,7 +249,7 @@ def test_divergence_names_the_place_and_keeps_the_last_finite_parameters(dtype, 
     batches = (error.epoch - 1) * 5 + error.batch - 1
     orders = [np.empty(65, np.int64) for _ in range(error.epoch)]
     for epoch, order in enumerate(orders):
-        from_python(gather.shuffle)(order, again._key, epoch)
+        from_python(gather.shuffle)(order, np.empty(0, np.int64), again._key, epoch)
     for batch in range(batches):
         rows = orders[batch // 5][batch % 5 * 16 : batch % 5 * 16 + 16]
         again.step(X[rows], y[rows])

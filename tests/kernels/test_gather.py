@@ -152,15 +152,18 @@ def test_transpose(rows, columns, dtype):
     S.assert_guards()
 
 
+NONE_CHOSEN = np.empty(0, np.int64)
+
+
 def test_shuffle_gives_permutations_that_depend_on_key_and_epoch_alone():
     shuffle = from_python(gather.shuffle)
     seen = set()
     for key in (0, 1, 2**61):
         for epoch in (0, 1):
             order = np.full(209, -7)
-            shuffle(order, key, epoch)
+            shuffle(order, NONE_CHOSEN, key, epoch)
             again = np.arange(209)[::-1].copy()
-            shuffle(again, key, epoch)
+            shuffle(again, NONE_CHOSEN, key, epoch)
             np.testing.assert_array_equal(order, again)
             np.testing.assert_array_equal(np.sort(order), np.arange(209))
             seen.add(order.tobytes())
@@ -171,9 +174,19 @@ def test_shuffle_gives_permutations_that_depend_on_key_and_epoch_alone():
 def test_shuffle_gives_a_permutation_of_any_length(m):
     whole = Guarded(m, "float64")
     order = whole.inside.view(np.int64)
-    from_python(gather.shuffle)(order, 5, 7)
+    from_python(gather.shuffle)(order, NONE_CHOSEN, 5, 7)
     np.testing.assert_array_equal(np.sort(order), np.arange(m))
     whole.assert_guards()
+
+
+@pytest.mark.parametrize("m", [1, 2, 33, 1000])
+def test_shuffle_of_chosen_rows_is_that_of_their_places(m):
+    """Rows may be chosen twice."""
+    shuffle, chosen = from_python(gather.shuffle), np.random.default_rng(m).integers(0, 2 * m, m)
+    order, places = np.full(m, -7), np.full(m, -7)
+    shuffle(order, chosen, 5, 7)
+    shuffle(places, NONE_CHOSEN, 5, 7)
+    np.testing.assert_array_equal(order, chosen[places])
 
 
 @pytest.mark.jit
@@ -182,7 +195,7 @@ def test_shuffle_is_uniform():
     shuffle, m, rounds = from_python(gather.shuffle), 10, 20_000
     counts, order = np.zeros((m, m)), np.empty(m, np.int64)
     for epoch in range(rounds):
-        shuffle(order, 3, epoch)
+        shuffle(order, NONE_CHOSEN, 3, epoch)
         counts[np.arange(m), order] += 1
     expected = rounds / m
     statistic = ((counts - expected) ** 2 / expected).sum()

@@ -53,7 +53,7 @@ def argument_types(arguments: str, T: types.Float) -> tuple[types.Type, ...]:
         **dict.fromkeys(("outputs", "scratch"), matrix),
         "add": types.boolean,
         "share": types.UniTuple(i, 4),
-        "examples": types.NamedTuple((data[1], integers, data[1], data[0], matrix, integers), Examples),
+        "examples": types.NamedTuple((data[1], integers, data[1], data[0], matrix, integers, integers), Examples),
         "vectors": types.NamedTuple((vector, vector, matrix, vector, reals, vector, vector, vector), Vectors),
         "epochs": types.NamedUniTuple(reals, 2, Epochs),
         "team": types.NamedTuple((integers, reals), Team),
