@@ -253,7 +253,7 @@ def two_dimensional(array: np.ndarray) -> None:
     """Raise ValueError unless X has two dimensions."""
     if array.ndim != 2:
         remedy = (
-            f" For one example of {array.size} features pass X.reshape(1, -1), for {array.size} examples of one "
+            f" Reshape your data: for one example of {array.size} features pass X.reshape(1, -1), for {array.size} examples of one "
             "feature X.reshape(-1, 1)."
         )
         remedy = remedy if array.ndim == 1 and array.size else ""

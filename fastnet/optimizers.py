@@ -8,9 +8,9 @@ import numpy as np
 
 from fastnet import checks, words
 from fastnet.kernels import codes
-from fastnet.schedules import SlowedDown, learning_rate_of
+from fastnet.schedules import SlowedDown, is_by_step, learning_rate_of
 
-LearningRate = float | Callable[[int], float]
+LearningRate = float | Callable[[Any], float]
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,9 +44,14 @@ class Optimizer(checks.CheckedSettings):
         return f"{type(self).__name__}({shown})"
 
     @property
-    def kind(self) -> tuple[type, int, bool]:
+    def kind(self) -> tuple[type, int, bool, bool]:
         """What must stay within a fit: all but the numbers."""
-        return type(self), self.code, self.clip_norm is None
+        return type(self), self.code, self.clip_norm is None, self.is_by_step
+
+    @property
+    def is_by_step(self) -> bool:
+        """Whether the learning rate changes with each update."""
+        return is_by_step(self.learning_rate)
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -73,14 +78,15 @@ class Optimizer(checks.CheckedSettings):
             return replace(self, learning_rate=SlowedDown(rate, factor, least))
         return replace(self, learning_rate=max(rate * factor, min(least, rate)))
 
-    def learning_rates(self, first_epoch: int, epochs: int, dtype: np.dtype | None = None) -> np.ndarray:
-        """Return the learning rate of each of some epochs, from 0 on.
+    def learning_rates(self, first: int, n: int, dtype: np.dtype | None = None, batches: int = 1) -> np.ndarray:
+        """Return the learning rate of each of n epochs; or of n updates, where each epoch has so many batches.
 
         TypeError or ValueError unless each is a positive number, in the range of a dtype, if there is one.
         """
-        if not callable(self.learning_rate):
-            return np.full(epochs, self.learning_rate)
-        return np.array([learning_rate_of(self.learning_rate, first_epoch + e, dtype) for e in range(epochs)])
+        rate = self.learning_rate
+        if not callable(rate):
+            return np.full(n, rate)
+        return np.array([learning_rate_of(rate, *divmod(first + i, batches), batches, dtype) for i in range(n)])
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,7 +98,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate : float or function, default 0.01
-        alpha, greater than zero; or a schedule, or any function of the epoch, counted from 0.
+        alpha, greater than zero; or a schedule, or any function of the epoch, counted from 0; `ByStep` of one of them.
     momentum : float, default 0.0
         mu, at least 0 and less than 1.
     nesterov : bool, default False

@@ -556,8 +556,17 @@ def table_encoder(numbers: list[np.ndarray], categories: list[list], bins: int =
     known = {k: x[~np.isnan(x)] for k, x in enumerate(numbers)}
     kept = [k for k, x in known.items() if len(set(x)) > 1]
     gaps = [k for k, x in known.items() if 0 < len(x) < len(numbers[k])]
-    quantiles = {k: np.percentile(known[k], [0, 25, 50, 75, 100]) for k in kept}
-    edges = {k: np.unique(np.percentile(known[k], np.linspace(0, 100, bins + 1))) for k in kept}
+    method = {"method": "inverted_cdf"}
+    quantiles = {k: np.percentile(known[k], [0, 25, 50, 75, 100], **method) for k in kept}
+    edges = {}
+    for k in kept:
+        values, counts = np.unique(known[k], return_counts=True)
+        edges[k] = values
+        if bins > 0 and len(values) > bins + 1:
+            frequent = values[counts >= len(known[k]) / bins]
+            others = known[k][~np.isin(known[k], frequent)]
+            shares = np.linspace(0, 100, max(2, bins + 1 - len(frequent)))
+            edges[k] = np.unique(np.concatenate([frequent, np.percentile(others, shares, **method)]))
     levels = [sorted(set(c) - {None}, key=lambda v: (isinstance(v, str), v)) for c in categories]
     is_constant = [len(set(c)) == 1 for c in categories]
 

@@ -19,7 +19,9 @@ from fastnet.scaling import Scales, Standardize
 
 TEXT = "network"
 FORMAT, VERSION = "format", "1"
-KINDS = MODEL, CHECKPOINT, ESTIMATOR = "fastnet model", "fastnet checkpoint", "fastnet estimator"
+KINDS = MODEL, CHECKPOINT, ESTIMATOR, TABLE = (
+    "fastnet model", "fastnet checkpoint", "fastnet estimator", "fastnet table"
+)  # fmt: skip
 """The kinds of files, of which the text FORMAT has one, and the version after it: "fastnet model 1"."""
 
 ARGUMENTS = ("layers", "loss", "optimizer", "l2", "dtype", "seed", "l1", "standardize_y")
@@ -36,7 +38,7 @@ def check_kind(contents: tensors.Contents, *kinds: str) -> str:
     if version != VERSION:
         raise FileFormatError(f"it is a {name!r} of version {version}; this fastnet reads {VERSION}. Upgrade fastnet")
     if name not in kinds:
-        reader = "fastnet.sklearn.load" if name == ESTIMATOR else "fastnet.load"
+        reader = {ESTIMATOR: "fastnet.sklearn.load", TABLE: "fastnet.tables.load"}.get(name, "fastnet.load")
         raise FileFormatError(f"it is a {name!r}, not a {' or a '.join(map(repr, kinds))}. Read it by {reader}")
     if contents.digest is None:
         raise FileFormatError("it has no sha256: something else has written it anew")

@@ -6,9 +6,9 @@ import time
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names, _check_sample_weight, check_is_fitted
 
 from fastnet import checks, words
 from fastnet.activations import canonical
@@ -18,10 +18,8 @@ from fastnet.many import train_many
 from fastnet.metrics import METRICS
 from fastnet.model import Model
 from fastnet.tables.encoder import TableEncoder
-from fastnet.tables.networks import NetworkSettings, folds, seeds
-
-ROWS_AT_ONCE = 4096
-"""Rows that are encoded for a prediction at a time: a few megabytes."""
+from fastnet.tables.networks import NetworkSettings, seeds
+from fastnet.tables.rows import distinct_rows, folds
 
 ROWS_OF_IMPORTANCE, PERMUTATIONS = 2000, 5
 """Rows held out by which the importance of features is found, at most; and how often each is permuted."""
@@ -37,8 +35,9 @@ SCORES = {
 class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     """The base of classifier and regressor, which say what their targets are, and what the networks' mean is of.
 
-    `_learn_targets(y)` returns y as the networks take it, and the number of classes, or 0; `_targets(y)` that of rows
-    to validate with; `_finish(A, y, weights)` is told what the networks give for rows that they have not seen.
+    `_checked_targets(y, learns)` returns numbers of classes, or values; `_learn(y, rows, weights)` what the distinct
+    rows say of them, as the networks take y, and how many outputs they have; `_outputs(A)` makes predictions of their
+    mean output; and `_finish(A, y, weights)` is told what they give for rows that they have not seen.
     """
 
     n_features_in_: int
@@ -47,7 +46,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     model_: list[Model]
     history_: list[History]
     oof_prediction_: np.ndarray | None
-    _held_out: tuple[np.ndarray, np.ndarray, np.ndarray]  # encoded rows, their targets, and which network left them out
+    _held_out: tuple[np.ndarray, np.ndarray, np.ndarray]  # compact rows, their targets, and which network left them out
 
     # The arguments, as the constructors type them.
     n_nets: int
@@ -60,6 +59,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     weight_decay: float
     dropout: float
     epochs: int
+    patience: int
     cycles: int
     batch_size: Any
     largest_batch: int
@@ -74,16 +74,20 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     dtype: Any
     verbose: Any
 
+    classes_: np.ndarray
     _best_is: str
     """The metric that chooses an epoch if `scoring` names none; "cost" for the cost itself."""
 
-    def _learn_targets(self, y: Any) -> tuple[np.ndarray, int]:
+    def _checked_targets(self, y: Any, *, learns: bool) -> np.ndarray:
         raise NotImplementedError
 
-    def _targets(self, y: Any) -> np.ndarray:
+    def _learn(self, y: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> None:
         raise NotImplementedError
 
-    def _weights_of_classes(self, y: Any) -> np.ndarray | None:
+    def _for_networks(self, y: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _weights_of_classes(self, y: np.ndarray) -> np.ndarray | None:
         return None
 
     def _finish(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
@@ -117,6 +121,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
             weight_decay=checks.non_negative_number(self.weight_decay, "weight_decay"),
             dropout=checks.number_below_one(self.dropout, "dropout"),
             epochs=checks.positive_integer(self.epochs, "epochs"),
+            patience=checks.positive_integer(self.patience, "patience"),
             cycles=checks.positive_integer(self.cycles, "cycles"),
             batch_size=batch_size,
             largest_batch=checks.positive_integer(self.largest_batch, "largest_batch"),
@@ -135,95 +140,105 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, held_out: Any) -> Self:
         """Encode X, and train the networks, each on another part of its rows."""
-        start = time.monotonic()
+        start, classifies = time.monotonic(), is_classifier(self)
         settings, n_nets = self._settings(), checks.positive_integer(self.n_nets, "n_nets")
         n_folds = checks.integer_from(2, self.n_folds, "n_folds")
         limit = None if self.time_limit is None else checks.positive_number(self.time_limit, "time_limit")
         threads = None if self.n_threads is None else checks.positive_integer(self.n_threads, "n_threads")
-        encoder = TableEncoder(bins=self.bins, clip=self.clip, max_categories=self.max_categories)
-        validate_data(self, X, reset=True, skip_check_array=True)
-        Z = encoder.fit_transform(X)
-        self.n_features_in_ = encoder.n_features_in_
-        if len(Z) != len(y):
-            raise ValueError(f"X has {len(Z)} rows, but y has {len(y)}. Pass a target for each row.")
-        y, n_classes = self._learn_targets(y)
-        metrics = self._metric(n_classes > 0)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, Z, ensure_non_negative=True)
+        refuse_complex(X)
+        if y is None:
+            raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")
+        _check_feature_names(self, X, reset=True)
+        y = self._checked_targets(y, learns=True)
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, y, ensure_non_negative=True)
+        if weights is not None and not weights.any():
+            raise ValueError("sample_weight is zero for every row. At least one must be greater than 0.")
         by_class = self._weights_of_classes(y)
         if by_class is not None:
             weights = by_class if weights is None else weights * by_class
+        encoder = TableEncoder(bins=self.bins, clip=self.clip, max_categories=self.max_categories)
+        C = encoder.fit(X, weights).compact(X, settings.dtype)
+        if len(C) != len(y):
+            raise ValueError(f"X has {len(C)} rows, but y has {len(y)}. Pass a target for each row.")
+        rows, of, weights = distinct_rows(C, y, weights)
+        self._learn(y, rows, weights)
+        n_outputs, metrics = len(self.classes_) if classifies else 1, self._metric(classifies)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        m, divided = len(Z), None
-        if held_out is None:
-            divided = folds(y if n_classes else None, m, n_folds, seed)
-            out = [divided[i % n_folds] for i in range(n_nets)]
-            rows = [np.setdiff1d(np.arange(m), each, assume_unique=True) for each in out]
-            if any(len(each) == 0 for each in (*out, *rows)):  # fewer rows than folds: train with all of them
-                rows, out, divided = [np.arange(m)] * n_nets, [np.arange(m)] * n_nets, None
+        m, in_folds = len(C), None
+        targets = self._for_networks(y)
+        if held_out is not None:
+            C, targets, weights = self._with(held_out, encoder, C, targets, weights)
+            training, out = [rows] * n_nets, [np.arange(m, len(C))] * n_nets
         else:
-            Z, y, weights = self._with(held_out, encoder, Z, y, weights)
-            rows, out = [np.arange(m)] * n_nets, [np.arange(m, len(Z))] * n_nets
-        models = [
-            settings.model(Z.shape[1], n_classes or 1, each, softmax=n_classes > 0) for each in seeds(seed, n_nets)
-        ]
+            in_folds = folds(rows, y if classifies else None, n_folds, seed)
+            out = [in_folds[i % n_folds] for i in range(n_nets)]
+            training = [rows[~np.isin(rows, each)] for each in out]
+            if any(len(each) == 0 for each in (*out, *training)):  # fewer rows than folds: train with all of them
+                training, out, in_folds = [rows] * n_nets, [rows] * n_nets, None
+        layer = encoder.layer()
+        models = [settings.model(layer, n_outputs, each, softmax=classifies) for each in seeds(seed, n_nets)]
         if limit is not None:
             at_once = min(n_nets, threads or get_num_threads())
             limit = max(1e-3, limit - (time.monotonic() - start)) / -(-n_nets // at_once)
         monitor = f"val_{metrics[0]}" if metrics else "val_cost"
-        self.history_ = train_many(
-            models, Z, y, rows=rows, validation_rows=out, sample_weight=weights, epochs=settings.epochs,
-            batch_size=settings.batch_size_for(min(map(len, rows))), metrics=metrics,
+        history = train_many(
+            models, C, targets, rows=training, validation_rows=out, sample_weight=weights, epochs=settings.epochs,
+            batch_size=settings.batch_size_for(min(map(len, training))), metrics=metrics,
             callbacks=settings.callbacks(monitor, limit), label_smoothing=self._smoothing(), threads=threads,
             verbose=self.verbose,
         )  # fmt: skip
-        self.encoder_, self.model_ = encoder, models
-        self.oof_prediction_ = None
-        if divided is not None or held_out is not None:
-            rows_left_out = np.unique(np.concatenate(out))
-            self._finish(self._unseen(Z, out)[rows_left_out], y[rows_left_out], weights and weights[rows_left_out])
-            of_networks = np.concatenate([np.full(len(each), i) for i, each in enumerate(out)])
-            chosen = np.arange(len(of_networks))[:: -(-len(of_networks) // ROWS_OF_IMPORTANCE)]
-            rows_chosen = np.concatenate(out)[chosen]
-            self._held_out = Z[rows_chosen], y[rows_chosen], of_networks[chosen]
-        if divided is not None:
-            self.oof_prediction_ = self._outputs(self._unseen(Z, out))
+        for name in ("_held_out", "_importances", "_errors"):  # of a fit before
+            self.__dict__.pop(name, None)
+        self.n_features_in_, self.encoder_ = encoder.n_features_in_, encoder
+        self.model_, self.history_, self.oof_prediction_ = models, history, None
+        if in_folds is not None or held_out is not None:
+            left_out = np.unique(np.concatenate(out))
+            found = self._unseen(C, out)
+            self._finish(found[left_out], targets[left_out], None if weights is None else weights[left_out])
+            networks = np.concatenate([np.full(len(each), i) for i, each in enumerate(out)])
+            chosen = np.arange(len(networks))[:: -(-len(networks) // ROWS_OF_IMPORTANCE)]
+            chosen_rows = np.concatenate(out)[chosen]
+            self._held_out = C[chosen_rows], targets[chosen_rows], networks[chosen]
+        if in_folds is not None:
+            found = np.vstack([self._unseen(C, out), np.full(n_outputs, np.nan)])
+            self.oof_prediction_ = self._outputs(found[of])
         return self
 
     def _with(
-        self, held_out: Any, encoder: TableEncoder, Z: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+        self, held_out: Any, encoder: TableEncoder, C: np.ndarray, y: np.ndarray, weights: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return encoded rows, targets and weights, those of rows to validate with behind the others."""
+        """Return compact rows, targets and weights, those of rows to validate with behind the others."""
         if not isinstance(held_out, (tuple, list)) or len(held_out) not in (2, 3):
             raise TypeError(f"eval_set must be (X, y) or (X, y, sample_weight), not {type(held_out).__name__}.")
-        Z_val, y_val = encoder.transform(held_out[0]), self._targets(held_out[1])
-        if len(Z_val) != len(y_val) or len(Z_val) == 0:
-            raise ValueError(f"In eval_set, X has {len(Z_val)} rows, but y {len(y_val)}. Pass as many, at least one.")
+        C_val = encoder.compact(held_out[0], C.dtype)
+        y_val = self._for_networks(self._checked_targets(held_out[1], learns=False))
+        if len(C_val) != len(y_val) or len(C_val) == 0:
+            raise ValueError(f"In eval_set, X has {len(C_val)} rows, but y {len(y_val)}. Pass as many, at least one.")
         w_val = held_out[2] if len(held_out) == 3 else None
         if weights is not None or w_val is not None:
-            own = np.ones(len(Z)) if weights is None else weights
-            w_val = _check_sample_weight(w_val, Z_val, ensure_non_negative=True)
+            own = np.ones(len(C)) if weights is None else weights
+            w_val = _check_sample_weight(w_val, C_val, ensure_non_negative=True)
             weights = np.concatenate([own, w_val])
-        return np.concatenate([Z, Z_val]), np.concatenate([y, y_val]), weights
+        return np.concatenate([C, C_val]), np.concatenate([y, y_val]), weights
 
-    def _unseen(self, Z: np.ndarray, out: list[np.ndarray]) -> np.ndarray:
+    def _unseen(self, C: np.ndarray, out: list[np.ndarray]) -> np.ndarray:
         """Return for each row the mean output of the networks that have not trained with it; NaN where all have."""
-        total, count = np.zeros((len(Z), self.model_[0].output_layer.units)), np.zeros((len(Z), 1))
+        total, count = np.zeros((len(C), self.model_[0].output_layer.units)), np.zeros((len(C), 1))
         for model, rows in zip(self.model_, out, strict=True):
-            total[rows] += model.forward(Z[rows])
+            total[rows] += model.forward(C[rows])
             count[rows] += 1
         return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
     def _mean(self, X: Any) -> np.ndarray:
         """Return the mean output of the networks for raw rows, (m, n_L) in float64."""
         check_is_fitted(self)
-        validate_data(self, X, reset=False, skip_check_array=True)
-        found = []
-        for Z in self.encoder_.slabs(X, ROWS_AT_ONCE):
-            total = np.zeros((len(Z), self.model_[0].output_layer.units))
-            for model in self.model_:
-                total += model.forward(Z)
-            found.append(total / len(self.model_))
-        return np.concatenate(found)
+        refuse_complex(X)
+        _check_feature_names(self, X, reset=False)
+        C = self.encoder_.compact(X, self.model_[0].dtype)
+        total = np.zeros((len(C), self.model_[0].output_layer.units))
+        for model in self.model_:
+            total += model.forward(C)
+        return total / len(self.model_)
 
     def save(self, path: Any) -> None:
         """Write the estimator to one file, from which `fastnet.tables.load` makes an equal one; see there.
@@ -256,19 +271,25 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         if not hasattr(self, "_held_out"):
             raise AttributeError("There are no feature_importances_: fewer rows than folds were all trained with.")
         if not hasattr(self, "_importances"):
-            Z, y, networks = self._held_out
-            before = self._loss_of_held_out(Z, y, networks)
+            C, y, networks = self._held_out
+            before = self._loss_of_held_out(C, y, networks)
             rises = np.zeros(self.n_features_in_)
-            for column, parts in enumerate(self.encoder_.columns_of):
+            for column, places in enumerate(self.encoder_.places):
                 generator = np.random.default_rng(column)
-                for _ in range(PERMUTATIONS if len(parts) else 0):
-                    permuted = Z.copy()
-                    permuted[:, parts] = Z[generator.permutation(len(Z))][:, parts]
+                for _ in range(PERMUTATIONS if len(places) else 0):
+                    permuted = C.copy()
+                    permuted[:, places] = C[generator.permutation(len(C))][:, places]
                     rises[column] += self._loss_of_held_out(permuted, y, networks) - before
             self._importances = rises / PERMUTATIONS
         return self._importances.copy()
 
-    def _loss_of_held_out(self, Z: np.ndarray, y: np.ndarray, networks: np.ndarray) -> float:
+    def _loss_of_held_out(self, C: np.ndarray, y: np.ndarray, networks: np.ndarray) -> float:
         """Return the mean loss of rows, each by the network that has not trained with it."""
-        parts = [self._loss(model.forward(Z[networks == i]), y[networks == i]) for i, model in enumerate(self.model_)]
+        parts = [self._loss(model.forward(C[networks == i]), y[networks == i]) for i, model in enumerate(self.model_)]
         return float(np.mean(np.concatenate(parts)))
+
+
+def refuse_complex(X: Any) -> None:
+    """Raise ValueError for an array of complex numbers, in scikit-learn's words."""
+    if getattr(getattr(X, "dtype", None), "kind", "") == "c":
+        raise ValueError("Complex data not supported: pass real numbers, such as X.real and X.imag side by side.")

@@ -41,9 +41,10 @@ class TableEncoder(checks.FixedSettings):
       z / sqrt(1 + (z / clip)^2), which bounds outliers smoothly (Holzmüller, Grinsztajn & Steinwart, Better by default:
       strong pre-tuned MLPs and boosted trees on tabular data, 2024). A missing value is 0, the median; a column that
       has some in training gets an indicator beside it, 1 where one is missing.
-    - **Bins**: with edges e, the distinct values of the quantiles 0, 1/bins, ..., 1, the piecewise linear code
-      2 clip((x - e[b]) / (e[b+1] - e[b]), 0, 1) - 1 for each bin b, if there are two or more (Gorishniy, Rubachev &
-      Babenko, On embeddings for numerical features in tabular deep learning, 2022).
+    - **Bins**: with edges e, the piecewise linear code 2 clip((x - e[b]) / (e[b+1] - e[b]), 0, 1) - 1 for each bin b,
+      if there are two or more (Gorishniy, Rubachev & Babenko, On embeddings for numerical features in tabular deep
+      learning, 2022). Edges are all values, if there are few; or each value of 1/bins of the rows, such as the zeros
+      that most rows have, and quantiles of the other rows.
     - **Truth values**: -1 and 1; missing 0.
     - **Categories and text**: a column for each value of training, 1 in its rows, numbers first, then texts; of two
       values one column, 1 for the first and -1 for the second; zeros for missing ones and those training had not.
@@ -114,8 +115,10 @@ class TableEncoder(checks.FixedSettings):
     # ------------------------------------------------------------------------------------------------------- learning
 
     @np.errstate(all="ignore")
-    def fit(self, X: Any) -> "TableEncoder":
+    def fit(self, X: Any, sample_weight: np.ndarray | None = None) -> "TableEncoder":
         """Learn the columns of a table, and return the encoder.
+
+        With weights (m,), not negative, a row counts as so many rows, and one of weight 0 as none.
 
         X is a DataFrame of pandas, polars or pyarrow, an array (m, n), one of records (m,), or a list of rows. None,
         NaN, NaT and what else libraries have for it is missing.
@@ -129,11 +132,11 @@ class TableEncoder(checks.FixedSettings):
         """
         raw = table(X)
         if not raw.n_rows or not raw.sources:
-            shape = raw.n_rows, len(raw.sources)
-            raise ValueError(f"X must hold at least one row of at least one column, but has shape {shape}.")
+            shape, what = (raw.n_rows, len(raw.sources)), "sample" if raw.sources else "feature"
+            raise ValueError(f"X has 0 {what}(s) (shape={shape}) while a minimum of 1 is required.")
         columns, numbers = [], []
         for k in range(len(raw.sources)):
-            column, found = self._learned(raw, k)
+            column, found = self._learned(raw, k, sample_weight)
             columns.append(column)
             numbers += found
         medians, units, edges = zip(*numbers, strict=True) if numbers else ((), (), ())
@@ -147,26 +150,35 @@ class TableEncoder(checks.FixedSettings):
         )
         return self
 
-    def _learned(self, raw: Table, k: int) -> tuple[Column, list[Number]]:
+    def _learned(self, raw: Table, k: int, weights: np.ndarray | None) -> tuple[Column, list[Number]]:
         """Return what column k is, and (median, unit, edges) of each number made of it."""
         name = str(k) if raw.names is None else raw.names[k]
         kind, values = raw.read(k, slice(0, raw.n_rows))
-        if kind == "empty":
-            return Column(name, kind, 1.0), []
         if kind == "boolean":
             values = Coded(np.where(np.isnan(values), -1, values).astype(np.int64), [0, 1])
+        if weights is not None and kind != "empty":
+            counted = weights > 0
+            weights = weights[counted]
+            values = Coded(values.codes[counted], values.levels) if kind in CATEGORIES else values[counted]
+        if kind == "empty":
+            return Column(name, kind, 1.0), []
+        is_missing = values.codes < 0 if kind in CATEGORIES else values != values
+        missing = share_of(is_missing, weights)
+        if missing == 1:
+            return Column(name, "empty", 1.0), []
+        known = None if weights is None else weights[~is_missing]
         if kind in CATEGORIES:
-            return self._learned_categories(name, kind, values), []
-        is_missing = np.isnat(values) if kind == "date" else np.isnan(values)
-        missing = int(np.count_nonzero(is_missing)) / raw.n_rows
+            return self._learned_categories(
+                Coded(values.codes[~is_missing], values.levels), known, name, kind, missing
+            ), []
+        values = values[~is_missing]
         if kind == "date":
-            known = values[~is_missing]
-            shown = span(known.min().astype("M8[D]"), known.max().astype("M8[D]"))
+            shown = span(values.min().astype("M8[D]"), values.max().astype("M8[D]"))
         parts: list[str] = []
         numbers: list[Number] = []
         for part in PARTS[kind]:
             column = date_part(values, part) if kind == "date" else values
-            low, high, number = self._learned_number(column[~is_missing])
+            low, high, number = self._learned_number(column, known)
             if kind != "date":
                 shown = span(f"{low:.4g}", f"{high:.4g}") + " s" * (kind == "duration")
             if low < high:
@@ -174,28 +186,36 @@ class TableEncoder(checks.FixedSettings):
                 numbers.append(number)
         return Column(name, kind, missing, tuple(parts), shown=shown), numbers
 
-    def _learned_number(self, known: np.ndarray) -> tuple[float, float, Number]:
-        """Return the least and the largest of numbers, whose order is lost, and what is learned of them."""
-        shares = np.concatenate([[0, 25, 50, 75, 100], np.linspace(0, 100, self.bins + 1)])
-        found = np.percentile(known, shares, overwrite_input=True)
-        low, q25, median, q75, high = (float(value) for value in found[:5])
-        edges = np.unique(found[5:])
+    def _learned_number(self, known: np.ndarray, weights: np.ndarray | None) -> tuple[float, float, Number]:
+        """Return the least and the largest of numbers, and what is learned of them."""
+        values, counts = counted_values(known, weights)
+        low, q25, median, q75, high = quantiles(values, counts, np.array([0, 0.25, 0.5, 0.75, 1])).tolist()
+        edges = self._edges(values, counts)
         unit = q75 - q25 or (high - low) / 2 or high - low  # half of the least number is none
         return low, high, (median, unit, edges if len(edges) > 2 else edges[:0])
 
-    def _learned_categories(self, name: str, kind: str, values: Coded) -> Column:
-        """Return what a column of categories is."""
-        codes, levels = values
-        known = codes[codes >= 0]
-        counts: dict[Level, int] = {}
-        for value, count in zip(levels, np.bincount(known, minlength=len(levels)).tolist(), strict=True):
+    def _edges(self, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the edges of the bins of numbers, each with how often it occurs."""
+        if self.bins == 0 or len(values) <= self.bins + 1:
+            return values if self.bins else values[:0]
+        is_frequent = counts * self.bins >= np.cumsum(counts)[-1]
+        n_others = max(2, self.bins + 1 - int(np.count_nonzero(is_frequent)))
+        others = quantiles(values[~is_frequent], counts[~is_frequent], np.linspace(0, 1, n_others))
+        return np.unique(np.concatenate([values[is_frequent], others]))
+
+    def _learned_categories(
+        self, known: Coded, weights: np.ndarray | None, name: str, kind: str, missing: float
+    ) -> Column:  # fmt: skip
+        """Return what a column of categories is, of its rows that are not missing."""
+        counts: dict[Level, float] = {}
+        sums = np.bincount(known.codes, weights, minlength=len(known.levels))
+        for value, count in zip(known.levels, sums.tolist(), strict=True):
             if count:
                 counts[value] = counts.get(value, 0) + count
         ordered = in_order(counts)
         kept = ordered
         if len(ordered) > self.max_categories:
             kept = in_order(sorted(ordered, key=lambda value: -counts[value])[: self.max_categories])
-        missing = (len(codes) - len(known)) / len(codes)
         return Column(name, kind, missing, (), tuple(kept), len(ordered), sorts_of(ordered))
 
     def _keep(
@@ -243,7 +263,9 @@ class TableEncoder(checks.FixedSettings):
         checks.same_columns(raw.names, self.feature_names_in_, "model.feature_names_in_")
         if len(raw.sources) != self.n_features_in_:
             n = len(raw.sources)
-            raise ValueError(f"X has {n} column{'s' * (n != 1)}, but had {self.n_features_in_} in fit.")
+            raise ValueError(
+                f"X has {n} features, but TableEncoder is expecting {self.n_features_in_} features as input."
+            )
         return replace(raw, names=self.feature_names_in_)  # messages call columns as fit has known them
 
     def _check_fitted(self) -> None:
@@ -305,8 +327,8 @@ class TableEncoder(checks.FixedSettings):
                 number += 1
             if not column.parts and column.has_indicator:
                 made.append(("value",))
-            if column.n_indicators:
-                made.append(("value",) if len(column.levels) == 2 else ("category", column.n_indicators))
+            if column.n_one_hot:
+                made.append(("value",) if len(column.levels) == 2 else ("category", column.n_one_hot))
         return Encode(made or [("value",)])
 
     def _layer_of_number(self, f: int, *, has_gaps: bool) -> tuple[Any, ...]:
@@ -337,7 +359,7 @@ class TableEncoder(checks.FixedSettings):
         """For each column of the raw table, which columns of `compact` are made of it."""
         self._check_fitted()
         sizes = [
-            len(column.parts) + (column.has_indicator and not column.parts) + (column.n_indicators > 0)
+            len(column.parts) + (column.has_indicator and not column.parts) + (column.n_one_hot > 0)
             for column in self.columns
         ]
         return np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
@@ -440,6 +462,32 @@ class TableEncoder(checks.FixedSettings):
                 f"{100 * column.missing:.2g} %" if 0 < column.missing < 0.995 else f"{100 * round(column.missing)} %"
             )
             yield short(column.name), column.kind, short(values), share, str(made)
+
+
+def counted_values(known: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct values of some numbers, in order, and the sum of the weights of each; None: all are 1."""
+    if weights is None:
+        known = np.sort(known)
+    else:
+        order = np.argsort(known, kind="stable")
+        known, weights = known[order], weights[order]
+    starts = np.flatnonzero(np.concatenate([[True], known[1:] != known[:-1]]))
+    counts = np.diff(starts, append=len(known)).astype(float) if weights is None else np.add.reduceat(weights, starts)
+    return known[starts], counts
+
+
+def share_of(rows: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the share of the weight that some rows, a mask, have."""
+    if weights is None or not rows.any():
+        return int(np.count_nonzero(rows)) / len(rows)
+    return 1.0 if rows.all() else float(np.cumsum(weights[rows])[-1] / np.cumsum(weights)[-1])
+
+
+def quantiles(values: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the least values up to which that share of the weight lies; values are in order, with their weights."""
+    sums = np.cumsum(counts)
+    found: np.ndarray = values[np.minimum(np.searchsorted(sums, shares * sums[-1]), len(values) - 1)]
+    return found
 
 
 def span(low: Any, high: Any) -> str:

@@ -25,11 +25,11 @@ NEIGHBOURS, NEIGHBOUR_SHARE = 100, 20
 
 class TableClassifier(ClassifierMixin, TableEstimator):
     def __init__(
-        self, n_nets: int = 4, *, hidden_layer_sizes: Any = (128, 128, 128), activation: Any = "selu",
+        self, n_nets: int = 4, *, hidden_layer_sizes: Any = (128, 128, 128), activation: Any = "relu",
         learning_rate: float = 0.04, bias_learning_rate: float = 0.1, scale_learning_rate: float = 6.0,
         beta2: float = 0.95, weight_decay: float = 0.0, dropout: float = 0.0, label_smoothing: float = 0.1,
-        epochs: int = 64, cycles: int = 4, batch_size: Any = "auto", largest_batch: int = 256, n_folds: int = 5,
-        bins: int = 8, clip: float = 3.0, max_categories: int = 1000, scoring: Any = None, calibrate: bool = True,
+        epochs: int = 64, patience: int = 26, cycles: int = 4, batch_size: Any = "auto", largest_batch: int = 256,
+        n_folds: int = 5, bins: int = 8, clip: float = 3.0, max_categories: int = 1000, scoring: Any = None, calibrate: bool = True,
         class_weight: Any = None, time_limit: float | None = None, random_state: Any = None,
         n_threads: int | None = None, dtype: Any = "float32", verbose: Any = False,
     ) -> None:  # fmt: skip
@@ -44,6 +44,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         self.dropout = dropout
         self.label_smoothing = label_smoothing
         self.epochs = epochs
+        self.patience = patience
         self.cycles = cycles
         self.batch_size = batch_size
         self.largest_batch = largest_batch
@@ -60,7 +61,6 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         self.dtype = dtype
         self.verbose = verbose
 
-    classes_: np.ndarray
     temperature_: float
     _best_is = "accuracy"
 
@@ -75,24 +75,29 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     ) -> Self:  # fmt: skip
         return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
 
-    def _learn_targets(self, y: Any) -> tuple[np.ndarray, int]:
+    def _checked_targets(self, y: Any, *, learns: bool) -> np.ndarray:
+        """Return the number of the class of each row."""
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
-        self.classes_, numbers = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y has one class, {self.classes_[0]!r}; a classifier needs two. Pass rows of another class as well."
-            )
-        return numbers, len(self.classes_)
-
-    def _targets(self, y: Any) -> np.ndarray:
-        y = column_or_1d(y, warn=True)
+        if learns:
+            self.classes_, numbers = np.unique(y, return_inverse=True)
+            return numbers
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
-                f"In eval_set, y has a class {unknown[0]!r}, which y to train with has not. Drop its rows."
+                f"In eval_set, y has a class {unknown.tolist()[0]!r}, which y to train with has not. Drop its rows."
             )
         return np.searchsorted(self.classes_, y)
+
+    def _learn(self, y: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> None:
+        classes = self.classes_[np.unique(y[rows])].tolist()
+        if len(classes) < 2:
+            raise ValueError(
+                f"y has one class, {classes[0]!r}; a classifier needs two. Pass rows of another class as well."
+            )
+
+    def _for_networks(self, y: np.ndarray) -> np.ndarray:
+        return y
 
     def _weights_of_classes(self, y: Any) -> np.ndarray | None:
         if self.class_weight is None:
@@ -140,7 +145,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         return self._mean(X)
 
     def predict(self, X: Any) -> np.ndarray:
-        classes: np.ndarray = self.classes_[self._mean(X).argmax(axis=1)]
+        A = self._mean(X)
+        classes: np.ndarray = self.classes_[A.argmax(axis=1)]
         return classes
 
 
@@ -148,10 +154,10 @@ class TableRegressor(RegressorMixin, TableEstimator):
     def __init__(
         self, n_nets: int = 4, *, hidden_layer_sizes: Any = (128, 128, 128), activation: Any = "mish",
         learning_rate: float = 0.07, bias_learning_rate: float = 0.1, scale_learning_rate: float = 6.0,
-        beta2: float = 0.95, weight_decay: float = 0.0, dropout: float = 0.0, epochs: int = 64, cycles: int = 4,
-        batch_size: Any = "auto", largest_batch: int = 256, n_folds: int = 5, bins: int = 8, clip: float = 3.0,
-        max_categories: int = 1000, scoring: Any = None, time_limit: float | None = None, random_state: Any = None,
-        n_threads: int | None = None, dtype: Any = "float32", verbose: Any = False,
+        beta2: float = 0.95, weight_decay: float = 0.0, dropout: float = 0.0, epochs: int = 64, patience: int = 26,
+        cycles: int = 4, batch_size: Any = "auto", largest_batch: int = 256, n_folds: int = 5, bins: int = 8,
+        clip: float = 3.0, max_categories: int = 1000, scoring: Any = None, time_limit: float | None = None,
+        random_state: Any = None, n_threads: int | None = None, dtype: Any = "float32", verbose: Any = False,
     ) -> None:  # fmt: skip
         self.n_nets = n_nets
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -163,6 +169,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         self.weight_decay = weight_decay
         self.dropout = dropout
         self.epochs = epochs
+        self.patience = patience
         self.cycles = cycles
         self.batch_size = batch_size
         self.largest_batch = largest_batch
@@ -191,16 +198,18 @@ class TableRegressor(RegressorMixin, TableEstimator):
     ) -> Self:  # fmt: skip
         return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
 
-    def _learn_targets(self, y: Any) -> tuple[np.ndarray, int]:
-        y = self._targets(y)
-        self._scale = scales_of(y[:, np.newaxis], None, "y")
-        self.y_range_ = float(y.min()), float(y.max())
-        return self._scale.standardized(y[:, np.newaxis], checks.float_dtype(self.dtype), "y")[:, 0], 0
-
-    def _targets(self, y: Any) -> np.ndarray:
+    def _checked_targets(self, y: Any, *, learns: bool) -> np.ndarray:
+        """Return the value of each row, in float64."""
         y = column_or_1d(y, dtype=np.float64, warn=True)
         assert_all_finite(y, input_name="y")
         return np.asarray(y)
+
+    def _learn(self, y: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> None:
+        self._scale = scales_of(y[rows, np.newaxis], None if weights is None else weights[rows], "y")
+        self.y_range_ = float(y[rows].min()), float(y[rows].max())
+
+    def _for_networks(self, y: np.ndarray) -> np.ndarray:
+        return self._scale.standardized(y[:, np.newaxis], checks.float_dtype(self.dtype), "y")[:, 0]
 
     def _loss(self, A: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the squared error of each row, over the variance of y."""

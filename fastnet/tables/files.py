@@ -125,8 +125,10 @@ def restore_fit(
     names = fitted.get("feature_names_in_")
     if names is not None and names.shape != (encoder.n_features_in_,):
         raise ValueError("it has not one name for each feature")
-    units = {(model._built().units[0], model.output_layer.units) for model in models}
-    if units != {(encoder.n_columns, len(fitted["classes_"]) if "classes_" in fitted else 1)}:
+    units = {(repr(model.layers[0]), model._built().n_features, model.output_layer.units) for model in models}
+    layer = encoder.layer()
+    n_outputs = len(fitted["classes_"]) if "classes_" in fitted else 1
+    if units != {(repr(layer), len(layer.columns), n_outputs)}:
         raise ValueError("its networks are not those of its columns and classes")
     estimator.__dict__.update(fitted)
     estimator.encoder_, estimator.model_ = encoder, models

@@ -1,4 +1,4 @@
-"""The networks for an encoded table, and the rows that each trains and validates with.
+"""The networks for an encoded table, and what they are trained with.
 
 Initial weights, rates by layer and the schedule are those of the neural tangent parametrisation under Adam. Source:
 Holzmüller, Grinsztajn and Steinwart, Better by default: strong pre-tuned MLPs and boosted trees on tabular data, 2024,
@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnet.callbacks import EarlyStopping, TimeLimit
 from fastnet.initializers import Normal
-from fastnet.layers import AnyLayer, Dense, Dropout, Scale
+from fastnet.layers import AnyLayer, Dense, Dropout, Encode, Scale
 from fastnet.model import Model
 from fastnet.optimizers import AdamW
 from fastnet.schedules import CosLog
@@ -37,20 +37,21 @@ class NetworkSettings:
     weight_decay: float
     dropout: float
     epochs: int
+    patience: int
     cycles: int
     batch_size: int | str
     largest_batch: int
     dtype: Any
 
-    def model(self, n_columns: int, n_outputs: int, seed: int, *, softmax: bool) -> Model:
+    def model(self, encode: Encode, n_outputs: int, seed: int, *, softmax: bool) -> Model:
         """Return a network whose parameters are drawn.
 
         Weights N(0, 1 / inputs), hidden biases N(0, 1), a last layer of zeros; the rate of the weights of a layer is
         that of the recipe over the root of its inputs.
         """
-        units = (n_columns, *self.hidden_layer_sizes, n_outputs)
+        units = (encode.n_inputs, *self.hidden_layer_sizes, n_outputs)
         rates = [1 / sqrt(n) for n in units[:-1]]
-        layers: list[AnyLayer] = [Scale(self.scale_learning_rate)] if self.scale_learning_rate else []
+        layers: list[AnyLayer] = [encode, *([Scale(self.scale_learning_rate)] if self.scale_learning_rate else [])]
         for n, rate in zip(self.hidden_layer_sizes, rates, strict=False):
             layers.append(
                 Dense(
@@ -66,7 +67,7 @@ class NetworkSettings:
         )  # fmt: skip
         schedule = CosLog(self.learning_rate, epochs=self.epochs, cycles=self.cycles)
         optimizer = AdamW(schedule, beta2=self.beta2, weight_decay=self.weight_decay)
-        model = Model([*layers, last], optimizer=optimizer, dtype=self.dtype, seed=seed).build(n_columns)
+        model = Model([*layers, last], optimizer=optimizer, dtype=self.dtype, seed=seed).build(len(encode.columns))
         generator = np.random.default_rng([seed, 1])
         for layer in model.layers[:-1]:
             if isinstance(layer, Dense):
@@ -84,19 +85,8 @@ class NetworkSettings:
 
     def callbacks(self, monitor: str, seconds: float | None) -> list[Any]:
         """Return what restores the best epoch, the last of those that are alike, and ends a fit in time."""
-        best = EarlyStopping(monitor, patience=self.epochs, ties="last")
+        best = EarlyStopping(monitor, patience=self.patience, ties="last")
         return [best] if seconds is None else [best, TimeLimit(seconds)]
-
-
-def folds(classes: np.ndarray | None, m: int, n_folds: int, seed: int) -> list[np.ndarray]:
-    """Return the rows (sorted) of each of some folds, together all m; of every class the same share, if there are any.
-
-    There may be fewer rows than folds: some are empty then.
-    """
-    order = np.random.default_rng([seed, 0]).permutation(m)
-    if classes is not None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    return [np.sort(order[fold::n_folds]) for fold in range(n_folds)]
 
 
 def seeds(seed: int, n: int) -> list[int]:

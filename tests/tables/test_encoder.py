@@ -52,7 +52,7 @@ def encoded(X, **settings):
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3, 0.97])
-@pytest.mark.parametrize("settings", [{}, {"bins": 0}, {"bins": 1}, {"bins": 3, "clip": 0.5}])
+@pytest.mark.parametrize("settings", [{}, {"bins": 0}, {"bins": 1}, {"bins": 4, "clip": 0.5}])
 def test_it_is_the_reference(missing, settings):
     X = numbers(missing=missing)
     X[:, 1] = np.where(np.isnan(X[:, 1]), np.nan, np.floor(X[:, 1] / 10))  # few values
@@ -281,7 +281,7 @@ def test_slabs_leave_no_seams():
     assert encoder.transform(X[:0]).shape == (0, encoder.n_columns)
 
 
-DIGEST = "918af16a843b8e049fd06b784eee3c716522a305c7cd2817db5b8ced2c3a58fa"
+DIGEST = "716eea928392ade29a0e491353a947c1cd2388b6e2e44a2f22f31fc7fe86cfd9"
 DIGESTED = """
 import hashlib
 import numpy as np
@@ -315,8 +315,8 @@ def test_it_has_the_same_bits_everywhere(features):
         (["a", "b"], ValueError, r"2 dimensions"),
         (np.zeros((2, 2, 2)), ValueError, r"2 dimensions"),
         (None, ValueError, r"2 dimensions"),
-        (np.zeros((0, 3)), ValueError, r"at least one row of at least one column, but has shape \(0, 3\)"),
-        (np.zeros((3, 0)), ValueError, r"at least one row of at least one column, but has shape \(3, 0\)"),
+        (np.zeros((0, 3)), ValueError, r"X has 0 sample"),
+        (np.zeros((3, 0)), ValueError, r"X has 0 feature"),
         ([[1, [2]], [[3, 4]]], ValueError, r"X has rows of 1 and of 2 values"),
         ([[1, 2], [3]], ValueError, r"X has rows of 1 and of 2 values\. Pass rows of one length"),
         (np.ma.masked_equal([[1, 2]], 2), ValueError, "X is masked"),
@@ -361,7 +361,7 @@ def test_a_column_stays_what_it_was():
         TypeError, match=r"X has text, 'a' in row 0, in column 0, which had categories that are numbers"
     ):
         TableEncoder.of_state(*numbers_only().state()).transform([["a"]])
-    with pytest.raises(ValueError, match=r"X has 2 columns, but had 3 in fit"):
+    with pytest.raises(ValueError, match=r"X has 2 features, but TableEncoder is expecting 3"):
         encoder.transform(table[:, :2])
     with pytest.raises(NotFittedError, match=r"call fit\(X\) first"):
         TableEncoder().transform(table)
@@ -430,7 +430,7 @@ def test_memory_is_that_of_the_result_and_of_a_few_columns():
     try:
         encoder = TableEncoder().fit(X)
         _, peak = tracemalloc.get_traced_memory()
-        assert peak < 5 * m * 8  # a table of float64 has 20 columns
+        assert peak < 7 * m * 8  # a table of float64 has 20 columns
         tracemalloc.reset_peak()
         Z = encoder.transform(X)
         _, peak = tracemalloc.get_traced_memory()
