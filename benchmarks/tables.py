@@ -262,8 +262,8 @@ def report(results: list[dict[str, Any]], reference: str) -> tuple[str, str]:
     of_classes = data.groupby(["model", "table"])[["log_loss", "auc"]].mean().groupby("model").mean()
     order = logs.mean(axis=1).sort_values().index
     lines = [
-        f"| over {len(tables)} tables, {data.split.nunique()} splits each | error | against {reference} | log-loss | AUC "
-        "| CPU s | wall s |",
+        f"| over {len(tables)} tables, {data.split.nunique()} splits each | error | against {reference} "
+        "| log-loss | AUC | CPU s | wall s |",
         "|---|---|---|---|---|---|---|",
     ]
     for model in order:
@@ -271,8 +271,8 @@ def report(results: list[dict[str, Any]], reference: str) -> tuple[str, str]:
         change = "" if model == reference else f"{np.expm1(ratio.mean()):+.1%} ± {ratio.sem():.1%}"
         both = of_classes.loc[model]
         lines.append(
-            f"| {model} | {np.exp(logs.loc[model].mean()) - FLOOR:.4f} | {change} | {both.log_loss:.3f} | {both.auc:.4f} "
-            f"| {seconds.cpu_s[model]:.1f} | {seconds.wall_s[model]:.1f} |"
+            f"| {model} | {np.exp(logs.loc[model].mean()) - FLOOR:.4f} | {change} "
+            f"| {both.log_loss:.3f} | {both.auc:.4f} | {seconds.cpu_s[model]:.1f} | {seconds.wall_s[model]:.1f} |"
         )
     by_table = ["| error | " + " | ".join(tables) + " |", "|---" * (len(tables) + 1) + "|"]
     for model in order:

@@ -253,8 +253,8 @@ def two_dimensional(array: np.ndarray) -> None:
     """Raise ValueError unless X has two dimensions."""
     if array.ndim != 2:
         remedy = (
-            f" Reshape your data: for one example of {array.size} features pass X.reshape(1, -1), for {array.size} examples of one "
-            "feature X.reshape(-1, 1)."
+            f" Reshape your data: for one example of {array.size} features pass X.reshape(1, -1), for {array.size} "
+            "examples of one feature X.reshape(-1, 1)."
         )
         remedy = remedy if array.ndim == 1 and array.size else ""
         raise ValueError(f"X must have 2 dimensions (m, n_x), examples in rows, but has shape {array.shape}.{remedy}")

@@ -68,7 +68,7 @@ class Parameters:
 def network_of(
     layers: Sequence[AnyLayer], loss: AnyLoss, n_features: int, dtype: np.dtype, *, l2: float, l1: float
 ) -> Network:
-    """Return the network of some layers, for X of so many features; `l2` and `l1`: where a layer has none of its own."""
+    """Return the network of some layers, for so many features; `l2` and `l1`: where a layer has none of its own."""
     dense = [layer for layer in layers if isinstance(layer, Dense)]
     encode = layers[0] if isinstance(layers[0], Encode) else None
     if encode is not None and n_features != len(encode.columns):

@@ -33,8 +33,8 @@ BAD_X = [
     (
         X[0],
         ValueError,
-        "X must have 2 dimensions (m, n_x), examples in rows, but has shape (4,). For one example of 4 features pass "
-        "X.reshape(1, -1), for 4 examples of one feature X.reshape(-1, 1).",
+        "X must have 2 dimensions (m, n_x), examples in rows, but has shape (4,). Reshape your data: for one "
+        "example of 4 features pass X.reshape(1, -1), for 4 examples of one feature X.reshape(-1, 1).",
     ),
     (X[None], ValueError, "X must have 2 dimensions (m, n_x), examples in rows, but has shape (1, 6, 4)."),
     (3.0, ValueError, "X must have 2 dimensions (m, n_x), examples in rows, but has shape ()."),

@@ -208,17 +208,13 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         self, held_out: Any, encoder: TableEncoder, C: np.ndarray, y: np.ndarray, weights: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return compact rows, targets and weights, those of rows to validate with behind the others."""
-        if not isinstance(held_out, (tuple, list)) or len(held_out) not in (2, 3):
-            raise TypeError(f"eval_set must be (X, y) or (X, y, sample_weight), not {type(held_out).__name__}.")
+        if not isinstance(held_out, (tuple, list)) or len(held_out) != 2:
+            raise TypeError(f"eval_set must be (X, y), not a {type(held_out).__name__}.")
         C_val = encoder.compact(held_out[0], C.dtype)
         y_val = self._for_networks(self._checked_targets(held_out[1], learns=False))
         if len(C_val) != len(y_val) or len(C_val) == 0:
             raise ValueError(f"In eval_set, X has {len(C_val)} rows, but y {len(y_val)}. Pass as many, at least one.")
-        w_val = held_out[2] if len(held_out) == 3 else None
-        if weights is not None or w_val is not None:
-            own = np.ones(len(C)) if weights is None else weights
-            w_val = _check_sample_weight(w_val, C_val, ensure_non_negative=True)
-            weights = np.concatenate([own, w_val])
+        weights = None if weights is None else np.concatenate([weights, np.ones(len(C_val))])
         return np.concatenate([C, C_val]), np.concatenate([y, y_val]), weights
 
     def _unseen(self, C: np.ndarray, out: list[np.ndarray]) -> np.ndarray:
@@ -293,3 +289,14 @@ def refuse_complex(X: Any) -> None:
     """Raise ValueError for an array of complex numbers, in scikit-learn's words."""
     if getattr(getattr(X, "dtype", None), "kind", "") == "c":
         raise ValueError("Complex data not supported: pass real numbers, such as X.real and X.imag side by side.")
+
+
+def one_eval_set(eval_set: Any, X_val: Any, y_val: Any) -> Any:
+    """Return `eval_set`, or what the other arguments make of one; ValueError if it is given by both, or in part."""
+    if X_val is None and y_val is None:
+        return eval_set
+    if eval_set is not None:
+        raise ValueError("Pass eval_set, or X_val and y_val, not both.")
+    if X_val is None or y_val is None:
+        raise ValueError("X_val and y_val belong together: pass both.")
+    return X_val, y_val

@@ -311,7 +311,7 @@ def test_it_has_the_same_bits_everywhere(features):
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
-        (np.zeros(3), ValueError, r"2 dimensions .* shape \(3,\)\. For one example of 3 features pass X\.reshape\(1"),
+        (np.zeros(3), ValueError, r"2 dimensions .* shape \(3,\)\. Reshape your data: .* X\.reshape\(1"),
         (["a", "b"], ValueError, r"2 dimensions"),
         (np.zeros((2, 2, 2)), ValueError, r"2 dimensions"),
         (None, ValueError, r"2 dimensions"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
-pd = pytest.importorskip("pandas")
+pytest.importorskip("pandas")
+import pandas as pd
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
@@ -151,11 +152,12 @@ def test_rows_of_ones_own_choose_the_epoch():
     other = TableClassifier(**QUICK).fit(X.iloc[:150], y[:150], X_val=X.iloc[150:], y_val=y[150:])
     assert model.oof_prediction_ is None
     np.testing.assert_array_equal(model.predict_proba(X), other.predict_proba(X))
-    weighted = TableRegressor(**QUICK).fit(
-        X.iloc[:150], values[:150], eval_set=(X.iloc[150:], values[150:], np.ones(50))
-    )
-    plain = TableRegressor(**QUICK).fit(X.iloc[:150], values[:150], eval_set=(X.iloc[150:], values[150:]))
-    np.testing.assert_allclose(weighted.predict(X), plain.predict(X), rtol=1e-4)
+    regressor = TableRegressor(**QUICK).fit(X.iloc[:150], values[:150], eval_set=(X.iloc[150:], values[150:]))
+    for history in regressor.history_:
+        assert history.val_cost[history.kept_epoch] == min(history.val_cost)
+    for wrong in ({"X_val": X}, {"X_val": X, "y_val": y, "eval_set": (X, y)}):
+        with pytest.raises(ValueError, match=r"pass both|not both"):
+            TableClassifier(**QUICK).fit(X, y, **wrong)
 
 
 def test_weights_count():
