@@ -17,7 +17,7 @@ from fastnet.many import train_many
 from fastnet.model import Model, load
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastnet.scaling import Standardize
-from fastnet.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay
+from fastnet.schedules import ByStep, CosineDecay, CosLog, ExponentialDecay, OneCycle, StepDecay
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,7 +25,9 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "ByStep",
     "Checkpoint",
+    "CosLog",
     "CosineDecay",
     "Dense",
     "Dropout",

@@ -15,12 +15,12 @@ from fastnet import checks, words
 from fastnet.activations import activation_for
 from fastnet.callbacks import AnyCallback, Checkpoint, checked_callbacks
 from fastnet.engine import diagnostics, gradient_check, overflow
-from fastnet.engine.course import Course, OptimizerState
+from fastnet.engine.course import Course, OptimizerState, updates_in_epoch
 from fastnet.engine.examples import Data, FitData, Gate, exact_dtype, read_only
 from fastnet.engine.fit import train_epochs
 from fastnet.engine.mapped import MappedRows, mapped_rows
 from fastnet.engine.network import Network
-from fastnet.engine.parts import Part, Parts, Stream, first_of, is_stream, prepared
+from fastnet.engine.parts import Part, Parts, Stream, first_of, is_stream, n_examples_of, prepared
 from fastnet.engine.predict import Predictor
 from fastnet.engine.progress import Progress
 from fastnet.engine.ranks import Ranks, together
@@ -39,7 +39,7 @@ from fastnet.optimizers import SGD, Optimizer, optimizer_for
 from fastnet.parameters import Parameters, network_of
 from fastnet.report import Scores, Text
 from fastnet.scaling import Scales, Standardize, in_units, scaled_gradients, scales_of_parts
-from fastnet.schedules import SlowedDown
+from fastnet.schedules import innermost
 
 if TYPE_CHECKING:  # what most programs never use is imported where it is used
     from fastnet.engine.checkpoints import Resumed, Saver
@@ -167,7 +167,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             if self._training.busy and before.kind != optimizer.kind:
                 raise ValueError(
                     f"A callback gave the model the optimizer {optimizer!r}, which is of another kind than "
-                    f"{before!r}. Within a fit, only numbers such as its learning rate may change."
+                    f"{before!r}. Within a fit, only numbers such as its learning rate may change; a ByStep stays one."
                 )
             if (type(optimizer), optimizer.n_moments) != (type(before), before.n_moments):
                 self._optimizer_state = None
@@ -752,6 +752,9 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 self._check_alike(ranks, examples, callbacks, alike)
                 if balanced:
                     examples = examples.balanced(class_weight, self.output_layer, ranks.sums)
+            batches = 1
+            if self.optimizer.is_by_step:
+                batches = updates_in_epoch(n_examples_of(examples, batch_size), batch_size, ranks)
             savers, resumed = [], None
             if wanted or resume is not None:
                 from fastnet.engine import checkpoints
@@ -776,7 +779,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
                 saved = functools.partial(self._saved, CHECKPOINT)
                 savers = [checkpoints.Saver(each, given, saved, came_from) for each in wanted if speaks]
             if resumed is None:
-                self.optimizer.learning_rates(self.epochs_finished, min(epochs, EPOCHS_AT_ONCE), self.dtype)
+                n = min(epochs * batches, EPOCHS_AT_ONCE)
+                self.optimizer.learning_rates(self.epochs_finished * batches, n, self.dtype, batches)
             if self.epochs_finished == 0 and len(first.X) and speaks:
                 self._warn_of_scales(first)
             if ranks is not None:
@@ -800,7 +804,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
             history = self._fitted(
                 data, progress, names, held_out, callbacks, savers, resumed, epochs=epochs,
                 batch_size=batch_size, threads=threads, shuffle=shuffle, label_smoothing=smoothing, ranks=ranks,
-                cores=None if threads else cores,
+                cores=None if threads else cores, batches=batches,
             )  # fmt: skip
             if history.stopped_reason == "not_fallen" and speaks:
                 some = first_of(data)
@@ -1001,7 +1005,7 @@ def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> 
     except FileFormatError as error:
         raise FileFormatError(f"{str(path)!r} cannot be read: {error}.") from None
     rate = model.optimizer.learning_rate
-    taken = learning_rate in (rate, rate.schedule if isinstance(rate, SlowedDown) else rate)
+    taken = learning_rate in (rate, innermost(rate))
     if learning_rate is not None and not taken:
         raise ValueError(
             f"learning_rate is for files that were saved with a function; {str(path)!r} has {model.optimizer!r}. Leave "

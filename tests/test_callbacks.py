@@ -112,6 +112,26 @@ def test_early_stopping_ends_the_fit_and_brings_the_best_parameters_back():
 
 @pytest.mark.jit
 @pytest.mark.filterwarnings("ignore:The cost has not fallen")
+@pytest.mark.parametrize(("ties", "kept"), [("first", 1), ("last", 3)])
+def test_of_epochs_that_are_alike_the_first_or_the_last_is_kept(ties, kept):
+    """Patience counts from the first of them, so that such epochs do not prolong a fit."""
+    stopping, model, seen = EarlyStopping("val_score", patience=4, ties=ties), classifier(), []
+    stopping.start(model)
+    for epoch, score in enumerate([0.5, 0.25, 0.75, 0.25, 0.5, 0.5]):
+        model.parameters[:] = epoch
+        seen.append(stopping(model, epoch, {"val_score": score}))
+    assert seen == [False] * 5 + [True]
+    stopping.finish(model)
+    assert stopping.best_epoch == kept
+    np.testing.assert_array_equal(model.parameters, kept)
+
+
+def test_ties_are_first_or_last():
+    for wrong in ("both", 1, None):
+        with pytest.raises(ValueError, match="ties must be 'first' or 'last'"):
+            EarlyStopping(ties=wrong)
+
+
 def test_the_best_parameters_come_back_however_the_fit_ends_but_not_unasked():
     for restore in (True, False):
         model = classifier(learning_rate=3.0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from compiled import make_model, random_data
 
-from fastnet import SGD, Adam, CosineDecay, ExponentialDecay, OneCycle, StepDecay
+from fastnet import SGD, Adam, CosineDecay, CosLog, ExponentialDecay, OneCycle, StepDecay, schedules
 from fastnet.schedules import cos_of_pi
 
 X, Y = random_data(40, 4)
@@ -138,3 +138,25 @@ def test_rates_must_be_in_the_range_of_the_models_dtype(schedule, message):
             train(model, call, X, Y, **settings)
         np.testing.assert_array_equal(model.parameters, before)
     assert SGD(schedule).learning_rates(0, 3, np.dtype("float64")).shape == (3,)
+
+
+def test_cos_log_is_its_formula():
+    e = np.arange(64)
+    expected = (1 - np.cos(2 * np.pi * np.log2(1 + 15 * (e + 0.5) / 64))) / 2
+    np.testing.assert_allclose([CosLog(1.0, epochs=64)(epoch) for epoch in e], expected, atol=1e-14)
+    assert CosLog(1.0, epochs=64)(1000) == CosLog(1.0, epochs=64)(63)
+    assert min(CosLog(3.0, epochs=1000).during(0, b, 10**6) for b in range(10)) >= 3e-6
+    by_step = [CosLog(1.0, epochs=2).during(e, b, 5) for e in range(2) for b in range(5)]
+    np.testing.assert_array_equal(by_step, [CosLog(1.0, epochs=10)(epoch) for epoch in range(10)])
+    with pytest.raises(ValueError, match="cycles must be at most 32"):
+        CosLog(1.0, epochs=2, cycles=33)
+
+
+def test_logarithms_powers_and_cosines_are_those_of_a_libm():
+    x = np.concatenate([np.geomspace(1e-300, 1e300, 1001), 1 + np.linspace(-1e-3, 1e-3, 101)])
+    np.testing.assert_allclose([schedules.log2(float(v)) for v in x], np.log2(x), rtol=1e-14, atol=1e-16)
+    x = np.linspace(-300, 300, 1001)
+    np.testing.assert_allclose([schedules.exp2(float(v)) for v in x], np.exp2(x), rtol=1e-14)
+    x = np.linspace(0, 9, 1001)
+    np.testing.assert_allclose([schedules.cos_of_pi(float(v)) for v in x], np.cos(np.pi * x), atol=1e-14)
+    np.testing.assert_allclose(schedules.power(0.9, 7.25), 0.9**7.25, rtol=1e-14)

@@ -30,7 +30,7 @@ from fastnet.errors import FileFormatError, is_of_a_handler, may_get_lost
 from fastnet.files import network, tensors
 from fastnet.history import History
 from fastnet.optimizers import Optimizer
-from fastnet.schedules import SlowedDown
+from fastnet.schedules import innermost
 
 FIT = "fit"
 SUMS = ("batch_cost", "batch_penalty", "batch_weight", "epoch_cost", "epoch_penalty", "epoch_weight")
@@ -105,8 +105,7 @@ def fingerprint(examples: FitData) -> str:
 
 def text_of(optimizer: Optimizer) -> str:
     """Return how an optimizer is known to a file: as it is printed, but of a function as learning rate its name."""
-    rate = optimizer.learning_rate
-    rate = rate.schedule if isinstance(rate, SlowedDown) else rate
+    rate = innermost(optimizer.learning_rate)
     name = getattr(rate, "__qualname__", None)
     return repr(optimizer) if name is None else repr(optimizer).replace(repr(rate), name)
 

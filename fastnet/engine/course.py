@@ -67,6 +67,13 @@ class Course(NamedTuple):
     key: int = 0  # what is random in epoch e is drawn from (key, first_epoch + e)
     first_epoch: int = 0  # how many epochs there were before
     ranks: Ranks | None = None  # whose examples all of these are a shard of
+    batches: int = 1  # updates of an epoch, of all ranks, where each has a learning rate of its own
 
 
 ONCE = Course()
+
+
+def updates_in_epoch(n_examples: int, batch_size: int | None, ranks: Ranks | None) -> int:
+    """Return how many updates an epoch has: with ranks, each of which asks, as many as the longest shard."""
+    n = -(-n_examples // batch_size) if batch_size else 1
+    return n if ranks is None else int(ranks.of_each(n).max())

@@ -44,8 +44,7 @@ def diverged(run: Run, snapshot: Snapshot) -> TrainingDivergedError:
 
     ValueError if it is because the examples have changed.
     """
-    epoch, example = run.finished_epochs, run.finished_examples
-    batch = (run.examples_before + example) // run.batch_size if run.ranks is None else int(run.progress["batches"][0])
+    epoch, batch = run.finished_epochs, run.finished_batches
     if run.status == COST_NOT_FINITE:
         found = None if run.progress["reduced"][0] else first_layer_not_finite(run)
         layer, kind = len(run.network.units) - 1 if found is None else found, "activation"

@@ -69,6 +69,12 @@ class FitData(NamedTuple):
         )
         return self._replace(training=training)
 
+    @property
+    def n_held_out(self) -> int:
+        """How many of the examples to train with are the share to be held out; 0 without one."""
+        n = self.training.n_counted if self.share else 0
+        return max(0, min(max(1, round(self.share * n)), n - 1))
+
     def divided(self, last_activation: AnyActivation, key: int | tuple[int, int]) -> tuple[Any, Any]:
         """Return the examples to train with, and those to validate with, in the order in which they came.
 
@@ -80,9 +86,8 @@ class FitData(NamedTuple):
             return data, self.held_out
         m = len(data.X)
         counted = np.arange(m) if data.weights is None else np.flatnonzero(data.weights)
-        n = len(counted)
-        n_held_out = min(max(1, round(self.share * n)), n - 1)
-        if n_held_out < 1:  # of a part of the examples
+        n, n_held_out = len(counted), self.n_held_out
+        if n_held_out == 0:  # of a part of the examples
             return data, self.held_out.take(np.arange(0))
         if self.last:
             kept, rest = np.split(np.arange(m), [counted[n - n_held_out]])

@@ -75,6 +75,9 @@ class Stream:
         self.prepared: Callable[[Data], Data] = lambda data: data
         self.gate, self.feature_names = gate._replace(is_part=True), gate.feature_names
         self._first: Data | None = None
+        n = getattr(source, "n_examples", None)
+        self.n_examples = None if n is None else checks.non_negative_integer(n, f"n_examples of {name}")
+        """Of an epoch, if the source says so."""
         with closing(self.blocks()) as blocks:
             first = next(blocks, None)
         if first is None:
@@ -166,8 +169,8 @@ class Parts:
         X = stream.first.X
         self.rows = -(-max(PART_BYTES // (X.shape[1] * X.dtype.itemsize), chunk) // SLAB) * SLAB
         self.buffers: list[Sequence[Any]] = []
-        self.n_examples: int | None = None
-        """Of an epoch, once one has ended."""
+        self.n_examples: int | None = stream.n_examples
+        """Of an epoch, once one has ended, if the source does not say so."""
         self.is_closed = False
         self.reading = self._read()
         self.ahead = Ahead(self.reading)
@@ -234,9 +237,11 @@ class Parts:
         """Take the number of examples of an epoch up to now; ValueError if the one before had another."""
         known = self.n_examples
         if known is not None and (m > known or (is_all and m < known)):
+            gave = f"gave {known} examples in an epoch, and {m}{'' if is_all else ' or more'} in the next"
+            if self.stream.n_examples is not None:
+                gave = f"has n_examples={known}, but gave {m}{'' if is_all else ' or more'}"
             raise ValueError(
-                f"{self.stream.name} gave {known} examples in an epoch, and {m}{'' if is_all else ' or more'} in the "
-                "next. A stream must give the same examples whenever it is gone through."
+                f"{self.stream.name} {gave}. A stream must give the same examples whenever it is gone through."
             )
         if is_all:
             self.n_examples = m
@@ -303,6 +308,23 @@ def prepared(
         )
         examples = examples._replace(held_out=validating)
     return examples
+
+
+def n_examples_of(examples: FitData, batch_size: int | None) -> int:
+    """Return how many examples there are to train with, for who counts batches before; of one batch it does not matter.
+
+    ValueError for a stream that does not know.
+    """
+    training = examples.training
+    if not isinstance(training, Stream):
+        return len(training.X) - examples.n_held_out
+    if training.n_examples is None and batch_size is not None:
+        raise ValueError(
+            f"A learning rate by step (ByStep) needs the number of updates in an epoch, and {training.name} is a "
+            "stream that does not say how many examples it has. Give it the attribute n_examples, or pass a schedule "
+            "that changes with the epoch."
+        )
+    return training.n_examples or 0
 
 
 def first_of(data: Data | Part | Stream) -> Data:

@@ -50,7 +50,8 @@ FIRST_GUESS = 1e9
 """Operations per second assumed of a machine not yet measured: fewer than any reaches, so the first call is short."""
 
 EPOCHS_AT_ONCE = 4096
-"""Epochs whose rates and costs are held, and so the most that a call begins: no fit needs memory for all of its."""
+"""Epochs whose rates and costs are held, and so the most that a call begins: no fit needs memory for all of its. Or
+updates, where each has a rate of its own."""
 
 
 class Results(NamedTuple):
@@ -144,9 +145,13 @@ class Run:
         self.job["mode"], self.job["batch_size"], self.job["epochs"] = self.mode, self.batch_size, course.epochs
         self.job["shuffled"], self.job["key"] = course.shuffle, course.key
         self.job["reduces"] = self.ranks is not None
-        self.rates_set = 0  # for the epochs before this one
+        self.rates_set = 0  # for the epochs, or updates, before this one
         self.first_epoch = course.first_epoch
-        self.rates, self.costs = np.zeros((2, min(course.epochs, EPOCHS_AT_ONCE)))
+        self.by_step = self.optimizer is not None and self.optimizer.is_by_step
+        self.updates = course.batches if self.by_step else 1
+        self.job["batches"] = self.updates * self.by_step
+        self.rates = np.zeros(min(course.epochs * self.updates, EPOCHS_AT_ONCE))
+        self.costs = np.zeros(min(course.epochs, EPOCHS_AT_ONCE))
         self.state = state or OptimizerState(np.empty(0, network.dtype), np.ones(2))
         self.factored_gradient = np.empty(0, network.dtype)
         if self.optimizer is not None:
@@ -327,6 +332,13 @@ class Run:
         return before + self.finished_examples, (self.m or None) if self.parts is None else self.parts.n_examples
 
     @property
+    def finished_batches(self) -> int:
+        """How many batches of the running epoch are done; with ranks, of all of them."""
+        if self.ranks is not None:
+            return int(self.progress["batches"][0])
+        return (self.examples_before + self.finished_examples) // self.batch_size
+
+    @property
     def start_of_batch(self) -> int:
         """The example at which the running batch began; negative if that was in an earlier part."""
         example = self.finished_examples
@@ -442,7 +454,9 @@ class Run:
         if self.window is not None:
             chunks = min(chunks, self.window.most_chunks, left)
             self.window.fill(self.examples.order, self.finished_examples, chunks)
-        self._set_rates(1 + chunks // in_epoch)
+        if self.by_step:
+            chunks = min(chunks, len(self.rates))  # each may be an update
+        self._set_rates(chunks - 1 if self.by_step else 1 + chunks // in_epoch)
         self._call_team(chunks)
         self.is_used_up = chunks == left and not self.status
 
@@ -472,13 +486,16 @@ class Run:
         """Work as that thread of the team: the first until its chunks are done, others until the team is stopped."""
         self.calls[thread]()
 
-    def _set_rates(self, epochs: int) -> None:
-        """Set the learning rates of the epochs that a call can come to, the running one and so many more."""
-        done = self.finished_epochs
-        first, stop = max(done, self.rates_set), min(done + 1 + epochs, done + len(self.rates), self.course.epochs)
+    def _set_rates(self, more: int) -> None:
+        """Set the learning rates that a call can come to: of the running epoch, or update, and of so many more."""
+        done = self.finished_epochs * self.updates
+        if self.by_step:
+            done += self.finished_batches
+        first, end = max(done, self.rates_set), self.course.epochs * self.updates
+        stop = min(done + 1 + more, done + len(self.rates), end)
         if self.optimizer is not None and first < stop:
-            dtype = self.network.dtype
-            rates = self.optimizer.learning_rates(self.first_epoch + first, stop - first, dtype)
+            before = self.first_epoch * self.updates
+            rates = self.optimizer.learning_rates(before + first, stop - first, self.network.dtype, self.updates)
             self.rates[np.arange(first, stop) % len(self.rates)] = rates
             self.rates_set = stop
 

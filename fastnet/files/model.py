@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from fastnet.engine.course import OptimizerState
 from fastnet.errors import FileFormatError
 from fastnet.parameters import Parameters, network_of
-from fastnet.schedules import SlowedDown
+from fastnet.schedules import innermost
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,8 +145,7 @@ class Stored:
             return None
         from fastnet.engine import checkpoints
 
-        rate = self.optimizer.learning_rate
-        rate = rate.schedule if isinstance(rate, SlowedDown) else rate
+        rate = innermost(self.optimizer.learning_rate)
         try:
             resumed = checkpoints.read(resume, {"learning_rate": rate if callable(rate) else lambda epoch: rate})
         except FileNotFoundError:

@@ -18,7 +18,7 @@ from fastnet.layers import Dense, Dropout, Encode, Scale
 from fastnet.losses import Huber, Quantile
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, EpsilonHatAdam, RMSprop, UndampedSGD
 from fastnet.scaling import Standardize
-from fastnet.schedules import CosineDecay, ExponentialDecay, OneCycle, SlowedDown, StepDecay
+from fastnet.schedules import ByStep, CosineDecay, CosLog, ExponentialDecay, OneCycle, SlowedDown, StepDecay
 
 CALLBACKS = (EarlyStopping, ReduceOnPlateau, TimeLimit)
 
@@ -27,7 +27,7 @@ CLASSES: dict[str, type] = {
     for kind in (
         Dense, Dropout, Standardize, Scale, Encode, LeakyReLU, Normal, Huber, Quantile,
         SGD, RMSprop, Adagrad, Adam, AdamW, EpsilonHatAdam, UndampedSGD,
-        ExponentialDecay, StepDecay, CosineDecay, OneCycle, SlowedDown, *CALLBACKS,
+        ExponentialDecay, StepDecay, CosineDecay, OneCycle, CosLog, ByStep, SlowedDown, *CALLBACKS,
     )
 }  # fmt: skip
 

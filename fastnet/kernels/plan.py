@@ -120,6 +120,7 @@ JOB = np.dtype(
     [
         ("mode", i8),  # COST, GRADIENT or the code of an update
         ("batch_size", i8), ("epochs", i8),
+        ("batches", i8),  # updates of an epoch, each with a rate of its own; 0: an epoch has one rate
         ("before", i8), ("ends_epoch", i8),  # examples of the epoch before these; whether none come after them
         ("shuffled", i8), ("key", i8),  # what is random in epoch e is drawn from (key, e)
         ("threads", i8), ("by_chunks", i8),  # a chunk for each thread, or all of them at one
@@ -191,7 +192,10 @@ class Vectors(NamedTuple):
 
 
 class Epochs(NamedTuple):
-    """The learning rate of epoch e at rates[e % len], and what its cost was at costs[e % len]."""
+    """The learning rate of epoch e at rates[e % len], or that of each update; and what its cost was at costs[e % len].
+
+    The rate of update i of epoch e, each of which has `batches`, is at rates[(e batches + i) % len].
+    """
 
     rates: np.ndarray
     costs: np.ndarray

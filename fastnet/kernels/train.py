@@ -148,13 +148,17 @@ def train(
 
 @spliced_kernel
 def begin(job: Any, progress: Any, examples: Any, epochs: Any) -> None:
-    """Take the epoch's learning rate, and shuffle where an epoch begins."""
-    now = progress[0]
-    rate = epochs.rates[now.epoch % epochs.rates.shape[0]]
-    if job[0].learning_rate != rate:  # what all threads read is written only when it changes
-        job[0].learning_rate = rate
-    if now.example == 0 and job[0].shuffled != 0:
-        shuffle(examples.order, examples.chosen, job[0].key, now.first_epoch + now.epoch)
+    """Take the learning rate of the epoch, or of its update, and shuffle where an epoch begins."""
+    this, now = job[0], progress[0]
+    place = now.epoch
+    if this.batches > 0:
+        batch = now.batches if this.reduces != 0 else (this.before + now.example) // this.batch_size
+        place = now.epoch * this.batches + batch
+    rate = epochs.rates[place % epochs.rates.shape[0]]
+    if this.learning_rate != rate:  # what all threads read is written only when it changes
+        this.learning_rate = rate
+    if now.example == 0 and this.shuffled != 0:
+        shuffle(examples.order, examples.chosen, this.key, now.first_epoch + now.epoch)
 
 
 @spliced_kernel

@@ -13,6 +13,7 @@ import numpy as np
 from fastnet import checks, words
 from fastnet.callbacks import AnyCallback, Checkpoint, Pruning, checked_callbacks
 from fastnet.engine import diagnostics
+from fastnet.engine.course import updates_in_epoch
 from fastnet.engine.examples import Data
 from fastnet.engine.parts import Part
 from fastnet.engine.run import EPOCHS_AT_ONCE
@@ -155,7 +156,9 @@ def train_many(
         examples = chosen_for(models, tables, rows, validation_rows, class_weight)
         for model, each, data in zip(models, settings, examples, strict=True):
             check_callbacks(each.callbacks, each.metrics, validated=data.held_out is not None)
-            model.optimizer.learning_rates(model.epochs_finished, min(epochs, EPOCHS_AT_ONCE), model.dtype)
+            batches = batches_of(model, data, each)
+            n_rates = min(epochs * batches, EPOCHS_AT_ONCE)
+            model.optimizer.learning_rates(model.epochs_finished * batches, n_rates, model.dtype, batches)
             if model._parameters is None:
                 model._network(data.training.table.X.shape[1])
             else:
@@ -236,6 +239,14 @@ def chosen_for(
     return found
 
 
+def batches_of(model: Model, examples: Examples, settings: Settings) -> int:
+    """Return how many learning rates an epoch has: 1, or one for each update."""
+    if not model.optimizer.is_by_step:
+        return 1
+    rows, table = examples.training.rows, examples.training.table
+    return updates_in_epoch(len(table.X) if rows is None else len(rows), settings.batch_size, None)
+
+
 def fit(
     model: Model, examples: Examples, settings: Settings, progress: ManyProgress, epochs: int, shuffle: bool
 ) -> None:
@@ -245,7 +256,7 @@ def fit(
     model._fitted(
         data, progress, settings.metrics, held_out, settings.callbacks, epochs=epochs, batch_size=settings.batch_size,
         shuffle=shuffle and settings.batch_size is not None, label_smoothing=settings.label_smoothing, threads=1,
-        cores=1,
+        cores=1, batches=batches_of(model, examples, settings),
     )  # fmt: skip
 
 

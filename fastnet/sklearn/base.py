@@ -22,6 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnet import checks
 from fastnet.activations import LeakyReLU
 from fastnet.callbacks import AnyCallback, checked_callbacks
+from fastnet.engine.course import updates_in_epoch
 from fastnet.engine.diagnostics import warn_of_scales
 from fastnet.engine.examples import Data
 from fastnet.engine.overflow import outputs_not_finite
@@ -286,8 +287,9 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
         score = None
         if held_out is not None:
             score = self._score_function(held_out if ranks is None else targets_of_all(held_out, ranks), scored)
-        self._check_rates(1 if incremental else self.max_iter)
-        with Epochs(self, examples, held_out, score, min(batch_size, m), callbacks, ranks) as epochs:
+        batches = updates_in_epoch(m, min(batch_size, m), ranks) if self._optimizer.is_by_step else 1
+        self._check_rates(1 if incremental else self.max_iter, batches)
+        with Epochs(self, examples, held_out, score, min(batch_size, m), callbacks, ranks, batches) as epochs:
             reason = epochs.train(hooks, only_one=incremental)
         if reason == "interrupted":
             with may_get_lost():
@@ -306,11 +308,12 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
             with may_get_lost():
                 warnings.warn(message, ConvergenceWarning, stacklevel=USER)
 
-    def _check_rates(self, epochs: float) -> None:
+    def _check_rates(self, epochs: float, batches: int) -> None:
         """Raise ValueError if a schedule does not last for so many epochs; of very many, the first are asked for."""
         done = self._epochs_finished
         try:
-            self._optimizer.learning_rates(done, int(min(epochs, EPOCHS_AT_ONCE)), self._design.dtype)
+            n = int(min(epochs * batches, EPOCHS_AT_ONCE))
+            self._optimizer.learning_rates(done * batches, n, self._design.dtype, batches)
         except ValueError as error:
             reason = str(error).partition(". ")[0]
             raise ValueError(

@@ -94,11 +94,12 @@ class Epochs:
     The estimator has parameters to start from, `_optimizer` and `_moments`; its attributes are filled, however training
     ends. `score` is a function of A (m, n_L) of the held-out examples; None: minus their loss. `batch_size` is at most
     the number of examples; `callbacks` are fastnet's. With ranks, the examples, and those held out, are a shard.
+    `batches`: updates of an epoch, where each has a learning rate of its own.
     """
 
     def __init__(
         self, estimator: NetworkEstimator, examples: Data, held_out: Data | None, score: Score | None, batch_size: int,
-        callbacks: tuple[AnyCallback, ...], ranks: Ranks | None = None,
+        callbacks: tuple[AnyCallback, ...], ranks: Ranks | None = None, batches: int = 1,
     ) -> None:  # fmt: skip
         model = estimator._model
         network = model._built()
@@ -119,8 +120,8 @@ class Epochs:
             self.run = ends.enter_context(
                 Run(
                     network, model.parameters, examples, mode=estimator._optimizer, state=estimator._moments,
-                    course=Course(1, batch_size, False, key, estimator._epochs_finished, ranks), threads=threads,
-                    label_smoothing=float(estimator.label_smoothing),
+                    course=Course(1, batch_size, False, key, estimator._epochs_finished, ranks, batches),
+                    threads=threads, label_smoothing=float(estimator.label_smoothing),
                 )
             )  # fmt: skip
             estimator._moments = self.run.state

@@ -143,6 +143,7 @@ class MemmapStream(Sequence[Any]):
         self.block_rows = checks.positive_integer(block_rows, "block_rows")
         blocks = [-(-shard.shape[0] // self.block_rows) for shard in of_X]
         self.ends = list(accumulate(blocks))
+        self.n_examples = sum(shard.shape[0] for shard in of_X)
 
     def __len__(self) -> int:
         """Return the number of blocks."""

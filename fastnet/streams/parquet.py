@@ -65,6 +65,7 @@ class ParquetStream(Sequence[Any]):
         self.target = list(target) if isinstance(target, (list, tuple)) else [target]
         self.sample_weight = sample_weight
         self.groups: list[tuple[str, int, Any]] = []
+        self.n_examples = 0
         for file in files:
             try:
                 (fragment,) = pyarrow.dataset.dataset(file, format="parquet").get_fragments()
@@ -82,6 +83,7 @@ class ParquetStream(Sequence[Any]):
             for group in fragment.split_by_row_group():
                 self.groups.append((file, start, group))
                 start += group.row_groups[0].num_rows
+            self.n_examples += start
         if not features:
             raise ValueError(f"features must be at least one column, but {files[0]!r} has none beside the target.")
         self.features = list(features)

@@ -18,7 +18,7 @@ from fastnet.initializers import Normal
 from fastnet.layers import AnyLayer, Dense, Dropout, Encode, Scale
 from fastnet.model import Model
 from fastnet.optimizers import AdamW
-from fastnet.schedules import CosLog
+from fastnet.schedules import ByStep, CosLog
 
 FEWEST_IN_BATCH, BATCHES_WANTED = 32, 20
 """A batch is a power of two, near a BATCHES_WANTEDth of the rows."""
@@ -65,7 +65,7 @@ class NetworkSettings:
             n_outputs, "softmax" if softmax else "linear", initializer="zeros", learning_rate=rates[-1],
             bias_learning_rate=self.bias_learning_rate,
         )  # fmt: skip
-        schedule = CosLog(self.learning_rate, epochs=self.epochs, cycles=self.cycles)
+        schedule = ByStep(CosLog(self.learning_rate, epochs=self.epochs, cycles=self.cycles))
         optimizer = AdamW(schedule, beta2=self.beta2, weight_decay=self.weight_decay)
         model = Model([*layers, last], optimizer=optimizer, dtype=self.dtype, seed=seed).build(len(encode.columns))
         generator = np.random.default_rng([seed, 1])
