@@ -204,9 +204,10 @@ class Encode(checks.FixedSettings):
     Parameters
     ----------
     columns : sequence of sequences
-        For each column, what it is, and its constants: ("value",), passed on as it is; ("category", n), a row for each
-        of n, 1 where the column is its number, from 0; ("number", has_bins, has_gaps, median, z_0, 1 / clip, v_0, v_1,
-        ...), of which `kernels/encode.py` has the formula.
+        For each column, what it is, and its constants: ("value",), passed on as it is; ("category", n), an input for
+        each of n, 1 where the column is its number, from 0; ("number", has_gaps, clip, *edges): z / sqrt(1 + (z /
+        clip)^2), then 2 t - 1 for each bin between two edges, t being the part of it that lies below z, and, if
+        `has_gaps`, 1 where z is missing, which is less than -2^100 then and counts as 0.
 
     Raises
     ------
@@ -237,8 +238,14 @@ class Encode(checks.FixedSettings):
         """The constants as the kernels read them."""
         found: list[float] = []
         for kind, *numbers in self.columns:
-            n_bins = [len(numbers) - 5] if kind == "number" else []
-            found += [ENCODED_KINDS[kind], *n_bins, *numbers]
+            found.append(ENCODED_KINDS[kind])
+            if kind == "number":
+                has_gaps, clip, *edges = numbers
+                found += [max(0, len(edges) - 1), has_gaps, 1 / clip]
+                for start, stop in pairwise(edges):
+                    found += [start, 1 / (stop - start)]
+            else:
+                found += numbers
         return tuple(map(float, found))
 
     def __repr__(self) -> str:
@@ -257,17 +264,21 @@ def encoded_column(column: Sequence[Any], index: int) -> tuple[Any, ...]:
     if isinstance(column, str) or not isinstance(column, Sequence) or not column or column[0] not in ENCODED_KINDS:
         raise ValueError(f"{name} must begin with one of {', '.join(map(repr, ENCODED_KINDS))}, not {column!r}.")
     kind, *numbers = column
-    if len(numbers) < {"value": 0, "number": 6, "category": 1}[kind] or (kind != "number" and len(numbers) > 1):
+    is_short = len(numbers) != {"value": 0, "category": 1}.get(kind, 2)
+    if is_short and (kind != "number" or len(numbers) < 4):
         raise ValueError(f"{name} has {len(numbers)} constants, which are not those of a {kind!r}.")
-    if kind == "value":
-        return (kind,)
     if kind == "category":
         n = checks.positive_integer(numbers[0], f"the number of categories of {name}")
         if n > MOST_CATEGORIES:
             raise ValueError(f"{name} has {n} categories, but {MOST_CATEGORIES} are the most.")
         return kind, n
-    flags = [checks.flag(each, name) for each in numbers[:2]]
-    return kind, *flags, *(checks.real_number(each, name, "a finite number") for each in numbers[2:])
+    if kind == "value":
+        return (kind,)
+    has_gaps, clip = checks.flag(numbers[0], name), checks.positive_number(numbers[1], f"the clip of {name}")
+    edges = [checks.real_number(each, name, "finite numbers") for each in numbers[2:]]
+    if not all(start < stop for start, stop in pairwise(edges)):
+        raise ValueError(f"the edges of {name} must increase, but are {edges}.")
+    return kind, has_gaps, clip, *edges
 
 
 def rows_of_encoded(column: tuple[Any, ...]) -> int:
@@ -275,7 +286,7 @@ def rows_of_encoded(column: tuple[Any, ...]) -> int:
     kind, *numbers = column
     if kind == "category":
         return int(numbers[0])
-    return 1 + numbers[0] * (len(numbers) - 5) + numbers[1] if kind == "number" else 1
+    return 1 + numbers[0] + max(0, len(numbers) - 3) if kind == "number" else 1
 
 
 AnyLayer = Dense | Dropout | Standardize | Scale | Encode

@@ -585,3 +585,24 @@ def table_encoder(numbers: list[np.ndarray], categories: list[list], bins: int =
         return np.stack([*z, *(np.isnan(numbers[k]).astype(float) for k in gaps), *codes, *hot], axis=1)
 
     return encode
+
+
+MISSING = -(2.0**101)
+
+
+def encoded(X: np.ndarray, columns: list[tuple]) -> np.ndarray:
+    """Return what an input layer makes of X (m, n): of each column its value, its bins and gaps, or one-hot classes."""
+    found = []
+    for x, (kind, *numbers) in zip(X.T, columns, strict=True):
+        if kind == "value":
+            found.append(x)
+        elif kind == "category":
+            found += [(x == k).astype(float) for k in range(numbers[0])]
+        else:
+            has_gaps, clip, *edges = numbers
+            gaps = x < MISSING / 2
+            z = np.where(gaps, 0, x)
+            found.append(z / np.sqrt(1 + (z / clip) ** 2))
+            found += [2 * np.clip((z - a) / (b - a), 0, 1) - 1 for a, b in itertools.pairwise(edges)]
+            found += [gaps.astype(float)] if has_gaps else []
+    return np.stack(found, axis=1)

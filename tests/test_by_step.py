@@ -167,6 +167,7 @@ def test_a_plateau_slows_it_down():
     np.testing.assert_allclose(rates, np.maximum(slowed / 2, np.minimum(0.02, slowed)), rtol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:The targets are far from the scale")
 @pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.jit)])
 def test_a_run_that_diverges_is_repeated_with_the_same_rates(threads):
     """The update of a rate that is too high is the first of which the parameters are not those of before."""
@@ -287,7 +288,7 @@ def test_what_is_no_schedule():
         with pytest.raises(TypeError, match=re.escape(f"a function of the epoch, not {wrong!r}.")):
             ByStep(wrong)
     for wrong in (ByStep(CosLog(0.1, 3)), SlowedDown(ByStep(CosLog(0.1, 3)), 0.5, 0.0)):
-        with pytest.raises(ValueError, match="schedule must give a rate for each epoch, but .* each update already"):
+        with pytest.raises(ValueError, match=r"schedule must give a rate for each epoch, but .* each update already"):
             ByStep(wrong)
 
 
@@ -312,7 +313,7 @@ def test_a_callback_changes_neither_to_it_nor_back():
         def change(model, epoch, logs, other=other):
             model.optimizer = SGD(other)
 
-        with pytest.raises(ValueError, match="Within a fit, only numbers .* a ByStep stays one"):
+        with pytest.raises(ValueError, match=r"Within a fit, only numbers .* a ByStep stays one"):
             model.fit(X, Y, epochs=2, batch_size=400, callbacks=change)
 
 

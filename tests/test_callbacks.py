@@ -110,16 +110,14 @@ def test_early_stopping_ends_the_fit_and_brings_the_best_parameters_back():
     np.testing.assert_array_equal(model.parameters, twin.parameters)
 
 
-@pytest.mark.jit
-@pytest.mark.filterwarnings("ignore:The cost has not fallen")
 @pytest.mark.parametrize(("ties", "kept"), [("first", 1), ("last", 3)])
 def test_of_epochs_that_are_alike_the_first_or_the_last_is_kept(ties, kept):
     """Patience counts from the first of them, so that such epochs do not prolong a fit."""
-    stopping, model, seen = EarlyStopping("val_score", patience=4, ties=ties), classifier(), []
+    stopping, model, seen = EarlyStopping("val_cost", patience=4, ties=ties), classifier(), []
     stopping.start(model)
     for epoch, score in enumerate([0.5, 0.25, 0.75, 0.25, 0.5, 0.5]):
         model.parameters[:] = epoch
-        seen.append(stopping(model, epoch, {"val_score": score}))
+        seen.append(stopping(model, epoch, {"val_cost": score}))
     assert seen == [False] * 5 + [True]
     stopping.finish(model)
     assert stopping.best_epoch == kept
@@ -132,6 +130,8 @@ def test_ties_are_first_or_last():
             EarlyStopping(ties=wrong)
 
 
+@pytest.mark.jit
+@pytest.mark.filterwarnings("ignore:The cost has not fallen")
 def test_the_best_parameters_come_back_however_the_fit_ends_but_not_unasked():
     for restore in (True, False):
         model = classifier(learning_rate=3.0)
@@ -424,7 +424,8 @@ def test_features_on_a_bad_scale_are_warned_of_before_the_first_fit_alone():
 
 
 def test_callbacks_print_their_settings():
-    assert repr(EarlyStopping()) == "EarlyStopping(monitor='val_cost', patience=10, min_delta=0.0, restore_best=True)"
+    expected = "EarlyStopping(monitor='val_cost', patience=10, min_delta=0.0, restore_best=True, ties='first')"
+    assert repr(EarlyStopping()) == expected
     assert "cooldown=0" in repr(ReduceOnPlateau())
     assert History().val_cost == []
 

@@ -14,8 +14,6 @@ from fastnet.kernels.build.jit import spliced_kernel
 from fastnet.kernels.codes import ENCODED_CATEGORY, ENCODED_NUMBER, MISSING_BELOW
 from fastnet.kernels.gather import transpose_panels
 from fastnet.kernels.ir.copies import copy_rows
-from fastnet.kernels.ir.scalars import fma
-from fastnet.kernels.updates import largest_finite as unbounded
 
 
 def encode(layers: Any, first: int, stop: int, S: Any) -> None:
@@ -48,37 +46,23 @@ def encode(layers: Any, first: int, stop: int, S: Any) -> None:
 
 @spliced_kernel
 def encode_number(S: Any, at: int, source: int, target: int, ld: int, columns: int) -> Any:
-    """z / sqrt(1 + (z / clip)^2) where z = z_0 + sum over bins b of v_b t_b; then 2 t_b - 1 for each; then a gap's 1.
+    """z / sqrt(1 + (z / clip)^2) for z at `source`; 2 clip((z - e_b) r_b, 0, 1) - 1 for each bin b; and a gap's 1.
 
-    t_b = u - b, clipped to [0, 1], but for z without a bound below the first bin and above the last; u, the place of
-    a number among the bins, lies at `source`. Of one that is missing it is that of the median, and z is 0. The
-    constants at `at`: the number of bins, whether there is a row for each, and one for gaps, the median's u, z_0,
-    1 / clip, and v_b. Returns what follows them, and the row that follows those written.
+    z that is missing counts as 0. The constants at `at`: the number of bins, whether there is a row for gaps, 1 / clip,
+    and of each bin where it begins, e_b, and 1 / its width, r_b. Returns what follows them, and the row that follows
+    those written.
     """
     T = S.dtype.type
-    n_bins, has_bins, has_gaps = int(S[at]), S[at + 1] > T(0), S[at + 2] > T(0)
-    median, z_0, inverse = S[at + 3], S[at + 4], S[at + 5]
-    u, z = S[source : source + columns], S[target : target + columns]
+    n_bins, has_gaps, inverse, row = int(S[at]), S[at + 1] > T(0), S[at + 2], target + ld
+    z, clipped = S[source : source + columns], S[target : target + columns]
     for c in range(columns):
-        z[c] = z_0
+        value = T(0) if z[c] < T(MISSING_BELOW) else z[c]
+        scaled = value * inverse
+        clipped[c] = value / np.sqrt(T(1) + scaled * scaled)
     for b in range(n_bins):
-        v, left = S[at + 6 + b], T(b)
-        least, most = T(0) if b > 0 else -unbounded(u[0]), T(1) if b < n_bins - 1 else unbounded(u[0])
+        code, start, rate = S[row : row + columns], S[at + 3 + 2 * b], S[at + 4 + 2 * b]
         for c in range(columns):
-            t = (median if u[c] < T(MISSING_BELOW) else u[c]) - left
-            t = t if t > least else least
-            t = t if t < most else most
-            z[c] = fma(v, t, z[c])
-    for c in range(columns):
-        scaled = z[c] * inverse
-        scaled = scaled if scaled < T(2.0**60) else T(2.0**60)  # whose square is finite
-        scaled = scaled if scaled > T(-(2.0**60)) else T(-(2.0**60))
-        z[c] = T(0) if u[c] < T(MISSING_BELOW) else z[c] / np.sqrt(T(1) + scaled * scaled)
-    row = target + ld
-    for b in range(n_bins if has_bins else 0):
-        code, left = S[row : row + columns], T(b)
-        for c in range(columns):
-            t = (median if u[c] < T(MISSING_BELOW) else u[c]) - left
+            t = ((T(0) if z[c] < T(MISSING_BELOW) else z[c]) - start) * rate
             t = t if t > T(0) else T(0)
             t = t if t < T(1) else T(1)
             code[c] = T(2) * t - T(1)
@@ -86,9 +70,9 @@ def encode_number(S: Any, at: int, source: int, target: int, ld: int, columns: i
     if has_gaps:
         gap = S[row : row + columns]
         for c in range(columns):
-            gap[c] = T(1) if u[c] < T(MISSING_BELOW) else T(0)
+            gap[c] = T(1) if z[c] < T(MISSING_BELOW) else T(0)
         row += ld
-    return at + 6 + n_bins, row
+    return at + 3 + 2 * n_bins, row
 
 
 @spliced_kernel

@@ -21,8 +21,8 @@ ROWS = 4096
 LARGEST_Z = 1e100
 """Of numbers before the clip, which squares them; beyond it, they are the clip, to the last bit."""
 
-LARGEST_PLACE, LARGEST_STEP = 2.0**40, 2.0**60
-"""Of places in bins, and of the widths of bins as z counts, which float32 holds; z is clipped long before."""
+LARGEST_COMPACT = 2.0**60
+"""Of z in `compact`, whose square float32 holds."""
 
 MISSING = 2 * MISSING_BELOW
 """Stands for a number that is missing, in `compact`."""
@@ -333,26 +333,14 @@ class TableEncoder(checks.FixedSettings):
 
     def _layer_of_number(self, f: int, *, has_gaps: bool) -> tuple[Any, ...]:
         """Return what `layers.Encode` says of number f."""
-        median, edges = self.medians[f], self.edges[self.edge_offsets[f] : self.edge_offsets[f + 1]]
-        if not len(edges):
-            return "number", False, has_gaps, 0.0, 0.0, 1 / self.clip, 1.0
-        scaled = np.clip(np.diff(edges) / self.units[f], 0, LARGEST_STEP)
-        start = np.clip((edges[0] - median) / self.units[f], -LARGEST_STEP, LARGEST_STEP)
-        place = float(self._places_in_bins(f, np.array([median]))[0])
-        return "number", True, has_gaps, place, float(start), 1 / self.clip, *scaled.tolist()
+        edges = self._z(f, self.edges[self.edge_offsets[f] : self.edge_offsets[f + 1]])
+        edges = np.unique(edges.astype(np.float32)).astype(float)
+        return "number", has_gaps, self.clip, *(edges.tolist() if len(edges) > 1 else [])
 
-    def _places_in_bins(self, f: int, x: np.ndarray) -> np.ndarray:
-        """Return where numbers (m,), NaN for missing, lie among the bins of number f: 1.5 is the middle of the second.
-
-        Without bins, z before the clip.
-        """
-        edges = self.edges[self.edge_offsets[f] : self.edge_offsets[f + 1]]
-        if not len(edges):
-            place = (x - self.medians[f]) / self.units[f]
-        else:
-            left = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
-            place = left + (x - edges[left]) / np.diff(edges)[left]
-        return np.where(np.isnan(x), MISSING, np.clip(place, -LARGEST_PLACE, LARGEST_PLACE))
+    def _z(self, f: int, x: np.ndarray) -> np.ndarray:
+        """Return numbers (m,) of column f on the scale of z, before the clip; and none so large that its square is."""
+        z: np.ndarray = np.clip((x - self.medians[f]) / self.units[f], -LARGEST_COMPACT, LARGEST_COMPACT)
+        return z
 
     @property
     def places(self) -> list[np.ndarray]:
@@ -403,7 +391,7 @@ class TableEncoder(checks.FixedSettings):
                 C[:, at] = MISSING
                 continue
             x = values if column.kind != "date" else date_part(values, part)
-            C[:, at] = self._places_in_bins(f, x)
+            C[:, at] = np.where(np.isnan(x), MISSING, self._z(f, x))
 
     # ---------------------------------------------------------------------------------------------------------- files
 
