@@ -42,8 +42,9 @@ def public_names() -> dict[str, Any]:
         found |= {f"{module.__name__}.{name}": each for name, each in functions_of(module, module.__name__)}
     found |= {f"fastnet.streams.{name}": getattr(streams, name) for name in streams.__all__}
     if find_spec("sklearn"):
-        from fastnet import sklearn
+        from fastnet import sklearn, tables
 
+        found |= {f"fastnet.tables.{name}": getattr(tables, name) for name in tables.__all__}
         found |= {f"fastnet.sklearn.{name}": getattr(sklearn, name) for name in sklearn.__all__}
     return found
 

@@ -16,6 +16,7 @@ STORIES = {
     "loops": "iterations of logistic regression",
     "out_of_core": "the table does not fit",
     "parity": "tree, 3 layers ",
+    "raw_table": "R2 of cars that it has not seen: 0.9",
     "search": "test accuracy 0.9",
 }
 """What is in examples/: a story takes --quick, and exits with an error unless its claim holds; and what it prints."""
@@ -56,7 +57,7 @@ def test_it_runs_and_says_what_it_should(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("missing", "name", "extra"),
-    [("sklearn", "diabetes", "sklearn"), ("sklearn", "digits", "sklearn"), ("sklearn", "search", "sklearn")]
+    [("sklearn", "diabetes", "sklearn"), ("sklearn", "digits", "sklearn"), ("sklearn", "search", "sklearn"), ("sklearn", "raw_table", "tables")]
     + [("matplotlib", name, "plot") for name in PICTURES],
 )
 def test_what_is_missing_is_named_before_any_work(missing, name, extra, tmp_path):

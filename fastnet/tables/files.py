@@ -68,6 +68,15 @@ def load(path: Any, *, check_finite: bool = True) -> TableEstimator:
         If the file is not such a file, whatever is wrong with it.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> from fastnet.tables import TableRegressor, load
+    >>> model = TableRegressor(random_state=0).fit([[1.0, "a"], [2.0, "b"]] * 20, [3.0, 4.0] * 20)
+    >>> model.save("model.fastnet")
+    >>> row = [[1.5, "a"]]
+    >>> bool(load("model.fastnet").predict(row) == model.predict(row))
+    True
     """
     contents = tensors.read(path)
     try:
