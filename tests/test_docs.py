@@ -12,6 +12,7 @@ import fastnet
 import fastnet.metrics
 import fastnet.sklearn
 import fastnet.streams
+import fastnet.tables
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -26,6 +27,7 @@ PUBLIC = [
     "plot.decision_boundary",
     *(f"sklearn.{name}" for name in fastnet.sklearn.__all__),
     *(f"streams.{name}" for name in fastnet.streams.__all__),
+    *(f"tables.{name}" for name in fastnet.tables.__all__),
 ]
 
 

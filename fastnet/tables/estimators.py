@@ -255,7 +255,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         Networks, each of which leaves another fold of the rows out, to choose its best epoch by. With one network, a
         fit takes a quarter of the time, and errors are 4 to 8 % larger.
     hidden_layer_sizes : sequence of int, default (128, 128, 128)
-    activation : str or LeakyReLU, default "mish"
+    activation : str or LeakyReLU, default "relu"
         Of the hidden layers.
     learning_rate : float, default 0.07
         The largest rate of `CosLog`; that of a layer's weights is this over the root of its inputs.
@@ -321,7 +321,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
     """
 
     def __init__(
-        self, n_nets: int = 4, *, hidden_layer_sizes: Any = (128, 128, 128), activation: Any = "mish",
+        self, n_nets: int = 4, *, hidden_layer_sizes: Any = (128, 128, 128), activation: Any = "relu",
         learning_rate: float = 0.07, bias_learning_rate: float = 0.1, scale_learning_rate: float = 6.0,
         beta2: float = 0.95, weight_decay: float = 0.0, dropout: float = 0.0, epochs: int = 64, patience: int = 26,
         cycles: int = 4, batch_size: Any = "auto", largest_batch: int = 256, n_folds: int = 5, bins: int = 8,
