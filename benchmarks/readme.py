@@ -42,6 +42,9 @@ def versions() -> str:
         "JAX": "jax",
         "ONNX Runtime": "onnxruntime",
         "OpenVINO": "openvino",
+        "LightGBM": "lightgbm",
+        "CatBoost": "catboost",
+        "pytabkit": "pytabkit",
     }
     found = [f"Python {platform.python_version()}"]
     for label, package in names.items():
