@@ -268,6 +268,12 @@ class Model(Exchange, Stored, checks.FixedSettings):
     def _built(self) -> Network:
         return self._built_parameters().network
 
+    def _move_parameters(self, vector: np.ndarray) -> None:
+        """Have the parameters in another vector (n_parameters,)."""
+        with self._training("move"):
+            self._built_parameters().move_to(vector, self._dense)
+            self._predictor = None
+
     def __copy__(self) -> Self:
         """Copy the parameters too: layers can view only one model's."""
         return copy.deepcopy(self)

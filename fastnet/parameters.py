@@ -60,6 +60,12 @@ class Parameters:
         for layer, pair in zip(layers, self.by_layer(), strict=True):
             layer.bind(*pair)
 
+    def move_to(self, vector: np.ndarray, layers: Sequence[Dense]) -> None:
+        """Have them in another vector (n_parameters,), which the layers view from now on."""
+        vector[:] = self.vector
+        self.vector = vector
+        self.bind(layers)
+
     def __reduce__(self) -> tuple[type[Self], tuple[Network, np.ndarray]]:
         """Be copied, and pickled, as the network and the values."""
         return type(self), (self.network, self.vector)

@@ -20,7 +20,7 @@ FLOORS = {
     "the kernels' mathematics": [
         "kernels.blocks", "kernels.elementary", "kernels.activations",
         "kernels.losses", "kernels.dropout", "kernels.updates", "kernels.factored",
-        "kernels.gather", "kernels.products", "kernels.wide_input",
+        "kernels.gather", "kernels.encode", "kernels.products", "kernels.wide_input",
     ],
     "passes": ["kernels.passes"],
     "entry points": ["kernels.train", "kernels.predict", "kernels.link", "kernels.ahead"],

@@ -57,7 +57,12 @@ def test_it_runs_and_says_what_it_should(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("missing", "name", "extra"),
-    [("sklearn", "diabetes", "sklearn"), ("sklearn", "digits", "sklearn"), ("sklearn", "search", "sklearn"), ("sklearn", "raw_table", "tables")]
+    [
+        ("sklearn", "diabetes", "sklearn"),
+        ("sklearn", "digits", "sklearn"),
+        ("sklearn", "search", "sklearn"),
+        ("sklearn", "raw_table", "tables"),
+    ]
     + [("matplotlib", name, "plot") for name in PICTURES],
 )
 def test_what_is_missing_is_named_before_any_work(missing, name, extra, tmp_path):

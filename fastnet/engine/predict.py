@@ -11,7 +11,13 @@ import numpy as np
 
 from fastnet.engine.memory import aligned_zeros
 from fastnet.engine.network import Network
-from fastnet.engine.recipe import call_of_input_gradients, call_of_predict, link_for_inputs, link_for_prediction
+from fastnet.engine.recipe import (
+    call_of_input_gradients,
+    call_of_predict,
+    call_of_predict_mean,
+    link_for_inputs,
+    link_for_prediction,
+)
 from fastnet.engine.run import CALL_SECONDS, FIRST_GUESS
 from fastnet.engine.threads import Helpers, get_num_threads, reserved_cores
 from fastnet.kernels import codes
@@ -65,6 +71,20 @@ def linked_to_predict(network: Network, parameters: np.ndarray, most_rows: int, 
     link_for_prediction(network, plan, few_rows=few_rows)
     arguments = network.dtype, plan.layers, np.arange(LANES), parameters
     return LinkedPlan(plan, network, lambda S: call_of_predict(*arguments, S))
+
+
+def linked_for_mean(
+    network: Network, parameters: np.ndarray, networks: int, columns: tuple[int, np.ndarray, np.ndarray, np.ndarray]
+) -> LinkedPlan:  # fmt: skip
+    """Return a plan for the mean A_L, in float64, of networks that differ in their parameters, of up to FEW raw rows.
+
+    `parameters` are those of one after the other; `columns`: how many X has, and of each that is encoded which one it
+    is, its median and unit.
+    """
+    plan = network.plan(FEW, backward=False, few_rows=True)
+    link_for_prediction(network, plan, few_rows=True)
+    arguments = network.dtype, columns, plan.layers, parameters, networks
+    return LinkedPlan(plan, network, lambda S: call_of_predict_mean(*arguments, S))
 
 
 def linked_for_inputs(network: Network, parameters: np.ndarray) -> LinkedPlan:

@@ -87,6 +87,16 @@ def call_of_predict(dtype: np.dtype, layers: np.ndarray, *arguments: Any) -> Cal
     return call_of("predict", dtype, layers, address_of("forward", dtype), *arguments, changing="iaa")
 
 
+def call_of_predict_mean(dtype: np.dtype, columns: tuple[Any, ...], layers: np.ndarray, *arguments: Any) -> Any:
+    """Return a call of the entry point `predict_mean`, which takes m, X and out.
+
+    `arguments` are those after the address of the forward pass.
+    """
+    from fastnet.kernels.build.load import address_of, call_of
+
+    return call_of("predict_mean", dtype, *columns, layers, address_of("forward", dtype), *arguments, changing="iaa")
+
+
 def link_for_inputs(network: Network, plan: Plan) -> None:
     """Compile, or load, what the gradients with respect to the input need; write the addresses to a plan."""
     from fastnet.kernels import link

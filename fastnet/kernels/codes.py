@@ -65,5 +65,9 @@ PARAMETERS_NOT_FINITE = 2
 ENCODED_VALUE, ENCODED_NUMBER, ENCODED_CATEGORY = 0, 1, 2
 """The kinds of a column of a table, for an input layer that encodes them."""
 
+LARGEST_NUMBER, LARGEST_COMPACT = 2.0**1021, 2.0**60
+"""Numbers of a table beyond the first, in size, count as it, so that no difference of two overflows; and numbers on the
+scale of the network beyond the second, whose square float32 holds."""
+
 MISSING_BELOW = -(2.0**100)
 """A number below this stands for one that is missing, in such a column."""

@@ -5,14 +5,17 @@ Both give the same bits: a unit's sum runs over its inputs in order, whatever li
 
 from typing import Any
 
+import numpy as np
+
 from fastnet.kernels.blocks import columns_of, padded_columns
 from fastnet.kernels.build.callers import call_backward, call_encode, call_forward, call_load
 from fastnet.kernels.build.jit import kernel
 from fastnet.kernels.build.parts import NONE
+from fastnet.kernels.codes import LARGEST_COMPACT, LARGEST_NUMBER, MISSING_BELOW
 from fastnet.kernels.gather import transpose
 from fastnet.kernels.ir.copies import copy_rows, prefetch_range, rows_at
 from fastnet.kernels.plan import LANES
-from fastnet.kernels.updates import is_finite
+from fastnet.kernels.updates import is_finite, largest_finite
 
 PREFETCH_BYTES = 16 * 1024
 """So many bytes of the next block are asked for while one is propagated: half of a first-level cache. (100,000 rows
@@ -59,6 +62,42 @@ def predict(m: int, X_at: int, out_at: int, layers: Any, forward: int, order: An
         if not all_finite(results[start * n_L : stop * n_L]):
             return False
     return True
+
+
+def predict_mean(
+    m: int, X_at: int, out_at: int, columns: int, sources: Any, medians: Any, units: Any, layers: Any, forward: int,
+    parameters: Any, networks: int, S: Any,
+) -> bool:  # fmt: skip
+    """out[i] = the mean of A_L of some networks, for raw row i < m of a table of numbers; False if one is infinite.
+
+    X (m, columns) and out (m, n_L) come as addresses of float64. Input j of the encoding is z = (x - medians[j]) /
+    units[j], x being of column sources[j]; NaN is missing. The networks differ in their parameters alone, which lie in
+    `parameters` one after the other, as far apart for each; `layers` are those of a plan for few rows.
+    """
+    T, x, output = S.dtype.type, layers[0], layers[layers.shape[0] - 1]
+    X, out = rows_at(X_at, m, columns, medians), rows_at(out_at, m, output.units, medians)
+    for i in range(m):
+        for c in range(columns):
+            if abs(X[i, c]) > largest_finite(X[i, c]):
+                return False
+        for j in range(x.inputs):
+            value = min(max(X[i, sources[j]], -LARGEST_NUMBER), LARGEST_NUMBER)
+            z = min(max((value - medians[j]) / units[j], -LARGEST_COMPACT), LARGEST_COMPACT)
+            S[x.raw + i * x.raw_block + j] = T(z if X[i, sources[j]] == X[i, sources[j]] else 2.0 * MISSING_BELOW)
+    call_encode(x.encode, layers, 0, m, S)
+    stride = parameters.shape[0] // networks
+    for number in range(networks):
+        call_forward(forward, layers, 0, m, m, parameters[number * stride : (number + 1) * stride], S, 0, 0)
+        for i in range(m):
+            for r in range(output.units):
+                A = np.float64(S[output.A + i * output.block + r])
+                out[i, r] = A if number == 0 else out[i, r] + A
+    good = True
+    for i in range(m):
+        for r in range(output.units):
+            out[i, r] /= networks
+            good &= is_finite(out[i, r])
+    return good
 
 
 def input_gradients(

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from fastnet.tables.encoder import TableEncoder
 
 if TYPE_CHECKING:
-    from fastnet.tables.estimators import TableClassifier, TableRegressor
-    from fastnet.tables.files import load
+    from fastnet.tables.estimators import TableClassifier, TableRegressor, load
 
 __all__ = ["TableClassifier", "TableEncoder", "TableRegressor", "load"]
 
@@ -26,6 +25,6 @@ def __getattr__(name: str) -> object:
             'fastnet.tables needs scikit-learn 1.6 or later: pip install "scikit-learn>=1.6" (the extra '
             "fastnet-mlp[tables])."
         ) from error
-    from fastnet.tables import estimators, files
+    from fastnet.tables import estimators
 
-    return files.load if name == "load" else getattr(estimators, name)
+    return getattr(estimators, name)

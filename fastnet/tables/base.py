@@ -13,11 +13,14 @@ from sklearn.utils.validation import _check_feature_names, _check_sample_weight,
 from fastnet import checks, words
 from fastnet.activations import canonical
 from fastnet.engine.threads import get_num_threads
+from fastnet.files import tensors
 from fastnet.history import History
 from fastnet.many import train_many
 from fastnet.metrics import METRICS
 from fastnet.model import Model
+from fastnet.tables import files
 from fastnet.tables.encoder import TableEncoder
+from fastnet.tables.few_rows import FewRows
 from fastnet.tables.networks import NetworkSettings, seeds
 from fastnet.tables.rows import distinct_rows, folds
 
@@ -46,6 +49,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     model_: list[Model]
     history_: list[History]
     oof_prediction_: np.ndarray | None
+    _few_rows: FewRows
     _held_out: tuple[np.ndarray, np.ndarray, np.ndarray]  # compact rows, their targets, and which network left them out
 
     # The arguments, as the constructors type them.
@@ -191,6 +195,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
             self.__dict__.pop(name, None)
         self.n_features_in_, self.encoder_ = encoder.n_features_in_, encoder
         self.model_, self.history_, self.oof_prediction_ = models, history, None
+        self._few_rows = FewRows(encoder, models)
         if in_folds is not None or held_out is not None:
             left_out = np.unique(np.concatenate(out))
             found = self._unseen(C, out)
@@ -228,13 +233,32 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     def _mean(self, X: Any) -> np.ndarray:
         """Return the mean output of the networks for raw rows, (m, n_L) in float64."""
         check_is_fitted(self)
+        found = self._few_rows.predict(X)
+        if found is not None:
+            return found
         refuse_complex(X)
-        _check_feature_names(self, X, reset=False)
+        if checks.column_names(X) is not None:  # an array is taken by the places of its columns
+            _check_feature_names(self, X, reset=False)
         C = self.encoder_.compact(X, self.model_[0].dtype)
         total = np.zeros((len(C), self.model_[0].output_layer.units))
         for model in self.model_:
             total += model.forward(C)
         return total / len(self.model_)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there are networks."""
+        return hasattr(self, "model_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what calls of compiled functions are made of."""
+        state = dict(super().__getstate__())
+        state.pop("_few_rows", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "model_" in state:
+            self._few_rows = FewRows(self.encoder_, self.model_)
 
     def save(self, path: Any) -> None:
         """Write the estimator to one file, from which `fastnet.tables.load` makes an equal one; see there.
@@ -243,9 +267,6 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         when this returns, and whole or not there at all. OSError if it cannot be written; TypeError if an argument is
         of a class that is not fastnet's.
         """
-        from fastnet.files import tensors
-        from fastnet.tables import files
-
         tensors.write(path, *files.written(self))
 
     def _numbers(self) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnet import checks
+from fastnet.kernels.codes import LARGEST_NUMBER
 from fastnet.tables.dates import seconds, usual, utc
 
 Level = str | int | float
 """A category; truth values are 0 and 1 among numbers."""
 
-LARGEST = 2.0**1021
+LARGEST = LARGEST_NUMBER
 """Numbers beyond it, in size, count as it: so no difference of two overflows."""
 
 MISSING_TYPES = ("NoneType", "NAType", "NaTType")

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnet import checks
 from fastnet.errors import NotFittedError
-from fastnet.kernels.codes import MISSING_BELOW
+from fastnet.kernels.codes import LARGEST_COMPACT, MISSING_BELOW
 from fastnet.layers import Encode
 from fastnet.report import Text
 from fastnet.tables.columns import Coded, Level, Table, as_kind, in_order, sorts_of, table
@@ -20,9 +20,6 @@ ROWS = 4096
 
 LARGEST_Z = 1e100
 """Of numbers before the clip, which squares them; beyond it, they are the clip, to the last bit."""
-
-LARGEST_COMPACT = 2.0**60
-"""Of z in `compact`, whose square float32 holds."""
 
 MISSING = 2 * MISSING_BELOW
 """Stands for a number that is missing, in `compact`."""
@@ -351,6 +348,19 @@ class TableEncoder(checks.FixedSettings):
             for column in self.columns
         ]
         return np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+
+    def numbers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return for each column of `compact` its column of X, what is subtracted, and divided by; all (n,).
+
+        None unless they are all numbers, and so all that there is to do.
+        """
+        self._check_fitted()
+        if any(column.kind not in ("number", "empty") for column in self.columns) or not len(self.medians):
+            return None
+        if any(column.has_indicator and not column.parts for column in self.columns):
+            return None
+        sources = [k for k, column in enumerate(self.columns) for _ in column.parts]
+        return np.array(sources, np.int64), self.medians, self.units
 
     @np.errstate(all="ignore")
     def compact(self, X: Any, dtype: Any = np.float32) -> np.ndarray:

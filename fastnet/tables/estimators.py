@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from fastnet import checks
 from fastnet.files.network import array_of, scales_in
 from fastnet.scaling import FLOAT64, scales_of
+from fastnet.tables import files
 from fastnet.tables.base import TableEstimator, one_eval_set
 
 TEMPERATURES = [2.0 ** (k / 8) for k in range(-12, 13)]
@@ -438,3 +439,37 @@ class TableRegressor(RegressorMixin, TableEstimator):
         places = np.clip(np.ceil(np.array(levels) * (n + 1)).astype(int) - 1, 0, n - 1)
         found: np.ndarray = values[:, np.newaxis] + near[:, places]
         return found
+
+
+CLASSES = {kind.__name__: kind for kind in (TableClassifier, TableRegressor)}
+
+
+def load(path: Any, *, check_finite: bool = True) -> TableClassifier | TableRegressor:
+    """Return the estimator that `save` wrote to a file: it predicts as that one does, to the bit.
+
+    Nothing in a file is ever run or imported, and one of which a byte was changed is refused.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    check_finite : bool, default True
+        Refuse parameters that are infinite or NaN.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not such a file, whatever is wrong with it.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> from fastnet.tables import TableRegressor, load
+    >>> model = TableRegressor(random_state=0).fit([[1.0, "a"], [2.0, "b"]] * 20, [3.0, 4.0] * 20)
+    >>> model.save("model.fastnet")
+    >>> row = [[1.5, "a"]]
+    >>> bool(load("model.fastnet").predict(row) == model.predict(row))
+    True
+    """
+    found: TableClassifier | TableRegressor = files.read(path, CLASSES, check_finite)
+    return found

@@ -7,7 +7,8 @@ those of the encoder begin with "encoder.". Nothing is unpickled, and no class i
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,9 @@ from fastnet.errors import FileFormatError
 from fastnet.files import network, settings, tensors
 from fastnet.model import Model
 from fastnet.sklearn.files import argument, as_numbers, from_numbers, plain
-from fastnet.tables.base import TableEstimator
 from fastnet.tables.encoder import TableEncoder
-from fastnet.tables.estimators import TableClassifier, TableRegressor
+from fastnet.tables.few_rows import FewRows
 
-Estimator = TypeVar("Estimator", bound=TableEstimator)
-
-CLASSES: dict[str, type[TableEstimator]] = {kind.__name__: kind for kind in (TableClassifier, TableRegressor)}
 TEXT, ENCODER = "table", "encoder"
 MOST_NETWORKS = 10_000
 
@@ -29,7 +26,7 @@ NAMES = ("classes_", "feature_names_in_")
 """The fitted attributes that are arrays of numbers or texts."""
 
 
-def written(estimator: TableEstimator) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def written(estimator: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return arrays and texts of the file of an estimator; TypeError, which says of what, if it has no place there."""
     arguments = {name: plain(value, name) for name, value in estimator.get_params(deep=False).items()}
     text: dict[str, Any] = {"class": type(estimator).__name__, "arguments": arguments, "networks": None, "kinds": {}}
@@ -51,49 +48,24 @@ def written(estimator: TableEstimator) -> tuple[dict[str, np.ndarray], dict[str,
     return arrays, texts
 
 
-def load(path: Any, *, check_finite: bool = True) -> TableEstimator:
-    """Return the estimator that `save` wrote to a file: it predicts as that one does, to the bit.
-
-    Nothing in a file is ever run or imported, and one of which a byte was changed is refused.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-    check_finite : bool, default True
-        Refuse parameters that are infinite or NaN.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is not such a file, whatever is wrong with it.
-    OSError
-        If it cannot be read.
-
-    Examples
-    --------
-    >>> from fastnet.tables import TableRegressor, load
-    >>> model = TableRegressor(random_state=0).fit([[1.0, "a"], [2.0, "b"]] * 20, [3.0, 4.0] * 20)
-    >>> model.save("model.fastnet")
-    >>> row = [[1.5, "a"]]
-    >>> bool(load("model.fastnet").predict(row) == model.predict(row))
-    True
-    """
+def read(path: Any, classes: Mapping[str, Any], check_finite: bool) -> Any:
+    """Return the estimator in a file, whose class is one of `classes`."""
     contents = tensors.read(path)
     try:
         network.check_kind(contents, network.TABLE)
-        return restored(contents, check_finite)
+        return restored(contents, classes, check_finite)
     except FileFormatError as error:
         raise FileFormatError(f"{str(path)!r} cannot be read: {error}.") from None
 
 
-def restored(contents: tensors.Contents, check_finite: bool) -> TableEstimator:
+def restored(contents: tensors.Contents, classes: Mapping[str, Any], check_finite: bool) -> Any:
     """Return the estimator that the contents of a file describe; FileFormatError if they describe none."""
     text = network.object_of(contents, TEXT)
     kind, arguments, n = text.get("class"), text.get("arguments"), text.get("networks")
-    if not isinstance(kind, str) or kind not in CLASSES or not isinstance(arguments, dict):
-        raise FileFormatError(f"its class must be one of {', '.join(CLASSES)}, with arguments")
+    if not isinstance(kind, str) or kind not in classes or not isinstance(arguments, dict):
+        raise FileFormatError(f"its class must be one of {', '.join(classes)}, with arguments")
     found = {name: argument(value, {}, name) for name, value in arguments.items()}
-    estimator: TableEstimator = settings.made(CLASSES[kind], found, TEXT)
+    estimator = settings.made(classes[kind], found, TEXT)
     if n is not None:
         if not tensors.are_sizes([n]) or not 0 < n <= MOST_NETWORKS:
             raise FileFormatError(f"its networks must be a number from 1 to {MOST_NETWORKS}")
@@ -119,9 +91,7 @@ def model_of(contents: tensors.Contents, number: int, check_finite: bool) -> Mod
     return model
 
 
-def restore_fit(
-    estimator: TableEstimator, models: list[Model], text: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> None:
+def restore_fit(estimator: Any, models: list[Model], text: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Give an estimator its networks and fitted attributes; ValueError, KeyError or TypeError if they do not fit."""
     prefix = f"{ENCODER}."
     own = {name.removeprefix(prefix): arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
@@ -143,3 +113,4 @@ def restore_fit(
     estimator.encoder_, estimator.model_ = encoder, models
     estimator.n_features_in_ = encoder.n_features_in_
     estimator._take_numbers(arrays)
+    estimator._few_rows = FewRows(encoder, models)

@@ -55,7 +55,7 @@ def recipes():
                 mode=mode, batch_size=(1, 10_000)[at // 4], clipped=clipped and mode >= codes.SGD, weighted=weighted,
                 with_classes=loss == codes.CATEGORICAL_CROSSENTROPY and weighted, one_target=several,
                 smoothed=dropped and loss == codes.CATEGORICAL_CROSSENTROPY, with_outputs=at % 5 == 0,
-                factored=at % 7 == 3,
+                factored=at % 7 == 3, encoded=at % 5 == 1,
             )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def uses():
     return found
 
 
-ENTRY_POINTS = {"train", "predict", "input_gradients"}
+ENTRY_POINTS = {"train", "predict", "predict_mean", "input_gradients"}
 
 
 def test_every_part_that_is_wanted_is_listed_and_every_other_is_not(uses):

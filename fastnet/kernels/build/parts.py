@@ -36,6 +36,11 @@ PARTS = {
     # Entry points, which Python calls.
     "train": Part("network layers job progress examples vectors scratch epochs thread team", "train:train"),
     "predict": Part("m X_at out_at layers forward order parameters S", "predict:predict", "boolean"),
+    "predict_mean": Part(
+        "m X_at out_at columns sources medians units layers forward parameters networks S",
+        "predict:predict_mean",
+        "boolean",
+    ),
     "input_gradients": Part(
         "m X_at out_at first_output n_outputs layers forward backward order parameters S",
         "predict:input_gradients",
