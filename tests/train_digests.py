@@ -7,8 +7,10 @@ import hashlib
 
 import numpy as np
 
-from fastnet import SGD, Adam, Dense, Dropout, EarlyStopping, LeakyReLU, Model, Quantile
+from fastnet import SGD, Adam, ByStep, CosLog, Dense, Dropout, EarlyStopping, LeakyReLU, Model, Quantile, Scale
 from fastnet.engine import threads
+from fastnet.tables import TableEncoder
+from fastnet.tables.few_rows import FewRows
 
 
 def parameters_after_training(dtype: str) -> bytes:
@@ -54,6 +56,16 @@ def parameters_after_training(dtype: str) -> bytes:
         results = [watched.parameters, history.cost, history.val_cost, history.accuracy, history.val_accuracy]
         everything += [np.array(result).tobytes() for result in results]
     assert everything[-5:] == everything[-10:-5]
+    # A raw table: bins and gaps as examples are loaded, factors, rates by layer and by step; and few rows in one call.
+    table = X[:, :6].copy()
+    table[::3, 1], table[:, 2] = np.nan, np.arange(569) % 3
+    encoder = TableEncoder().fit(table)
+    layers = [encoder.layer(), Scale(), Dense(33, "relu", learning_rate=0.5), Dense(3, "softmax")]
+    raw = Model(layers, None, Adam(ByStep(CosLog(0.05, epochs=5))), 0.0, dtype, 12)
+    raw.fit(encoder.compact(table, dtype), np.arange(569) % 3, epochs=5, batch_size=64)
+    everything += [encoder.transform(table).tobytes(), raw.parameters.tobytes()]
+    everything.append(raw.forward(encoder.compact(table, dtype)).tobytes())
+    everything.append(FewRows(encoder, [raw]).predict(table[:5]).tobytes())
     # Products at the bottom of the range, parts of which, or all, are subnormal; moments that become so.
     smallest = float(np.finfo(dtype).tiny) ** 0.5
     for scale in (0.3, 3.0, 3e3, 3e7):
