@@ -276,6 +276,8 @@ def encoded_column(column: Sequence[Any], index: int) -> tuple[Any, ...]:
         return (kind,)
     has_gaps, clip = checks.flag(numbers[0], name), checks.positive_number(numbers[1], f"the clip of {name}")
     edges = [checks.real_number(each, name, "finite numbers") for each in numbers[2:]]
+    if len(edges) > MOST_CATEGORIES:
+        raise ValueError(f"{name} has {len(edges)} edges, but {MOST_CATEGORIES} are the most.")
     if not all(start < stop for start, stop in pairwise(edges)):
         raise ValueError(f"the edges of {name} must increase, but are {edges}.")
     return kind, has_gaps, clip, *edges

@@ -396,7 +396,7 @@ def test_a_model_that_is_being_trained_is_refused():
     assert len(raised) == 2
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.jit)])
 def test_the_first_error_ends_all_and_says_whose_it_is(threads):
     X, y = table(M, 2)
     models = [Model([Dense(3), Dense(1)], optimizer=SGD(0.01), seed=seed) for seed in range(4)]

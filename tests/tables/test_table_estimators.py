@@ -112,6 +112,7 @@ def test_predictions_are_within_the_range_of_y():
     assert model.predict(far).max() <= values.max()
 
 
+@pytest.mark.jit
 def test_quantiles_hold_in_as_many_cases_as_they_say():
     X, _, values = table(1000)
     values = values + np.random.default_rng(5).normal(size=1000) * 500
@@ -126,6 +127,7 @@ def test_quantiles_hold_in_as_many_cases_as_they_say():
             model.predict_quantiles(X, wrong)
 
 
+@pytest.mark.jit
 def test_importance_is_of_the_columns_that_matter():
     X, _, values = table(400)
     model = TableRegressor(**{**QUICK, "epochs": 16}).fit(X, values)
@@ -230,6 +232,7 @@ def test_few_rows():
         assert TableRegressor(**QUICK).fit(X.iloc[:m], values[:m]).predict(X).shape == (200,)
 
 
+@pytest.mark.jit
 def test_many_classes():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(500, 3)), rng.integers(0, 100, 500)
