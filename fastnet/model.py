@@ -268,11 +268,9 @@ class Model(Exchange, Stored, checks.FixedSettings):
     def _built(self) -> Network:
         return self._built_parameters().network
 
-    def _move_parameters(self, vector: np.ndarray) -> None:
-        """Have the parameters in another vector (n_parameters,)."""
-        with self._training("move"):
-            self._built_parameters().move_to(vector, self._dense)
-            self._predictor = None
+    def _freeze(self) -> None:
+        """Make the parameters read-only; copies of the model can be trained."""
+        self._built_parameters().freeze(self._dense)
 
     def __copy__(self) -> Self:
         """Copy the parameters too: layers can view only one model's."""
@@ -864,6 +862,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
         if self._parameters is None:
             self._build(data.X.shape[1])
             self.feature_names = feature_names
+        if not self.parameters.flags.writeable:
+            raise ValueError("The parameters of this model are read-only. Train a copy: copy.deepcopy(model).")
         checks.parameters(self.parameters)
 
     def _train(

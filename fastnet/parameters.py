@@ -60,10 +60,9 @@ class Parameters:
         for layer, pair in zip(layers, self.by_layer(), strict=True):
             layer.bind(*pair)
 
-    def move_to(self, vector: np.ndarray, layers: Sequence[Dense]) -> None:
-        """Have them in another vector (n_parameters,), which the layers view from now on."""
-        vector[:] = self.vector
-        self.vector = vector
+    def freeze(self, layers: Sequence[Dense]) -> None:
+        """Make them, and the layers' views, read-only."""
+        self.vector.flags.writeable = False
         self.bind(layers)
 
     def __reduce__(self) -> tuple[type[Self], tuple[Network, np.ndarray]]:

@@ -21,7 +21,7 @@ from fastnet.engine.recipe import (
 from fastnet.engine.run import CALL_SECONDS, FIRST_GUESS
 from fastnet.engine.threads import Helpers, get_num_threads, reserved_cores
 from fastnet.kernels import codes
-from fastnet.kernels.plan import LANES, MOST_OPERATIONS, Plan
+from fastnet.kernels.plan import GRAIN, LANES, MOST_OPERATIONS, Plan, parameter_offsets
 
 OPERATIONS_PER_THREAD = 1e8
 """Operations for each thread that make it worth starting: a millisecond, against 0.1 ms."""
@@ -73,16 +73,34 @@ def linked_to_predict(network: Network, parameters: np.ndarray, most_rows: int, 
     return LinkedPlan(plan, network, lambda S: call_of_predict(*arguments, S))
 
 
+def turned_layers(network: Network) -> list[bool]:
+    """Return in which layers a single row is predicted faster from W^T: where that has rows of whole registers."""
+    return [n % GRAIN == 0 for n in network.units[1:]]
+
+
+def turned_parameters(network: Network, parameters: np.ndarray) -> np.ndarray:
+    """Return a copy of parameters that has W^T in the place of W in such layers."""
+    found = parameters.copy()
+    offsets, _ = parameter_offsets(network.units, network.use_bias)
+    for (w, _), n_prev, n, is_turned in zip(
+        offsets, network.units[:-1], network.units[1:], turned_layers(network), strict=True
+    ):
+        if is_turned:
+            W = parameters[w : w + n * n_prev].reshape(n, n_prev)
+            found[w : w + n * n_prev] = W.T.ravel()
+    return found
+
+
 def linked_for_mean(
     network: Network, parameters: np.ndarray, networks: int, columns: tuple[int, np.ndarray, np.ndarray, np.ndarray]
 ) -> LinkedPlan:  # fmt: skip
     """Return a plan for the mean A_L, in float64, of networks that differ in their parameters, of up to FEW raw rows.
 
-    `parameters` are those of one after the other; `columns`: how many X has, and of each that is encoded which one it
-    is, its median and unit.
+    `parameters` are those of one after the other, as `turned_parameters` has them; `columns`: how many X has, and of
+    each that is encoded which one it is, its median and unit.
     """
     plan = network.plan(FEW, backward=False, few_rows=True)
-    link_for_prediction(network, plan, few_rows=True)
+    link_for_prediction(network, plan, few_rows=True, turned=turned_layers(network))
     arguments = network.dtype, columns, plan.layers, parameters, networks
     return LinkedPlan(plan, network, lambda S: call_of_predict_mean(*arguments, S))
 

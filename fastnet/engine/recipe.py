@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,14 +65,19 @@ def call_of_train(recipe: Recipe, plan: Plan, *arguments: Any) -> Callable[[], i
     return call_of("train", recipe.dtype, plan.network, plan.layers, *arguments)
 
 
-def link_for_prediction(network: Network, plan: Plan, *, few_rows: bool) -> None:
-    """Compile, or load, what a prediction needs; write the addresses of its parts to its plan."""
+def link_for_prediction(network: Network, plan: Plan, *, few_rows: bool, turned: Sequence[bool] = ()) -> None:
+    """Compile, or load, what a prediction needs; write the addresses of its parts to its plan.
+
+    `turned`: in which layers W^T is in the place of W.
+    """
     import_kernels()
     from fastnet.kernels import link
     from fastnet.kernels.build.load import address_of
 
     is_encoded = network.encoded is not None
-    uses = link.wanted_to_predict(network.units, network.activations, few_rows=few_rows, encoded=is_encoded)
+    uses = link.wanted_to_predict(
+        network.units, network.activations, few_rows=few_rows, encoded=is_encoded, turned=turned
+    )
     link.link(plan, uses, network.dtype)
     address_of("predict", network.dtype)
 

@@ -5,7 +5,7 @@ and written to the records. That is all there is to choosing how a layer is comp
 its record.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -138,13 +138,14 @@ def in_passing(recipe: Recipe) -> list[Use]:
 
 
 def wanted_to_predict(
-    units: tuple[int, ...], activations: tuple[int, ...], *, few_rows: bool, encoded: bool = False
-) -> list[Use]:
-    """Return the parts of a prediction, but for the forward pass."""
+    units: tuple[int, ...], activations: tuple[int, ...], *, few_rows: bool, encoded: bool = False,
+    turned: Sequence[bool] = (),
+) -> list[Use]:  # fmt: skip
+    """Return the parts of a prediction, but for the forward pass; `turned`: in which layers W^T is in place of W."""
     ways = strategies(units, few_rows=few_rows, encoded=encoded)
     uses = [Use(0, "load", ways[0].load), *[Use(0, "encode", "encode")] * encoded]
     for l, (way, code) in enumerate(zip(ways, activations, strict=True), start=1):
-        uses.append(Use(l, "product", way.product))
+        uses.append(Use(l, "product", f"turned_{way.product}" if turned and turned[l - 1] else way.product))
         if code != LINEAR:
             uses += of_activation(l, code, stores_slopes=False, differentiated=False)
     return uses

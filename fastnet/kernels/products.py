@@ -158,6 +158,24 @@ def matmul_plus_bias_of_rows(layers: Any, l: int, first: int, stop: int, m: int,
         r += 4 if m - r >= 4 else 1
 
 
+def turned_matmul_plus_bias_of_rows(
+    layers: Any, l: int, first: int, stop: int, m: int, parameters: Any, S: Any
+) -> None:  # fmt: skip
+    """Z = W A_prev + b as above, to the bit, where W^T (n_prev, n) lies in the place of W; n a multiple of GRAIN."""
+    layer, previous = layers[l], layers[l - 1]
+    n, n_prev = layer.units, layer.inputs
+    for r in range(first, m):
+        Z, A_prev = layer.A + r * layer.block, previous.A + r * previous.block
+        start = START_ZERO
+        if layer.b >= 0:
+            start = START_TARGET
+            copy_rows(parameters, layer.b, n, S, Z, n, 1, n, False)
+        multiply(
+            1, n, (S, Z, n), (S, A_prev, n_prev, 1, 1), (parameters, layer.W, n, layer.W), n_prev, start,
+            (parameters, 0),
+        )  # fmt: skip
+
+
 def input_gradient(layers: Any, l: int, first: int, stop: int, parameters: Any, S: Any, head: int) -> None:
     """dA_prev = W^T dZ for the examples first to stop of a chunk, multiples of PADDING and of GRAIN.
 

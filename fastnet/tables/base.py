@@ -195,7 +195,6 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
             self.__dict__.pop(name, None)
         self.n_features_in_, self.encoder_ = encoder.n_features_in_, encoder
         self.model_, self.history_, self.oof_prediction_ = models, history, None
-        self._few_rows = FewRows(encoder, models)
         if in_folds is not None or held_out is not None:
             left_out = np.unique(np.concatenate(out))
             found = self._unseen(C, out)
@@ -207,6 +206,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         if in_folds is not None:
             found = np.vstack([self._unseen(C, out), np.full(n_outputs, np.nan)])
             self.oof_prediction_ = self._outputs(found[of])
+        self._few_rows = FewRows(encoder, models)
         return self
 
     def _with(

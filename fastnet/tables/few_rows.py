@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnet.engine.memory import aligned_zeros
-from fastnet.engine.predict import FEW, LinkedPlan, linked_for_mean
+from fastnet.engine.predict import FEW, LinkedPlan, linked_for_mean, turned_parameters
 from fastnet.kernels.build import forks
 from fastnet.kernels.plan import padded
 from fastnet.model import Model
@@ -17,7 +17,7 @@ from fastnet.tables.encoder import TableEncoder
 class FewRows:
     """The mean output of networks that are made alike, for few raw rows.
 
-    Their parameters come to lie in one vector with the first prediction.
+    Their parameters become read-only, since those of all are laid out anew, in one vector, with the first prediction.
     """
 
     def __init__(self, encoder: TableEncoder, models: list[Model]) -> None:
@@ -26,15 +26,17 @@ class FewRows:
         self.n_features, self.n_outputs = encoder.n_features_in_, models[0].output_layer.units
         self.names = encoder.feature_names_in_ and list(encoder.feature_names_in_)
         self.linked: LinkedPlan | None = None
+        for model in models:
+            model._freeze()
 
     def _link(self) -> LinkedPlan:
-        """Return the call, for which all parameters are moved to one vector."""
+        """Return the call."""
         assert self.columns is not None
         network, k = self.models[0]._built(), len(self.models)
-        stride = padded(network.n_parameters)
+        n, stride = network.n_parameters, padded(network.n_parameters)
         together = aligned_zeros(k * stride, network.dtype)
         for i, model in enumerate(self.models):
-            model._move_parameters(together[i * stride : i * stride + network.n_parameters])
+            together[i * stride : i * stride + n] = turned_parameters(network, model.parameters)
         return linked_for_mean(network, together, k, (self.n_features, *self.columns))
 
     def predict(self, X: Any) -> np.ndarray | None:

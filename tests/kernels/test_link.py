@@ -65,7 +65,8 @@ def uses():
     found = {(use.layer, use.field, use.part, use.code) for recipe in recipes() for use in wanted(recipe)}
     found |= {(use.layer, use.field, use.part, use.code) for recipe in recipes() for use in in_passing(recipe)}
     for units, g, few_rows in product(SHAPES, [*HIDDEN, *codes.COUPLED, codes.EXPONENTIAL], (False, True)):
-        for use in wanted_to_predict(units, (g,) * (len(units) - 1), few_rows=few_rows):
+        turned = (few_rows,) * (len(units) - 1)
+        for use in wanted_to_predict(units, (g,) * (len(units) - 1), few_rows=few_rows, turned=turned):
             found.add((use.layer, use.field, use.part, use.code))
     for units, g, last in product(SHAPES, HIDDEN, [*HIDDEN, *codes.COUPLED, codes.EXPONENTIAL]):
         activations = (g,) * (len(units) - 2) + (last,)

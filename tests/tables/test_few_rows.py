@@ -9,7 +9,7 @@ import pytest
 
 from fastnet.tables import TableClassifier, TableRegressor
 
-QUICK = {"epochs": 2, "hidden_layer_sizes": (16, 5), "random_state": 0}
+QUICK = {"epochs": 2, "hidden_layer_sizes": (24, 5, 64), "random_state": 0}
 
 
 def table(m=120, seed=0):
@@ -67,14 +67,22 @@ def test_what_is_wrong_with_a_row_is_said():
         model.predict(X[:1, 1:])
 
 
-def test_the_networks_are_those_that_model_has():
+def test_the_networks_are_read_only_and_their_copies_are_not():
     X, y = table()
     model = TableRegressor(**QUICK).fit(X, y)
-    before = model.predict(X[:1])
-    for network in model.model_:
+    network = model.model_[0]
+    C = model.encoder_.compact(X)
+    with pytest.raises(ValueError, match="read-only"):
         network.parameters[:] = 0
-    assert model.predict(X[:1]) != before
-    np.testing.assert_array_equal(model.predict(X[:1]), model.predict(X)[:1])
+    with pytest.raises(ValueError, match="read-only"):
+        network.layers[-1].b = [[1.0]]
+    with pytest.raises(ValueError, match=r"read-only\. Train a copy: copy\.deepcopy"):
+        network.fit(C, y, epochs=1)
+    before = network.forward(C)
+    copied = copy.deepcopy(network)
+    copied.fit(C, y, epochs=1)
+    assert (copied.forward(C) != before).any()
+    np.testing.assert_array_equal(network.forward(C), before)
 
 
 def test_other_columns_go_the_long_way():

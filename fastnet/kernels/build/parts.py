@@ -63,6 +63,7 @@ PARTS = {
     "matmul_plus_bias": Part(PRODUCT, "products:matmul_plus_bias"),
     "wide_matmul_plus_bias": Part(PRODUCT, "wide_input:wide_matmul_plus_bias"),
     "matmul_plus_bias_of_rows": Part(PRODUCT, "products:matmul_plus_bias_of_rows"),
+    "turned_matmul_plus_bias_of_rows": Part(PRODUCT, "products:turned_matmul_plus_bias_of_rows"),
     "input_gradient": Part("layers l first stop parameters S head", "products:input_gradient"),
     "weight_gradient": Part(WEIGHT_GRADIENT, "products:weight_gradient"),
     "narrow_weight_gradient": Part(WEIGHT_GRADIENT, "products:narrow_weight_gradient"),
