@@ -65,8 +65,10 @@ def uses():
     found = {(use.layer, use.field, use.part, use.code) for recipe in recipes() for use in wanted(recipe)}
     found |= {(use.layer, use.field, use.part, use.code) for recipe in recipes() for use in in_passing(recipe)}
     for units, g, few_rows in product(SHAPES, [*HIDDEN, *codes.COUPLED, codes.EXPONENTIAL], (False, True)):
-        turned = (few_rows,) * (len(units) - 1)
-        for use in wanted_to_predict(units, (g,) * (len(units) - 1), few_rows=few_rows, turned=turned):
+        activations = (g,) * (len(units) - 1)
+        of_any = wanted_to_predict(units, activations, few_rows=few_rows)
+        turned = (few_rows,) * (len(units) - 1)  # of tables alone
+        for use in of_any + wanted_to_predict(units, activations, few_rows=few_rows, encoded=True, turned=turned):
             found.add((use.layer, use.field, use.part, use.code))
     for units, g, last in product(SHAPES, HIDDEN, [*HIDDEN, *codes.COUPLED, codes.EXPONENTIAL]):
         activations = (g,) * (len(units) - 2) + (last,)
