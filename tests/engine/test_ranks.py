@@ -22,6 +22,7 @@ from fastnet import (
     EarlyStopping,
     Model,
     RMSprop,
+    Scale,
     Standardize,
     TimeLimit,
     TrainingDivergedError,
@@ -39,8 +40,8 @@ WEIGHTS[30:40] = 0
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 
 
-def make(*, dtype="float64", optimizer=None, hidden=20, **settings):
-    layers = [Dense(hidden, "relu"), Dense(1, "sigmoid")]
+def make(*, dtype="float64", optimizer=None, hidden=20, first=(), rate=1.0, **settings):
+    layers = [*(kind() for kind in first), Dense(hidden, "relu", learning_rate=rate), Dense(1, "sigmoid")]
     return Model(layers, optimizer=optimizer or Adam(0.01), dtype=dtype, seed=3, **settings)
 
 
@@ -88,6 +89,7 @@ KINDS = {
     "SGD": {"optimizer": SGD(0.1)},
     "momentum, penalties": {"optimizer": SGD(0.1, momentum=0.9), "l2": 0.1, "l1": 0.01},
     "clipped": {"optimizer": RMSprop(0.01, clip_norm=0.1), "l2": 0.1},
+    "factors and rates": {"first": (Scale,), "rate": 0.3},
     "large": {"hidden": 5000},  # whose step is fused with the gradient where one process is alone
 }
 
