@@ -37,9 +37,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     n = 1000 if parser.parse_args().quick else 3000
-    import pandas as pd
+    try:
+        import pandas as pd
 
-    from fastnet.tables import TableRegressor
+        from fastnet.tables import TableRegressor
+    except ImportError:
+        raise SystemExit(
+            "This story needs pandas and scikit-learn: pip install pandas scikit-learn (the extra fastnet-mlp[tables])."
+        ) from None
 
     with tempfile.TemporaryDirectory() as folder:
         write_cars(Path(folder) / "cars.csv", n)

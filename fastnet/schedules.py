@@ -353,7 +353,7 @@ class ByStep(checks.CheckedSettings):
     [0.1, 0.088, 0.06, 0.032]
     >>> model = Model([Dense(4, "tanh"), Dense(1, "sigmoid")], optimizer=Adam(ByStep(CosLog(0.1, epochs=20))), seed=0)
     >>> round(model.fit(X, y, epochs=20).cost[-1], 2)
-    0.05
+    0.02
     """
 
     checked: ClassVar[checks.Checks] = {"schedule": function_of_epochs}

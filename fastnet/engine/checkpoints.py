@@ -201,7 +201,7 @@ class Saver:
             if is_of_a_handler(error):
                 raise
             with may_get_lost():
-                warnings.warn(f"A checkpoint could not be written, and training goes on: {error}", stacklevel=6)
+                warnings.warn(f"A checkpoint could not be written, and training goes on: {error}", stacklevel=7)
         end, share = time.perf_counter(), self.checkpoint.most_time
         self.not_before = end + (end - start) * (1 - share) / share
 
