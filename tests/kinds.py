@@ -182,7 +182,7 @@ ANYWHERE: dict[str, Kind] = {
 DIMENSIONS = r"X must have 2 dimensions \(m, n_x\), examples in rows, but has shape "
 OF_X: dict[str, Kind] = {
     **ANYWHERE,
-    "one row": Kind(lambda array: array[0], Refused(ValueError, rf"{DIMENSIONS}\(4,\). For one .* pass X.reshape\(1")),
+    "one row": Kind(lambda array: array[0], Refused(ValueError, rf"{DIMENSIONS}\(4,\). Reshape .* pass X.reshape\(1")),
     "three dimensions": Kind(lambda array: array[None], Refused(ValueError, rf"{DIMENSIONS}\(1, 6, 4\)")),
     "a number": Kind(lambda array: 1.0, Refused(ValueError, rf"{DIMENSIONS}\(\)")),
     "no rows": Kind(lambda array: array[:0], Refused(ValueError, r"X must hold at least one example .* \(0, 4\)")),
