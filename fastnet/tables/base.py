@@ -143,6 +143,16 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         return (name,)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, held_out: Any) -> Self:
+        """Fit as `_fitted` does; or be as before, if that raises something."""
+        before = dict(self.__dict__)
+        try:
+            return self._fitted(X, y, sample_weight, held_out)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _fitted(self, X: Any, y: Any, sample_weight: Any, held_out: Any) -> Self:
         """Encode X, and train the networks, each on another part of its rows."""
         start, classifies = time.monotonic(), is_classifier(self)
         settings, n_nets = self._settings(), checks.positive_integer(self.n_nets, "n_nets")
@@ -152,7 +162,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         refuse_complex(X)
         if y is None:
             raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")
-        _check_feature_names(self, X, reset=True)
+        self._check_names(X, reset=True)
         y = self._checked_targets(y, learns=True)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, y, ensure_non_negative=True)
         if weights is not None and not weights.any():
@@ -222,6 +232,15 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         weights = None if weights is None else np.concatenate([weights, np.ones(len(C_val))])
         return np.concatenate([C, C_val]), np.concatenate([y, y_val]), weights
 
+    def _check_names(self, X: Any, *, reset: bool) -> None:
+        """Learn the names of the columns, or check them, as scikit-learn does; an array is taken by their places."""
+        names = checks.column_names(X)
+        if names is not None and len(set(names)) < len(names):  # which scikit-learn does not take; the encoder does
+            if reset:
+                self.feature_names_in_ = np.array(names, dtype=object)
+        elif reset or names is not None:
+            _check_feature_names(self, X, reset=reset)
+
     def _unseen(self, C: np.ndarray, out: list[np.ndarray]) -> np.ndarray:
         """Return for each row the mean output of the networks that have not trained with it; NaN where all have."""
         total, count = np.zeros((len(C), self.model_[0].output_layer.units)), np.zeros((len(C), 1))
@@ -237,11 +256,10 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         if found is not None:
             return found
         refuse_complex(X)
-        if checks.column_names(X) is not None:  # an array is taken by the places of its columns
-            _check_feature_names(self, X, reset=False)
+        self._check_names(X, reset=False)
         C = self.encoder_.compact(X, self.model_[0].dtype)
         total = np.zeros((len(C), self.model_[0].output_layer.units))
-        for model in self.model_:
+        for model in self.model_ if len(C) else ():
             total += model.forward(C)
         return total / len(self.model_)
 

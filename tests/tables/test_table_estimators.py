@@ -275,3 +275,57 @@ def test_what_does_not_fit_together_is_refused():
 def test_it_works_in_scikit_learns_tools():
     X, y, _ = table()
     assert cross_val_score(TableClassifier(**QUICK), X, y, cv=2).shape == (2,)
+
+
+def test_columns_of_one_name_are_taken_by_their_places():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "a"])
+    y = X.iloc[:, 2].to_numpy()
+    model = TableRegressor(**QUICK).fit(X, y)
+    assert model.feature_names_in_.tolist() == ["a", "b", "a"]
+    np.testing.assert_array_equal(model.predict(X), model.predict(X.to_numpy()))
+    with pytest.raises(ValueError, match="columns in another order"):
+        model.predict(X.iloc[:, [0, 2, 1]])
+    with pytest.raises(ValueError, match="feature names"):
+        TableRegressor(**QUICK).fit(X.set_axis(["a", "b", "c"], axis=1), y).predict(X)
+
+
+def test_no_rows_have_no_predictions():
+    X, y, values = table()
+    assert TableClassifier(**QUICK).fit(X, y).predict_proba(X.iloc[:0]).shape == (0, 2)
+    assert TableRegressor(**QUICK).fit(X, values).predict(X.iloc[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [np.zeros(200), -np.ones(200), np.full(200, np.nan), np.ones(199)],
+    ids=["zero", "negative", "NaN", "few"],
+)
+def test_weights_that_are_none_are_refused(weights):
+    X, _, values = table()
+    with pytest.raises(ValueError, match="eight"):
+        TableRegressor(**QUICK).fit(X, values, sample_weight=weights)
+
+
+def test_a_refused_fit_leaves_the_one_before():
+    X, _, values = table()
+    model = TableRegressor(**QUICK).fit(X, values)
+    before = model.predict(X)
+    infinite = X.assign(number=np.where(np.arange(200) == 7, np.inf, X["number"]))
+    with pytest.raises(ValueError, match="infinite value in column 'number', row 7"):
+        model.fit(infinite, values)
+    with pytest.raises(ValueError, match="rows, but y has"):
+        model.fit(X.rename(columns=str.upper), values[1:])
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+def test_a_second_fit_forgets_the_first():
+    X, y, values = table()
+    model = TableClassifier(**QUICK).fit(X, y)
+    importances = model.feature_importances_
+    model.set_params(n_nets=7, n_folds=3).fit(X[["number"]].to_numpy(), values > np.median(values))
+    assert model.classes_.tolist() == [False, True]
+    assert not hasattr(model, "feature_names_in_")
+    assert len(model.model_) == 7
+    assert not np.isnan(model.oof_prediction_).any()
+    assert model.feature_importances_.shape == (1,) != importances.shape
