@@ -286,7 +286,7 @@ def test_columns_of_one_name_are_taken_by_their_places():
     np.testing.assert_array_equal(model.predict(X), model.predict(X.to_numpy()))
     with pytest.raises(ValueError, match="columns in another order"):
         model.predict(X.iloc[:, [0, 2, 1]])
-    with pytest.raises(ValueError, match="feature names"):
+    with pytest.raises(ValueError, match="it lacks 'c'"):
         TableRegressor(**QUICK).fit(X.set_axis(["a", "b", "c"], axis=1), y).predict(X)
 
 
