@@ -350,7 +350,7 @@ class Update:
     def time_update(self, name, dtype):
         p, dp, *moments = aligned_normal(4 * 4096, dtype).reshape(4, 4096).copy()
         take_steps = repeated_part(*UPDATES[name])
-        take_steps(REPEATS, job(), 1 / 32, 0.0, 0, 4096, 0, p, dp, np.abs(np.concatenate(moments)))
+        take_steps(REPEATS, job(), 1.0, 1 / 32, 0.0, 0, 4096, 0, p, dp, np.abs(np.concatenate(moments)))
 
 
 class Step:
