@@ -96,6 +96,8 @@ def restore_fit(estimator: Any, models: list[Model], text: dict[str, Any], array
     prefix = f"{ENCODER}."
     own = {name.removeprefix(prefix): arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
     encoder = TableEncoder.of_state(text[ENCODER], own)
+    if not isinstance(text["kinds"], dict):
+        raise ValueError("its kinds must be an object")
     fitted: dict[str, Any] = {}
     for name, kind in text["kinds"].items():
         if name not in NAMES:
