@@ -207,15 +207,15 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         self.model_, self.history_, self.oof_prediction_ = models, history, None
         if in_folds is not None or held_out is not None:
             left_out = np.unique(np.concatenate(out))
-            found = self._unseen(C, out)
-            self._finish(found[left_out], targets[left_out], None if weights is None else weights[left_out])
+            of_left_out = None if weights is None else weights[left_out]
+            self._finish(self._unseen(C, out)[left_out], targets[left_out], of_left_out)
             networks = np.concatenate([np.full(len(each), i) for i, each in enumerate(out)])
             chosen = np.arange(len(networks))[:: -(-len(networks) // ROWS_OF_IMPORTANCE)]
             chosen_rows = np.concatenate(out)[chosen]
             self._held_out = C[chosen_rows], targets[chosen_rows], networks[chosen]
         if in_folds is not None:
-            found = np.vstack([self._unseen(C, out), np.full(n_outputs, np.nan)])
-            self.oof_prediction_ = self._outputs(found[of])
+            self.oof_prediction_ = self._outputs(self._unseen(C, out)[of])
+            self.oof_prediction_[of < 0] = np.nan
         self._few_rows = FewRows(encoder, models)
         return self
 
@@ -223,8 +223,10 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         self, held_out: Any, encoder: TableEncoder, C: np.ndarray, y: np.ndarray, weights: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return compact rows, targets and weights, those of rows to validate with behind the others."""
-        if not isinstance(held_out, (tuple, list)) or len(held_out) != 2:
-            raise TypeError(f"eval_set must be (X, y), not a {type(held_out).__name__}.")
+        is_list_of_pairs = isinstance(held_out, list) and any(isinstance(each, tuple) for each in held_out)
+        if not isinstance(held_out, (tuple, list)) or len(held_out) != 2 or is_list_of_pairs:
+            what = "list of pairs" if is_list_of_pairs else type(held_out).__name__
+            raise TypeError(f"eval_set must be one pair, (X, y), not a {what}.")
         C_val = encoder.compact(held_out[0], C.dtype)
         y_val = self._for_networks(self._checked_targets(held_out[1], learns=False))
         if len(C_val) != len(y_val) or len(C_val) == 0:
@@ -247,7 +249,9 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         for model, rows in zip(self.model_, out, strict=True):
             total[rows] += model.forward(C[rows])
             count[rows] += 1
-        return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        total[count[:, 0] == 0] = np.nan
+        total /= np.maximum(count, 1)
+        return total
 
     def _mean(self, X: Any) -> np.ndarray:
         """Return the mean output of the networks for raw rows, (m, n_L) in float64."""

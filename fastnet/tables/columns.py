@@ -157,6 +157,8 @@ def plain_of(piece: Any, place: Place, as_categories: bool) -> Plain:
     array = natural(piece)
     if as_categories and array.dtype.kind in "biuf":
         array = objects(piece)
+    if array.ndim != 1:  # of arrays and structs of polars
+        raise TypeError(f"X has several values in each row of {place.column}. Pass a column for each of them.")
     kind = array.dtype.kind
     if kind in "UST":
         array = array.astype(object)

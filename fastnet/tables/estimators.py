@@ -15,6 +15,7 @@ from fastnet.files.network import array_of, scales_in
 from fastnet.scaling import FLOAT64, scales_of
 from fastnet.tables import files
 from fastnet.tables.base import TableEstimator, one_eval_set
+from fastnet.tables.columns import MISSING_TYPES
 
 TEMPERATURES = [2.0 ** (k / 8) for k in range(-12, 13)]
 """By which logits are divided, on trial: from 0.35 to 2.8, each 9 % above the one before."""
@@ -167,6 +168,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
     def _checked_targets(self, y: Any, *, learns: bool) -> np.ndarray:
         """Return the number of the class of each row."""
+        refuse_missing(y)
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
         if learns:
@@ -374,9 +376,14 @@ class TableRegressor(RegressorMixin, TableEstimator):
 
     def _checked_targets(self, y: Any, *, learns: bool) -> np.ndarray:
         """Return the value of each row, in float64."""
-        y = column_or_1d(y, dtype=np.float64, warn=True)
-        assert_all_finite(y, input_name="y")
-        return np.asarray(y)
+        refuse_missing(y)
+        y = column_or_1d(y, warn=True)
+        try:
+            values: np.ndarray = np.asarray(y.astype(object) if y.dtype.kind == "U" else y, np.float64)  # "a", not str_
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"y must hold numbers: {error}. Of classes, TableClassifier learns.") from None
+        assert_all_finite(values, input_name="y")
+        return values
 
     def _learn(self, y: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> None:
         self._scale = scales_of(y[rows, np.newaxis], None if weights is None else weights[rows], "y")
@@ -439,6 +446,16 @@ class TableRegressor(RegressorMixin, TableEstimator):
         places = np.clip(np.ceil(np.array(levels) * (n + 1)).astype(int) - 1, 0, n - 1)
         found: np.ndarray = values[:, np.newaxis] + near[:, places]
         return found
+
+
+def refuse_missing(y: Any) -> None:
+    """Raise ValueError if a target among objects is missing: None and its like, or NaN; the message names the row."""
+    values = np.asarray(y, object if isinstance(y, (list, tuple)) else None)
+    if values.dtype != object or values.ndim != 1:
+        return  # of numbers, scikit-learn says it
+    for row, value in enumerate(values):
+        if type(value).__name__ in MISSING_TYPES or (isinstance(value, float) and value != value):
+            raise ValueError(f"y contains NaN: {value!r} in row {row}. Leave out rows whose target is missing.")
 
 
 CLASSES = {kind.__name__: kind for kind in (TableClassifier, TableRegressor)}

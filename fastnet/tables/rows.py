@@ -32,7 +32,8 @@ def distinct_rows(C: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> D
     order = counted[np.argsort(keys, kind="stable")]
     keys = np.sort(keys)
     alike = np.flatnonzero(keys[1:] == keys[:-1]) + 1
-    alike = alike[(C[order[alike]] == C[order[alike - 1]]).all(axis=1) & (y[order[alike]] == y[order[alike - 1]])]
+    for column in (y, *C.T):  # no copy of C
+        alike = alike[column[order[alike]] == column[order[alike - 1]]]
     is_first = np.ones(len(order), bool)
     is_first[alike] = False
     starts, rows = np.flatnonzero(is_first), order[is_first]
