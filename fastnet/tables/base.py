@@ -109,6 +109,8 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     def _settings(self) -> NetworkSettings:
         """Return what networks are made with; ValueError or TypeError if an argument is not as described."""
         sizes = self.hidden_layer_sizes
+        if not isinstance(sizes, (int, np.integer, tuple, list, np.ndarray)):
+            raise TypeError(f"hidden_layer_sizes must be integers, such as (128, 128), not {sizes!r}.")
         sizes = (sizes,) if isinstance(sizes, (int, np.integer)) else tuple(sizes)
         batch_size = self.batch_size
         if not isinstance(batch_size, str):
@@ -170,6 +172,8 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         by_class = self._weights_of_classes(y)
         if by_class is not None:
             weights = by_class if weights is None else weights * by_class
+            if not weights.any():
+                raise ValueError("class_weight leaves no row any weight. Give at least two classes more than 0.")
         encoder = TableEncoder(bins=self.bins, clip=self.clip, max_categories=self.max_categories)
         C = encoder.fit(X, weights).compact(X, settings.dtype)
         if len(C) != len(y):

@@ -131,6 +131,9 @@ class TableEncoder(checks.FixedSettings):
         if not raw.n_rows or not raw.sources:
             shape, what = (raw.n_rows, len(raw.sources)), "sample" if raw.sources else "feature"
             raise ValueError(f"X has 0 {what}(s) (shape={shape}) while a minimum of 1 is required.")
+        if sample_weight is not None and len(sample_weight) != raw.n_rows:
+            n = len(sample_weight)
+            raise ValueError(f"X has {raw.n_rows} rows, but {n} have weights. Pass a target and a weight for each row.")
         columns, numbers = [], []
         for k in range(len(raw.sources)):
             column, found = self._learned(raw, k, sample_weight)

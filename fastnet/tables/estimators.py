@@ -183,6 +183,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         return found
 
     def _learn(self, y: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> None:
+        checks.flag(self.calibrate, "calibrate")
+        self.temperature_ = 1.0
         classes = self.classes_[np.unique(y[rows])].tolist()
         if len(classes) < 2:
             raise ValueError(
@@ -208,8 +210,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
     def _finish(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Divide the logits of all networks by the temperature that makes the log-loss of rows held out least."""
-        self.temperature_ = 1.0
-        if not checks.flag(self.calibrate, "calibrate"):
+        if not self.calibrate:
             return
         log_p = np.log(np.maximum(A, np.finfo(np.float32).tiny))
         losses = []

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 
 from fastnet.errors import FileFormatError
 from fastnet.files import network, settings, tensors
@@ -96,9 +97,11 @@ def restore_fit(estimator: Any, models: list[Model], text: dict[str, Any], array
     prefix = f"{ENCODER}."
     own = {name.removeprefix(prefix): arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
     encoder = TableEncoder.of_state(text[ENCODER], own)
-    if not isinstance(text["kinds"], dict):
-        raise ValueError("its kinds must be an object")
     fitted: dict[str, Any] = {}
+    if not isinstance(text["kinds"], dict) or ("classes_" in text["kinds"]) != is_classifier(estimator):
+        raise ValueError("its kinds are no object, or classes_ are missing or one too many")
+    if any(model.standardize_y for model in models):
+        raise ValueError("its networks have a scale of y of their own")
     for name, kind in text["kinds"].items():
         if name not in NAMES:
             raise ValueError(f"it has no {name}")
