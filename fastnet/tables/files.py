@@ -109,10 +109,10 @@ def restore_fit(estimator: Any, models: list[Model], text: dict[str, Any], array
     names = fitted.get("feature_names_in_")
     if names is not None and names.shape != (encoder.n_features_in_,):
         raise ValueError("it has not one name for each feature")
-    units = {(repr(model.layers[0]), model._built().n_features, model.output_layer.units) for model in models}
-    layer = encoder.layer()
+    layer, built = encoder.layer(), {model._built() for model in models}
     n_outputs = len(fitted["classes_"]) if "classes_" in fitted else 1
-    if units != {(repr(layer), len(layer.columns), n_outputs)}:
+    found = {(network.encoded, network.units[-1]) for network in built}
+    if len(built) > 1 or found != {((len(layer.columns), layer.constants), n_outputs)}:
         raise ValueError("its networks are not those of its columns and classes")
     estimator.__dict__.update(fitted)
     estimator.encoder_, estimator.model_ = encoder, models
