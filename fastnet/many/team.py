@@ -68,10 +68,15 @@ class ManyProgress(Progress):
 
 
 class Fits:
-    """Fits of several networks, each a function; `all` does them by so many threads."""
+    """Fits of several networks, each a function; `all` does them by so many threads.
 
-    def __init__(self, fits: Sequence[Callable[[], Any]], progress: ManyProgress) -> None:
-        self.fits, self.progress = fits, progress
+    Before each, `prepare` is called with its number, in their order, by one thread at a time: others train meanwhile.
+    """
+
+    def __init__(
+        self, fits: Sequence[Callable[[], Any]], prepare: Callable[[int], None], progress: ManyProgress
+    ) -> None:  # fmt: skip
+        self.fits, self.prepare, self.progress = fits, prepare, progress
         self.left = iter(range(len(fits)))
         self.taking = threading.Lock()
         self.errors: dict[int, BaseException] = {}
@@ -104,15 +109,19 @@ class Fits:
     def work(self, member: int) -> None:
         """Do one fit after the other, until none is left or they are called off."""
         while not self.progress.called_off:
-            with self.taking:
-                number = next(self.left, None)
-            if number is None:
-                return
+            number = None
             try:
+                with self.taking:
+                    number = next(self.left, None)
+                    if number is None:
+                        return
+                    self.prepare(number)
                 self.fits[number]()
             except CalledOff:
                 return
             except BaseException as error:
+                if number is None:  # a signal's handler has raised it
+                    raise
                 self.errors[number] = error
                 self.progress.call_off()
 

@@ -171,14 +171,16 @@ def train_many(
                 model._warn_of_scales(table)
         # From here on, things change.
         columns = checks.column_names(X)
-        for model, table in zip(models, tables, strict=True):  # in order: seeds may be drawn from one generator
-            model._prepare_parameters(table, columns)
+
+        def prepare(number: int) -> None:  # in order: seeds may be drawn from one generator
+            models[number]._prepare_parameters(tables[number], columns)
+
         fits = [
             partial(fit, model, data, each, progress, epochs, shuffle)
             for model, data, each in zip(models, examples, settings, strict=True)
         ]
         with reserved_cores(min(most, k)) as granted:
-            Fits(fits, progress).all(granted)
+            Fits(fits, prepare, progress).all(granted)
         histories: list[Any] = [model.history for model in models]
         for model, data, history in zip(models, examples, histories, strict=True):
             if history.stopped_reason == "not_fallen":

@@ -2,8 +2,7 @@
 
 A libm's logarithm differs in its last bit from machine to machine, and so might the choice; and weights are divided by
 what is chosen. So logarithms and powers are series of +, -, * and / here, which are rounded alike everywhere, and sums
-have one order. Source: Guo, Pleiss,
-Sun and Weinberger, On calibration of modern neural networks, 2017.
+have one order. Source: Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, 2017.
 """
 
 import numpy as np
