@@ -11,9 +11,10 @@ from fastnet.errors import NotFittedError
 from fastnet.kernels.codes import LARGEST_COMPACT, MISSING_BELOW
 from fastnet.layers import Encode
 from fastnet.report import Text
-from fastnet.tables.columns import Coded, Level, Table, as_kind, in_order, sorts_of, table
+from fastnet.tables.columns import Coded, Table, as_kind, table
 from fastnet.tables.dates import date_part
-from fastnet.tables.learned import CATEGORIES, PARTS, Column, described, restored
+from fastnet.tables.fitting import learned_column
+from fastnet.tables.learned import CATEGORIES, Column, described, restored
 
 ROWS = 4096
 """Encoded at a time: what is computed of a number stays in the second cache."""
@@ -26,9 +27,6 @@ MISSING = 2 * MISSING_BELOW
 
 MOST_BINS = 1000
 CLIPS = 0.01, 1000.0
-
-Number = tuple[float, float, np.ndarray]
-"""The median, the unit and the edges of one."""
 
 
 class TableEncoder(checks.FixedSettings):
@@ -136,7 +134,7 @@ class TableEncoder(checks.FixedSettings):
             raise ValueError(f"X has {raw.n_rows} rows, but {n} have weights. Pass a target and a weight for each row.")
         columns, numbers = [], []
         for k in range(len(raw.sources)):
-            column, found = self._learned(raw, k, sample_weight)
+            column, found = learned_column(raw, k, sample_weight, self.bins, self.max_categories)
             columns.append(column)
             numbers += found
         medians, units, edges = zip(*numbers, strict=True) if numbers else ((), (), ())
@@ -149,74 +147,6 @@ class TableEncoder(checks.FixedSettings):
             np.cumsum([0, *map(len, edges)]),
         )
         return self
-
-    def _learned(self, raw: Table, k: int, weights: np.ndarray | None) -> tuple[Column, list[Number]]:
-        """Return what column k is, and (median, unit, edges) of each number made of it."""
-        name = str(k) if raw.names is None else raw.names[k]
-        kind, values = raw.read(k, slice(0, raw.n_rows))
-        if kind == "boolean":
-            values = Coded(np.where(np.isnan(values), -1, values).astype(np.int64), [0, 1])
-        if weights is not None and kind != "empty":
-            counted = weights > 0
-            weights = weights[counted]
-            values = Coded(values.codes[counted], values.levels) if kind in CATEGORIES else values[counted]
-        if kind == "empty":
-            return Column(name, kind, 1.0), []
-        is_missing = values.codes < 0 if kind in CATEGORIES else values != values
-        missing = share_of(is_missing, weights)
-        if missing == 1:
-            return Column(name, "empty", 1.0), []
-        known = None if weights is None else weights[~is_missing]
-        if kind in CATEGORIES:
-            return self._learned_categories(
-                Coded(values.codes[~is_missing], values.levels), known, name, kind, missing
-            ), []
-        values = values[~is_missing]
-        if kind == "date":
-            shown = span(values.min().astype("M8[D]"), values.max().astype("M8[D]"))
-        parts: list[str] = []
-        numbers: list[Number] = []
-        for part in PARTS[kind]:
-            column = date_part(values, part) if kind == "date" else values
-            low, high, number = self._learned_number(column, known)
-            if kind != "date":
-                shown = span(f"{low:.4g}", f"{high:.4g}") + " s" * (kind == "duration")
-            if low < high:
-                parts.append(part)
-                numbers.append(number)
-        return Column(name, kind, missing, tuple(parts), shown=shown), numbers
-
-    def _learned_number(self, known: np.ndarray, weights: np.ndarray | None) -> tuple[float, float, Number]:
-        """Return the least and the largest of numbers, and what is learned of them."""
-        values, counts = counted_values(known, weights)
-        low, q25, median, q75, high = quantiles(values, counts, np.array([0, 0.25, 0.5, 0.75, 1])).tolist()
-        edges = self._edges(values, counts)
-        unit = q75 - q25 or (high - low) / 2 or high - low  # half of the least number is none
-        return low, high, (median, unit, edges if len(edges) > 2 else edges[:0])
-
-    def _edges(self, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Return the edges of the bins of numbers, each with how often it occurs."""
-        if self.bins == 0 or len(values) <= self.bins + 1:
-            return values if self.bins else values[:0]
-        is_frequent = counts * self.bins >= np.cumsum(counts)[-1]
-        n_others = max(2, self.bins + 1 - int(np.count_nonzero(is_frequent)))
-        others = quantiles(values[~is_frequent], counts[~is_frequent], np.linspace(0, 1, n_others))
-        return np.unique(np.concatenate([values[is_frequent], others]))
-
-    def _learned_categories(
-        self, known: Coded, weights: np.ndarray | None, name: str, kind: str, missing: float
-    ) -> Column:  # fmt: skip
-        """Return what a column of categories is, of its rows that are not missing."""
-        counts: dict[Level, float] = {}
-        sums = np.bincount(known.codes, weights, minlength=len(known.levels))
-        for value, count in zip(known.levels, sums.tolist(), strict=True):
-            if count:
-                counts[value] = counts.get(value, 0) + count
-        ordered = in_order(counts)
-        kept = ordered
-        if len(ordered) > self.max_categories:
-            kept = in_order(sorted(ordered, key=lambda value: -counts[value])[: self.max_categories])
-        return Column(name, kind, missing, (), tuple(kept), len(ordered), sorts_of(ordered))
 
     def _keep(
         self, names: tuple[str, ...] | None, columns: tuple[Column, ...], medians: np.ndarray, units: np.ndarray,
@@ -463,37 +393,6 @@ class TableEncoder(checks.FixedSettings):
                 f"{100 * column.missing:.2g} %" if 0 < column.missing < 0.995 else f"{100 * round(column.missing)} %"
             )
             yield short(column.name), column.kind, short(values), share, str(made)
-
-
-def counted_values(known: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct values of some numbers, in order, and the sum of the weights of each; None: all are 1."""
-    if weights is None:
-        known = np.sort(known)
-    else:
-        order = np.argsort(known, kind="stable")
-        known, weights = known[order], weights[order]
-    starts = np.flatnonzero(np.concatenate([[True], known[1:] != known[:-1]]))
-    counts = np.diff(starts, append=len(known)).astype(float) if weights is None else np.add.reduceat(weights, starts)
-    return known[starts], counts
-
-
-def share_of(rows: np.ndarray, weights: np.ndarray | None) -> float:
-    """Return the share of the weight that some rows, a mask, have."""
-    if weights is None or not rows.any():
-        return int(np.count_nonzero(rows)) / len(rows)
-    return 1.0 if rows.all() else float(np.cumsum(weights[rows])[-1] / np.cumsum(weights)[-1])
-
-
-def quantiles(values: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return the least values up to which that share of the weight lies; values are in order, with their weights."""
-    sums = np.cumsum(counts)
-    found: np.ndarray = values[np.minimum(np.searchsorted(sums, shares * sums[-1]), len(values) - 1)]
-    return found
-
-
-def span(low: Any, high: Any) -> str:
-    """Return a range as text."""
-    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def short(text: str) -> str:
