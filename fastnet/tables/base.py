@@ -22,7 +22,7 @@ from fastnet.tables import files
 from fastnet.tables.encoder import TableEncoder
 from fastnet.tables.few_rows import FewRows
 from fastnet.tables.networks import NetworkSettings, seeds
-from fastnet.tables.rows import distinct_rows, folds
+from fastnet.tables.rows import distinct_rows, folds, repeated
 
 ROWS_OF_IMPORTANCE, PERMUTATIONS = 2000, 5
 """Rows held out by which the importance of features is found, at most; and how often each is permuted."""
@@ -170,16 +170,18 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         if weights is not None and not weights.any():
             raise ValueError("sample_weight is zero for every row. At least one must be greater than 0.")
         by_class = self._weights_of_classes(y)
-        if by_class is not None:
-            weights = by_class if weights is None else weights * by_class
-            if not weights.any():
-                raise ValueError("class_weight leaves no row any weight. Give at least two classes more than 0.")
+        if by_class is not None and not product(weights, by_class).any():
+            raise ValueError("class_weight leaves no row any weight. Give at least two classes more than 0.")
         encoder = TableEncoder(bins=self.bins, clip=self.clip, max_categories=self.max_categories)
-        C = encoder.fit(X, weights).compact(X, settings.dtype)
+        C = encoder.fit(X, product(weights, by_class)).compact(X, settings.dtype)
         if len(C) != len(y):
             raise ValueError(f"X has {len(C)} rows, but y has {len(y)}. Pass a target for each row.")
+        if by_class is not None and not by_class.all():
+            weights = product(weights, by_class > 0)
         rows, of, weights = distinct_rows(C, y, weights)
         self._learn(y, rows, weights)
+        rows, weights = repeated(C, rows, weights)
+        weights = product(weights, by_class)
         n_outputs, metrics = len(self.classes_) if classifies else 1, self._metric(classifies)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         m, in_folds = len(C), None
@@ -189,8 +191,8 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
             training, out = [rows] * n_nets, [np.arange(m, len(C))] * n_nets
         else:
             in_folds = folds(rows, y if classifies else None, n_folds, seed)
-            out = [in_folds[i % n_folds] for i in range(n_nets)]
-            training = [rows[~np.isin(rows, each)] for each in out]
+            left = [in_folds[i % n_folds] for i in range(n_nets)]
+            out, training = [rows[each] for each in left], [np.delete(rows, each) for each in left]
             if any(len(each) == 0 for each in (*out, *training)):  # fewer rows than folds: train with all of them
                 training, out, in_folds = [rows] * n_nets, [rows] * n_nets, None
         layer = encoder.layer()
@@ -210,7 +212,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         self.n_features_in_, self.encoder_ = encoder.n_features_in_, encoder
         self.model_, self.history_, self.oof_prediction_ = models, history, None
         if in_folds is not None or held_out is not None:
-            left_out = np.unique(np.concatenate(out))
+            left_out = out[0] if in_folds is None else np.sort(np.concatenate(out[:n_folds]))
             of_left_out = None if weights is None else weights[left_out]
             self._finish(self._unseen(C, out)[left_out], targets[left_out], of_left_out)
             networks = np.concatenate([np.full(len(each), i) for i, each in enumerate(out)])
@@ -330,6 +332,11 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         """Return the mean loss of rows, each by the network that has not trained with it."""
         parts = [self._loss(model.forward(C[networks == i]), y[networks == i]) for i, model in enumerate(self.model_)]
         return float(np.mean(np.concatenate(parts)))
+
+
+def product(weights: np.ndarray | None, factors: np.ndarray | None) -> Any:
+    """Return weights times factors, either of which may be None: 1 for each row."""
+    return factors if weights is None else weights if factors is None else weights * factors
 
 
 def refuse_complex(X: Any) -> None:

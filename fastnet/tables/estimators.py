@@ -29,10 +29,12 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     categories and text, dates, missing values (`TableEncoder` says what becomes of them, and prints it). y are classes
     of any type. Preparation is a part of the estimator, and of its files.
 
-    Rows that are alike count as one of more weight, so that none is held out whose twin trains; and the order of the
-    rows changes nothing. The recipe is that of RealMLP-TD-S, with bins and less of it: Holzmüller, Grinsztajn and
-    Steinwart, Better by default: strong pre-tuned MLPs and boosted trees on tabular data, 2024; and what was measured
-    on real tables (`python benchmarks/tables.py`).
+    Rows that are alike count as one of more weight, so that none is held out whose twin trains; unless the table has
+    few kinds of rows, so that twins are no copies. The order of the rows changes nothing.
+
+    The recipe is that of RealMLP-TD-S, with bins and less of it: Holzmüller, Grinsztajn and Steinwart, Better by
+    default: strong pre-tuned MLPs and boosted trees on tabular data, 2024; and what was measured on real tables
+    (`python benchmarks/tables.py`).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which rows networks train with: each kind of row once, in an order that is their own, and in folds."""
+"""Which rows networks train with: each kind of row once or, of a discrete table, as often as it is there; in folds."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,13 @@ import numpy as np
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio, odd: Knuth, The art of computer programming, volume 3, section 6.4."""
+
+
+DISCRETE_FROM = 0.1
+"""The share of its weight from which a table is discrete, see `is_discrete`: tables of measurements have up to 0.02."""
+
+MOST_REPEATS = 100_000
+"""Rows as which a discrete table is repeated, about, at most; or twice its distinct rows, if those are more."""
 
 
 class Distinct(NamedTuple):
@@ -46,10 +53,47 @@ def distinct_rows(C: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> D
     return Distinct(rows, of, sums)
 
 
-def hashes(C: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return a number of 64 bits for each row of C and y: the same one for the same values."""
-    found = np.zeros(len(C), np.uint64)
-    for column in (*C.T, y):
+def repeated(C: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return distinct rows of C, those of a discrete table as often as they weigh; and what each of these weighs.
+
+    Each fold shall have its share of a kind of row, where in other tables one fold has all that are alike. Weights are
+    numbers of rows if they are whole; others repeat nothing.
+    """
+    if weights is None:
+        return rows, None
+    counts = weights[rows]
+    if (counts != np.rint(counts)).any() or not is_discrete(C, rows, counts):
+        return rows, weights
+    unit = max(1.0, counts.sum() / max(MOST_REPEATS, 2 * len(rows)))
+    times = np.maximum(1, np.rint(counts / unit)).astype(np.int64)
+    weights = weights.copy()
+    weights[rows] /= times
+    return np.repeat(rows, times), None if unit == 1 else weights
+
+
+def is_discrete(C: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> bool:
+    """Return whether rows of C are alike because there are few kinds of them, and not because some were copied.
+
+    Then what there is to learn of a kind is how often it has which target. It is so if rows of one kind often have
+    several targets; or if one may expect twins, were the values of each column dealt to the rows by chance.
+    """
+    total = counts.sum()
+    _, kinds, sizes = np.unique(hashes(C)[rows], return_inverse=True, return_counts=True)
+    if counts[sizes[kinds] > 1].sum() >= DISCRETE_FROM * total:
+        return True
+    twins = total
+    for column in C.T:
+        _, values = np.unique(column[rows], return_inverse=True)
+        twins *= ((np.bincount(values, counts) / total) ** 2).sum()
+        if twins < DISCRETE_FROM:
+            return False
+    return True
+
+
+def hashes(*arrays: np.ndarray) -> np.ndarray:
+    """Return a number of 64 bits for each row of arrays (m, n) or (m,): the same one for the same values."""
+    found = np.zeros(len(arrays[0]), np.uint64)
+    for column in (column for array in arrays for column in np.atleast_2d(array.T)):
         bits = (column + 0.0).astype(np.float64).view(np.uint64)  # -0 is 0
         found = (found ^ bits) * FACTOR
         found ^= found >> np.uint64(29)
@@ -57,11 +101,12 @@ def hashes(C: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def folds(rows: np.ndarray, classes: np.ndarray | None, n_folds: int, seed: int) -> list[np.ndarray]:
-    """Return some rows in n folds; of every class as many in each, as nearly as can be, where `classes` has each row's.
+    """Return the places of some rows among them, in n folds.
 
-    There may be fewer rows than folds: some are empty then.
+    As many rows of every class are in each, as nearly as can be, where `classes` has the class of each row of the
+    table. There may be fewer rows than folds: some are empty then.
     """
-    order = np.random.default_rng([seed, 0]).permutation(rows)
+    order = np.random.default_rng([seed, 0]).permutation(len(rows))
     if classes is not None:
-        order = order[np.argsort(classes[order], kind="stable")]
+        order = order[np.argsort(classes[rows[order]], kind="stable")]
     return [order[fold::n_folds] for fold in range(n_folds)]
