@@ -64,8 +64,8 @@ FIXED_BY_THE_API = {
     "model.Model.fit",
     "sklearn.estimators.MLPClassifier.__init__",
     "sklearn.estimators.MLPRegressor.__init__",
-    "tables.estimators.TableClassifier.__init__",
-    "tables.estimators.TableRegressor.__init__",
+    "tables.classifier.TableClassifier.__init__",
+    "tables.regressor.TableRegressor.__init__",
 }
 MOST_FILES = 20
 

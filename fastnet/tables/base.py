@@ -21,6 +21,7 @@ from fastnet.model import Model
 from fastnet.tables import files
 from fastnet.tables.encoder import TableEncoder
 from fastnet.tables.few_rows import FewRows
+from fastnet.tables.inputs import product, refuse_complex
 from fastnet.tables.networks import NetworkSettings, seeds
 from fastnet.tables.rows import distinct_rows, folds, repeated
 
@@ -332,17 +333,6 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         """Return the mean loss of rows, each by the network that has not trained with it."""
         parts = [self._loss(model.forward(C[networks == i]), y[networks == i]) for i, model in enumerate(self.model_)]
         return float(np.mean(np.concatenate(parts)))
-
-
-def product(weights: np.ndarray | None, factors: np.ndarray | None) -> Any:
-    """Return weights times factors, either of which may be None: 1 for each row."""
-    return factors if weights is None else weights if factors is None else weights * factors
-
-
-def refuse_complex(X: Any) -> None:
-    """Raise ValueError for an array of complex numbers, in scikit-learn's words."""
-    if getattr(getattr(X, "dtype", None), "kind", "") == "c":
-        raise ValueError("Complex data not supported: pass real numbers, such as X.real and X.imag side by side.")
 
 
 def one_eval_set(eval_set: Any, X_val: Any, y_val: Any) -> Any:

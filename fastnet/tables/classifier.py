@@ -1,0 +1,236 @@
+"""TableClassifier: raw tables in, classes and their probabilities out."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from fastnet import checks
+from fastnet.files.network import array_of
+from fastnet.scaling import FLOAT64
+from fastnet.tables.base import TableEstimator, one_eval_set
+from fastnet.tables.inputs import refuse_missing
+from fastnet.tables.temperature import best_temperature
+
+
+class TableClassifier(ClassifierMixin, TableEstimator):
+    """Classify the rows of a table as it comes: any columns, with gaps; several networks, and their mean.
+
+    X is a DataFrame of pandas, polars or pyarrow, an array or a list of rows: numbers on any scale, truth values,
+    categories and text, dates, missing values (`TableEncoder` says what becomes of them, and prints it). y are classes
+    of any type. Preparation is a part of the estimator, and of its files.
+
+    Rows that are alike count as one of more weight, so that none is held out whose twin trains; unless the table has
+    few kinds of rows, so that twins are no copies. The order of the rows changes nothing.
+
+    The recipe is that of RealMLP-TD-S, with bins and less of it: Holzmüller, Grinsztajn and Steinwart, Better by
+    default: strong pre-tuned MLPs and boosted trees on tabular data, 2024; and what was measured on real tables
+    (`python benchmarks/tables.py`).
+
+    Parameters
+    ----------
+    n_nets : int, default 4
+        Networks, each of which leaves another fold of the rows out, to choose its best epoch by. With one network, a
+        fit takes a quarter of the time, and errors are 4 to 8 % larger.
+    hidden_layer_sizes : sequence of int, default (128, 128, 128)
+    activation : str or LeakyReLU, default "relu"
+        Of the hidden layers.
+    learning_rate : float, default 0.04
+        The largest rate of `CosLog`; that of a layer's weights is this over the root of its inputs.
+    bias_learning_rate, scale_learning_rate : float, default 0.1 and 6.0
+        Times the learning rate: that of biases, and of the factors of the inputs (`Scale`; 0: none).
+    beta2 : float, default 0.95
+        Of `AdamW`, whose beta1 is 0.9.
+    weight_decay, dropout : float, default 0.0
+        Neither gains on the average of tables.
+    label_smoothing : float, default 0.1
+        See `Model.fit`.
+    epochs, patience : int, default 64 and 26
+        A network ends early after so many epochs without a better one. (26 of 64 lose nothing on twelve tables.)
+    cycles : int, default 4
+        Of `CosLog`.
+    batch_size : int or "auto", default "auto"
+        "auto": a power of two near a 20th of the rows a network trains with, from 32 to `largest_batch`.
+    largest_batch : int, default 256
+    n_folds : int, default 5
+    bins, clip, max_categories : default 8, 3.0 and 1000
+        Of `TableEncoder`.
+    scoring : str or None
+        The score that chooses the best epoch: "accuracy", "roc_auc", "neg_log_loss" or "f1"; None: "accuracy".
+    calibrate : bool, default True
+        Divide the logits by the temperature that makes the log-loss of rows held out least.
+    class_weight : dict, "balanced" or None
+    time_limit : float or None
+        Seconds that a fit is to take at most; networks end with the epoch in which their share of it is over.
+    random_state : int, RandomState or None
+        Decides folds, initial weights and shuffles: the same seed gives the same bits on any machine and any threads.
+    n_threads : int or None
+        Networks trained at a time; None: as many as `fastnet.get_num_threads()`.
+    dtype : str, default "float32"
+    verbose : bool or "auto", default False
+        Show how many networks are trained.
+
+    Attributes
+    ----------
+    model_ : list of Model
+        The networks.
+    encoder_ : TableEncoder
+        Which columns became what; it prints.
+    history_ : list of History
+        Of each network.
+    oof_prediction_ : numpy.ndarray or None
+        (m, n_classes): the probabilities of the networks that have left a row out; NaN where none has, as for
+        one fold of five with four networks. None with `eval_set`, or fewer rows than folds.
+    feature_importances_ : numpy.ndarray, (n_features,)
+    classes_ : numpy.ndarray, (n_classes,)
+    temperature_ : float
+    n_features_in_ : int
+    feature_names_in_ : numpy.ndarray, (n_features,)
+        Of a data frame alone.
+
+    Raises
+    ------
+    ValueError, TypeError
+        From `fit`, if an argument or the data is not as described; the message names the column.
+
+    Examples
+    --------
+    >>> from fastnet.tables import TableClassifier
+    >>> table = [[1.5, "red", None], [None, "blue", 2.0], [2.5, "red", 1.0], [0.5, "blue", 7.0]] * 10
+    >>> model = TableClassifier(random_state=0).fit(table, ["yes", "no", "yes", "no"] * 10)
+    >>> model.predict([[9.0, "red", 3.0], [1.0, "green", None]]).shape
+    (2,)
+    """
+
+    def __init__(
+        self, n_nets: int = 4, *, hidden_layer_sizes: Any = (128, 128, 128), activation: Any = "relu",
+        learning_rate: float = 0.04, bias_learning_rate: float = 0.1, scale_learning_rate: float = 6.0,
+        beta2: float = 0.95, weight_decay: float = 0.0, dropout: float = 0.0, label_smoothing: float = 0.1,
+        epochs: int = 64, patience: int = 26, cycles: int = 4, batch_size: Any = "auto", largest_batch: int = 256,
+        n_folds: int = 5, bins: int = 8, clip: float = 3.0, max_categories: int = 1000, scoring: Any = None,
+        calibrate: bool = True, class_weight: Any = None, time_limit: float | None = None, random_state: Any = None,
+        n_threads: int | None = None, dtype: Any = "float32", verbose: Any = False,
+    ) -> None:  # fmt: skip
+        self.n_nets = n_nets
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.learning_rate = learning_rate
+        self.bias_learning_rate = bias_learning_rate
+        self.scale_learning_rate = scale_learning_rate
+        self.beta2 = beta2
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.label_smoothing = label_smoothing
+        self.epochs = epochs
+        self.patience = patience
+        self.cycles = cycles
+        self.batch_size = batch_size
+        self.largest_batch = largest_batch
+        self.n_folds = n_folds
+        self.bins = bins
+        self.clip = clip
+        self.max_categories = max_categories
+        self.scoring = scoring
+        self.calibrate = calibrate
+        self.class_weight = class_weight
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.dtype = dtype
+        self.verbose = verbose
+
+    temperature_: float
+    _best_is = "accuracy"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None, X_val: Any = None, y_val: Any = None
+    ) -> Self:  # fmt: skip
+        """Learn from a table X and classes y, perhaps weighted, and return the estimator.
+
+        The best epoch of each network is chosen by a fold of the rows or, if they are given, by rows of one's own:
+        `eval_set` is (X, y), and `X_val`, `y_val` another way to say so.
+        """
+        return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val))
+
+    def _checked_targets(self, y: Any, *, learns: bool) -> np.ndarray:
+        """Return the number of the class of each row."""
+        refuse_missing(y)
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
+        if learns:
+            self.classes_, numbers = np.unique(y, return_inverse=True)
+            return numbers
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"In eval_set, y has a class {unknown.tolist()[0]!r}, which y to train with has not. Drop its rows."
+            )
+        found: np.ndarray = np.searchsorted(self.classes_, y)
+        return found
+
+    def _learn(self, y: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> None:
+        checks.flag(self.calibrate, "calibrate")
+        self.temperature_ = 1.0
+        classes = self.classes_[np.unique(y[rows])].tolist()
+        if len(classes) < 2:
+            raise ValueError(
+                f"y has one class, {classes[0]!r}; a classifier needs two. Pass rows of another class as well."
+            )
+
+    def _for_networks(self, y: np.ndarray) -> np.ndarray:
+        return y
+
+    def _weights_of_classes(self, y: Any) -> np.ndarray | None:
+        if self.class_weight is None:
+            return None
+        weights: np.ndarray = compute_sample_weight(self.class_weight, self.classes_[y])
+        return weights
+
+    def _smoothing(self) -> float:
+        return self.label_smoothing
+
+    def _loss(self, A: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the log-loss of each row."""
+        losses: np.ndarray = -np.log(np.maximum(A[np.arange(len(y)), y], np.finfo(np.float32).tiny))
+        return losses
+
+    def _finish(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
+        """Divide the logits of all networks by the temperature that makes the log-loss of rows held out least."""
+        if not self.calibrate:
+            return
+        self.temperature_ = best_temperature(A, y, weights)
+        if self.temperature_ != 1:
+            for model in self.model_:
+                last = model.output_layer
+                last.W = last.W / last.W.dtype.type(self.temperature_)
+                assert last.b is not None
+                last.b = last.b / last.b.dtype.type(self.temperature_)
+
+    def _outputs(self, A: np.ndarray) -> np.ndarray:
+        return A
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"temperature_": [self.temperature_]}
+
+    def _take_numbers(self, arrays: dict[str, np.ndarray]) -> None:
+        self.temperature_ = float(array_of(arrays, "temperature_", (1,), FLOAT64)[0])
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class for each row, (m, n_classes)."""
+        return self._mean(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the class of each row, (m,)."""
+        A = self._mean(X)
+        classes: np.ndarray = self.classes_[A.argmax(axis=1)]
+        return classes
