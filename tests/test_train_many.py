@@ -63,7 +63,9 @@ def rows_of_each(k, m, seed=1):
     return [kinds[i % 4] for i in range(k)]
 
 
-def loop(models, X, y, rows, validation_rows=None, sample_weight=None, **settings):
+def loop(
+    models, X, y, rows, validation_rows=None, sample_weight=None, validation_sample_weight=None, **settings
+):  # fmt: skip
     """Return the histories of fits one after the other, of copies."""
     found = []
     for number, model in enumerate(models):
@@ -71,6 +73,8 @@ def loop(models, X, y, rows, validation_rows=None, sample_weight=None, **setting
         held_out = None
         if validation_rows is not None:
             held_out = X[validation_rows[number]], y[validation_rows[number]]
+            if validation_sample_weight is not None:
+                held_out = (*held_out, validation_sample_weight[validation_rows[number]])
         own = dict(settings)
         if isinstance(settings.get("batch_size"), list):
             own["batch_size"] = settings["batch_size"][number]
@@ -131,6 +135,7 @@ SETTINGS = {
     "balanced": {"class_weight": "balanced"},
     "weights by class": {"class_weight": {0: 0.5, 1: 3.0}},
     "smooth labels": {"label_smoothing": 0.1},
+    "validation": {"validated": True, "metrics": ["accuracy", "log_loss"]},
     "early stopping": {
         "epochs": 40, "callbacks": [EarlyStopping(patience=2, restore_best=True), ReduceOnPlateau(patience=1)],
         "validated": True,
@@ -148,6 +153,8 @@ def test_each_setting_is_that_of_fit(name, weighted):
         settings["validation_rows"] = rows_of_each(4, 130, seed=5)
     if weighted:
         settings["sample_weight"] = np.random.default_rng(2).random(130) * (np.arange(130) % 5 > 0)
+    if weighted and "validation_rows" in settings:
+        settings["validation_sample_weight"] = np.random.default_rng(3).random(130) * (np.arange(130) % 7 > 0)
     assert_as_a_loop(lambda: classifiers(4), X, y, rows, **settings)
 
 
@@ -334,6 +341,21 @@ BAD = {
     "no weight": (
         {"rows": [[0], [1, 2]], "sample_weight": np.arange(M) % 3 == 0}, ValueError,
         r"For models\[1\]: sample_weight is zero for every example",
+    ),
+    "no weight held out": (
+        {"validation_rows": [[0], [1, 2]], "validation_sample_weight": np.arange(M) % 3 == 0}, ValueError,
+        r"For models\[1\]: validation_sample_weight is zero for every example",
+    ),
+    "weights of none": (
+        {"validation_sample_weight": np.ones(M)}, ValueError, "validation_sample_weight belongs to validation_rows",
+    ),
+    "a negative weight": (
+        {"validation_rows": [[0], [1]], "validation_sample_weight": np.arange(M) - 9.0}, ValueError,
+        "validation_sample_weight has .*negative",
+    ),
+    "too few weights": (
+        {"validation_rows": [[0], [1]], "validation_sample_weight": np.ones(M - 1)}, ValueError,
+        r"validation_sample_weight must have shape \(33,\)",
     ),
     "batches": ({"batch_size": [3]}, ValueError, "batch_size must have an entry for each of the 2 models"),
     "a batch": ({"batch_size": [3, 0]}, ValueError, r"batch_size\[1\] must be at least 1"),

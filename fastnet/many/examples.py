@@ -76,6 +76,13 @@ def chosen(table: Data, rows: np.ndarray | None, class_weight: Any, gate: Gate) 
     return examples._replace(weights=weights)
 
 
+def held_out_of(table: Data, rows: np.ndarray | None, weights: np.ndarray | None) -> Chosen:
+    """Return rows to validate with, with their part of weights (m,); ValueError if all of that is zero."""
+    if weights is not None and rows is not None:
+        weights = sample_weights(weights[rows], len(rows), weights.dtype, "validation_sample_weight")
+    return Chosen(table, rows, weights)
+
+
 def one_each(values: Any, n: int, name: str, what: str) -> list[Any]:
     """Return what is given for each of n models, None for all if it is None; TypeError or ValueError otherwise."""
     if values is None:

@@ -14,14 +14,14 @@ from fastnet import checks, words
 from fastnet.callbacks import AnyCallback, Checkpoint, Pruning, checked_callbacks
 from fastnet.engine import diagnostics
 from fastnet.engine.course import updates_in_epoch
-from fastnet.engine.examples import Data
+from fastnet.engine.examples import Data, sample_weights
 from fastnet.engine.parts import Part
 from fastnet.engine.run import EPOCHS_AT_ONCE
 from fastnet.engine.threads import get_num_threads, reserved_cores
 from fastnet.engine.watch import check_callbacks
 from fastnet.history import History
 from fastnet.losses import name_of
-from fastnet.many.examples import Chosen, chosen, one_each, row_numbers, tables_for
+from fastnet.many.examples import Chosen, chosen, held_out_of, one_each, row_numbers, tables_for
 from fastnet.many.team import Fits, ManyProgress
 from fastnet.metrics import metrics_for
 from fastnet.model import Model
@@ -55,6 +55,7 @@ def train_many(
     batch_size: int | Sequence[int | None] | None = 32,
     shuffle: bool = True,
     sample_weight: Any = None,
+    validation_sample_weight: Any = None,
     class_weight: Any = None,
     label_smoothing: float = 0.0,
     metrics: Sequence[str] | str = (),
@@ -82,13 +83,15 @@ def train_many(
     epochs : int, default 100
         Passes over the rows of a model.
     validation_rows : sequence, optional
-        Likewise the rows to validate with after each epoch; those count alike, whatever `sample_weight` is.
+        Likewise the rows to validate with after each epoch.
     batch_size : int or None, default 32
         As in `fit`; or a sequence of them, one for each model.
     shuffle, label_smoothing, metrics
         As in `fit`, for all models.
     sample_weight : array_like, (m,), optional
-        How much each example of the table counts.
+        How much each example of the table counts in training.
+    validation_sample_weight : array_like, (m,), optional
+        How much each counts in validation; None: alike, whatever `sample_weight` is.
     class_weight : dict, "balanced" or None
         As in `fit`; "balanced": by the rows of each model.
     callbacks : sequence of callables
@@ -153,7 +156,7 @@ def train_many(
         for model in models:
             stack.enter_context(model._training("train_many"))
         tables = tables_for([model._gate() for model in models], X, y, sample_weight)
-        examples = chosen_for(models, tables, rows, validation_rows, class_weight)
+        examples = chosen_for(models, tables, rows, validation_rows, validation_sample_weight, class_weight)
         for model, each, data in zip(models, settings, examples, strict=True):
             check_callbacks(each.callbacks, each.metrics, validated=data.held_out is not None)
             batches = batches_of(model, data, each)
@@ -220,23 +223,27 @@ def checked_models(models: Any) -> list[Model]:
 
 
 def chosen_for(
-    models: list[Model], tables: list[Data], rows: Any, validation_rows: Any, class_weight: Any
-) -> list[Examples]:
+    models: list[Model], tables: list[Data], rows: Any, validation_rows: Any, validation_sample_weight: Any,
+    class_weight: Any,
+) -> list[Examples]:  # fmt: skip
     """Return what each model is trained and validated with; TypeError or ValueError if that cannot be."""
     k, m, found = len(models), len(tables[0].X), []
     what = "row numbers, or a mask,"
     of_training = one_each(rows, k, "rows", what)
     of_held_out = one_each(validation_rows, k, "validation_rows", what)
+    if validation_sample_weight is not None and validation_rows is None:
+        raise ValueError("validation_sample_weight belongs to validation_rows. Pass both, or none.")
     for number, (model, table) in enumerate(zip(models, tables, strict=True)):
         numbers = row_numbers(of_training[number], m, f"rows[{number}]")
+        held_out_numbers = row_numbers(of_held_out[number], m, f"validation_rows[{number}]")
+        weights = sample_weights(validation_sample_weight, m, model.dtype, "validation_sample_weight")
+        held_out = None
         try:
             training = chosen(table, numbers, class_weight, model._gate())
+            if validation_rows is not None:
+                held_out = held_out_of(table, held_out_numbers, weights)
         except (TypeError, ValueError) as error:
             raise type(error)(f"For models[{number}]: {error}") from None
-        held_out = None
-        if validation_rows is not None:
-            numbers = row_numbers(of_held_out[number], m, f"validation_rows[{number}]")
-            held_out = Chosen(table, numbers, None)
         found.append(Examples(training, held_out))
     return found
 
