@@ -34,7 +34,7 @@ from fastnet.model import Model
 from fastnet.optimizers import EpsilonHatAdam, Optimizer, UndampedSGD
 from fastnet.sklearn import conversion, files, rules
 from fastnet.sklearn.epochs import NOT_FINITE, Epochs, Hooks, Score
-from fastnet.sklearn.inputs import in_our_words, readable, takes_weights, warn_of_another_scale
+from fastnet.sklearn.inputs import in_our_words, parts_of_eval_set, readable, takes_weights, warn_of_another_scale
 from fastnet.sklearn.lbfgs import minimise_loss
 from fastnet.sklearn.parameters import NetworkEstimator
 from fastnet.sklearn.ranks import check_arguments, labels_of_all, take_from_first, targets_of_all
@@ -253,14 +253,7 @@ class BaseMLP(CallbackSupportMixin, NetworkEstimator):
 
     def _from_eval_set(self, eval_set: Any, trained: Data, dtype: np.dtype) -> tuple[Data, Any]:
         """Return the examples to validate with that were given to `fit`, which trains with others, in a dtype."""
-        if isinstance(eval_set, list) and len(eval_set) == 1:
-            eval_set = eval_set[0]
-        if not isinstance(eval_set, tuple) or len(eval_set) not in (2, 3):
-            raise ValueError(
-                "eval_set must be (X, y) or (X, y, sample_weight), or a list of one such tuple, not a "
-                f"{type(eval_set).__name__}" + (f" of {len(eval_set)}." if hasattr(eval_set, "__len__") else ".")
-            )
-        X_given, y_given, weights = (*eval_set, None)[:3]
+        X_given, y_given, weights = parts_of_eval_set(eval_set)
         X, y = self._validated(X_given, y_given, reset=False)
         if weights is not None:
             with in_our_words(sample_weight=weights):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -17,15 +16,14 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastnet import checks, words
+from fastnet import words
 from fastnet.engine.examples import Data, weighted
 from fastnet.engine.ranks import Ranks, together
-from fastnet.errors import may_get_lost
 from fastnet.files import settings
 from fastnet.losses import AnyLoss, Huber, Quantile, settings_of
 from fastnet.sklearn import files, rules
 from fastnet.sklearn.base import USER, BaseMLP, typed
-from fastnet.sklearn.inputs import one_eval_set
+from fastnet.sklearn.inputs import factors_of_classes, one_eval_set, refuse_factors
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -208,26 +206,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.class_weight is None:
             return examples
         weights = self._class_weights(y, ranks)
-        if not np.isfinite(weights).all() or (weights < 0).any():
-            raise ValueError(f"class_weight must hold finite numbers of at least 0, not {self.class_weight!r}.")
+        refuse_factors(weights, self.class_weight)
         return weighted(examples, weights)
 
     def _class_weights(self, y: Any, ranks: Ranks | None) -> np.ndarray:
         """Return the weight of each example (m,) by its class, 1 of a class that `class_weight` leaves out."""
         if isinstance(self.class_weight, Mapping) and y.ndim == 1:
-            weights = np.ones(len(self.classes_))
-            known = {label: number for number, label in enumerate(self.classes_.tolist())}
-            for label, weight in self.class_weight.items():
-                label = label.item() if isinstance(label, np.generic) else label
-                if label not in known:
-                    with may_get_lost():
-                        warnings.warn(
-                            f"class_weight has the class {label!r}, which is none of {self.classes_.tolist()}, the "
-                            "classes of y: it counts for nothing.",
-                            stacklevel=USER + 1,
-                        )
-                    continue
-                weights[known[label]] = checks.real_number(weight, f"class_weight[{label!r}]", "a finite number")
+            weights = factors_of_classes(self.class_weight, self.classes_, USER + 2)
             by_example: np.ndarray = weights[self._encoded(y)]
             return by_example
         given = self.class_weight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,43 @@ def one_eval_set(eval_set: Any, X_val: Any, y_val: Any, sample_weight_val: Any) 
     if X_val is None or y_val is None:
         raise ValueError("X_val and y_val belong together: pass both.")
     return given
+
+
+def parts_of_eval_set(eval_set: Any) -> tuple[Any, Any, Any]:
+    """Return X, y and the weights, or None, of `eval_set`; ValueError unless it is one tuple of them."""
+    if isinstance(eval_set, list) and len(eval_set) == 1:
+        eval_set = eval_set[0]
+    if not isinstance(eval_set, tuple) or len(eval_set) not in (2, 3):
+        raise ValueError(
+            "eval_set must be (X, y) or (X, y, sample_weight), or a list of one such tuple, not a "
+            f"{type(eval_set).__name__}" + (f" of {len(eval_set)}." if hasattr(eval_set, "__len__") else ".")
+        )
+    X, y, weights = (*eval_set, None)[:3]
+    return X, y, weights
+
+
+def factors_of_classes(class_weight: Mapping[Any, Any], classes: np.ndarray, stacklevel: int) -> np.ndarray:
+    """Return the weight of each class, 1 of one that `class_weight` leaves out; warn of what is none of them."""
+    factors = np.ones(len(classes))
+    known = {label: number for number, label in enumerate(classes.tolist())}
+    for label, weight in class_weight.items():
+        label = label.item() if isinstance(label, np.generic) else label
+        if label not in known:
+            with may_get_lost():
+                warnings.warn(
+                    f"class_weight has the class {label!r}, which is none of {classes.tolist()}, the classes of y: it "
+                    "counts for nothing.",
+                    stacklevel=stacklevel,
+                )
+            continue
+        factors[known[label]] = checks.real_number(weight, f"class_weight[{label!r}]", "a finite number")
+    return factors
+
+
+def refuse_factors(factors: np.ndarray, class_weight: Any) -> None:
+    """Raise ValueError if weights by class are infinite, NaN or negative."""
+    if not np.isfinite(factors).all() or (factors < 0).any():
+        raise ValueError(f"class_weight must hold finite numbers of at least 0, not {class_weight!r}.")
 
 
 def warn_of_another_scale(trained: Data, held_out: Data, stacklevel: int) -> None:

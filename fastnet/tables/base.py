@@ -8,22 +8,26 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_feature_names, _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from fastnet import checks, words
 from fastnet.activations import canonical
+from fastnet.engine.examples import sample_weights
 from fastnet.engine.threads import get_num_threads
 from fastnet.files import tensors
 from fastnet.history import History
 from fastnet.many import train_many
 from fastnet.metrics import METRICS
 from fastnet.model import Model
+from fastnet.scaling import FLOAT64
+from fastnet.sklearn.inputs import one_eval_set, parts_of_eval_set
 from fastnet.tables import files
 from fastnet.tables.encoder import TableEncoder
+from fastnet.tables.examples import Others, in_folds, product, with_others
 from fastnet.tables.few_rows import FewRows
-from fastnet.tables.inputs import product, refuse_complex
+from fastnet.tables.inputs import refuse_complex
 from fastnet.tables.networks import NetworkSettings, seeds
-from fastnet.tables.rows import distinct_rows, folds, repeated
+from fastnet.tables.rows import Distinct, distinct_rows, repeated
 
 ROWS_OF_IMPORTANCE, PERMUTATIONS = 2000, 5
 """Rows held out by which the importance of features is found, at most; and how often each is permuted."""
@@ -39,9 +43,10 @@ SCORES = {
 class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     """The base of classifier and regressor, which say what their targets are, and what the networks' mean is of.
 
-    `_checked_targets(y, learns)` returns numbers of classes, or values; `_learn(y, rows, weights)` what the distinct
-    rows say of them, as the networks take y, and how many outputs they have; `_outputs(A)` makes predictions of their
-    mean output; and `_finish(A, y, weights)` is told what they give for rows that they have not seen.
+    `_checked_targets(y, learns)` returns numbers of classes, or values; `_learn(y, rows, weights)` learns what the
+    distinct rows say of them; `_for_networks(y)` returns them as the networks take them. `_outputs(A)` makes
+    predictions of the networks' mean output; and `_finish(A, y, weights)` is told what they give for rows that they
+    have not seen.
     """
 
     n_features_in_: int
@@ -92,7 +97,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     def _for_networks(self, y: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def _weights_of_classes(self, y: np.ndarray) -> np.ndarray | None:
+    def _factors_of_classes(self, y: np.ndarray) -> np.ndarray | None:
         return None
 
     def _finish(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
@@ -145,11 +150,43 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
             raise ValueError(f"scoring must be one of {', '.join(map(repr, fitting))}, or None, not {self.scoring!r}.")
         return (name,)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, held_out: Any) -> Self:
-        """Fit as `_fitted` does; or be as before, if that raises something."""
+    def __sklearn_tags__(self) -> Any:
+        """Return the tags of scikit-learn: gaps, categories and text are let in."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
+        """Learn from a table; the best epoch of each network is chosen by rows that it has not trained with.
+
+        Parameters
+        ----------
+        X : data frame, array or list of rows, (m, n_features)
+        y : array_like, (m,)
+            Classes or values.
+        sample_weight : array_like, (m,), optional
+            How much each row counts; 0: not at all. Of rows held out, it counts in the cost and for the temperature; in
+            scores, such as the accuracy, they count alike.
+        eval_set : (X, y) or (X, y, sample_weight), optional
+            Rows to choose the epochs by, in place of folds.
+        X_val, y_val, sample_weight_val : optional
+            The same in parts.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument or the data is not as described. The estimator is as before then.
+        """
         before = dict(self.__dict__)
         try:
-            return self._fitted(X, y, sample_weight, held_out)
+            return self._fitted(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val, sample_weight_val))
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -159,87 +196,85 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         """Encode X, and train the networks, each on another part of its rows."""
         start, classifies = time.monotonic(), is_classifier(self)
         settings, n_nets = self._settings(), checks.positive_integer(self.n_nets, "n_nets")
-        n_folds = checks.integer_from(2, self.n_folds, "n_folds")
+        n_folds, metrics = checks.integer_from(2, self.n_folds, "n_folds"), self._metric(classifies)
         limit = None if self.time_limit is None else checks.positive_number(self.time_limit, "time_limit")
         threads = None if self.n_threads is None else checks.positive_integer(self.n_threads, "n_threads")
+        for name in ("_held_out", "_importances", "_errors"):  # of a fit before
+            self.__dict__.pop(name, None)
+        C, y, distinct, factors = self._encoded(X, y, sample_weight, settings.dtype)
+        self._learn(y, distinct.rows, distinct.weights)
+        rows, weights = repeated(C, distinct.rows, distinct.weights)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        targets = self._for_networks(y)
+        if held_out is None:
+            examples = in_folds(C, targets, weights, rows, n_nets, n_folds, seed, stratify=classifies)
+        else:
+            examples = with_others(C, targets, weights, rows, n_nets, self._others(held_out, settings.dtype))
+        C, targets, weights, training, out, unseen = examples
+        of_training = product(weights, None if factors is None else factors[targets])
+        layer, n_outputs = self.encoder_.layer(), len(self.classes_) if classifies else 1
+        self.model_ = [settings.model(layer, n_outputs, each, softmax=classifies) for each in seeds(seed, n_nets)]
+        if limit is not None:
+            at_once = min(n_nets, threads or get_num_threads())
+            limit = max(1e-3, limit - (time.monotonic() - start)) / -(-n_nets // at_once)
+        monitor = f"val_{metrics[0]}" if metrics else "val_cost"
+        self.history_ = train_many(
+            self.model_, C, targets, rows=training, validation_rows=out, sample_weight=of_training,
+            validation_sample_weight=weights, epochs=settings.epochs,
+            batch_size=settings.batch_size_for(min(map(len, training))), metrics=metrics,
+            callbacks=settings.callbacks(monitor, limit), label_smoothing=self._smoothing(), threads=threads,
+            verbose=self.verbose,
+        )  # fmt: skip
+        self.oof_prediction_ = None
+        if unseen is not None:
+            self._finish(
+                self._unseen(C, out)[unseen], targets[unseen], None if of_training is None else of_training[unseen]
+            )
+            networks = np.concatenate([np.full(len(each), i) for i, each in enumerate(out)])
+            chosen = np.arange(len(networks))[:: -(-len(networks) // ROWS_OF_IMPORTANCE)]
+            chosen_rows = np.concatenate(out)[chosen]
+            self._held_out = C[chosen_rows], targets[chosen_rows], networks[chosen]
+        if unseen is not None and held_out is None:
+            self.oof_prediction_ = self._outputs(self._unseen(C, out)[distinct.of])  # at the temperature found
+            self.oof_prediction_[distinct.of < 0] = np.nan
+        self._few_rows = FewRows(self.encoder_, self.model_)
+        return self
+
+    def _encoded(
+        self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype
+    ) -> tuple[np.ndarray, np.ndarray, Distinct, np.ndarray | None]:
+        """Learn the encoding of X; return its compact rows, y checked, which rows are distinct, factors by class."""
         refuse_complex(X)
         if y is None:
             raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")
         self._check_names(X, reset=True)
         y = self._checked_targets(y, learns=True)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, y, ensure_non_negative=True)
-        if weights is not None and not weights.any():
-            raise ValueError("sample_weight is zero for every row. At least one must be greater than 0.")
-        by_class = self._weights_of_classes(y)
-        if by_class is not None and not product(weights, by_class).any():
-            raise ValueError("class_weight leaves no row any weight. Give at least two classes more than 0.")
+        weights, factors = sample_weights(sample_weight, len(y), FLOAT64), self._factors_of_classes(y)
+        of_encoder, counted = weights, weights
+        if factors is not None:
+            of_encoder, counted = product(weights, factors[y]), product(weights, np.sign(factors)[y])
+            if not np.any(of_encoder):
+                raise ValueError("class_weight leaves no row any weight. Give at least two classes more than 0.")
         encoder = TableEncoder(bins=self.bins, clip=self.clip, max_categories=self.max_categories)
-        C = encoder.fit(X, product(weights, by_class)).compact(X, settings.dtype)
+        C = encoder.fit(X, of_encoder).compact(X, dtype)
         if len(C) != len(y):
             raise ValueError(f"X has {len(C)} rows, but y has {len(y)}. Pass a target for each row.")
-        if by_class is not None and not by_class.all():
-            weights = product(weights, by_class > 0)
-        rows, of, weights = distinct_rows(C, y, weights)
-        self._learn(y, rows, weights)
-        rows, weights = repeated(C, rows, weights)
-        weights = product(weights, by_class)
-        n_outputs, metrics = len(self.classes_) if classifies else 1, self._metric(classifies)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        m, in_folds = len(C), None
-        targets = self._for_networks(y)
-        if held_out is not None:
-            C, targets, weights = self._with(held_out, encoder, C, targets, weights)
-            training, out = [rows] * n_nets, [np.arange(m, len(C))] * n_nets
-        else:
-            in_folds = folds(rows, y if classifies else None, n_folds, seed)
-            left = [in_folds[i % n_folds] for i in range(n_nets)]
-            out, training = [rows[each] for each in left], [np.delete(rows, each) for each in left]
-            if any(len(each) == 0 for each in (*out, *training)):  # fewer rows than folds: train with all of them
-                training, out, in_folds = [rows] * n_nets, [rows] * n_nets, None
-        layer = encoder.layer()
-        models = [settings.model(layer, n_outputs, each, softmax=classifies) for each in seeds(seed, n_nets)]
-        if limit is not None:
-            at_once = min(n_nets, threads or get_num_threads())
-            limit = max(1e-3, limit - (time.monotonic() - start)) / -(-n_nets // at_once)
-        monitor = f"val_{metrics[0]}" if metrics else "val_cost"
-        history = train_many(
-            models, C, targets, rows=training, validation_rows=out, sample_weight=weights, epochs=settings.epochs,
-            batch_size=settings.batch_size_for(min(map(len, training))), metrics=metrics,
-            callbacks=settings.callbacks(monitor, limit), label_smoothing=self._smoothing(), threads=threads,
-            verbose=self.verbose,
-        )  # fmt: skip
-        for name in ("_held_out", "_importances", "_errors"):  # of a fit before
-            self.__dict__.pop(name, None)
         self.n_features_in_, self.encoder_ = encoder.n_features_in_, encoder
-        self.model_, self.history_, self.oof_prediction_ = models, history, None
-        if in_folds is not None or held_out is not None:
-            left_out = out[0] if in_folds is None else np.sort(np.concatenate(out[:n_folds]))
-            of_left_out = None if weights is None else weights[left_out]
-            self._finish(self._unseen(C, out)[left_out], targets[left_out], of_left_out)
-            networks = np.concatenate([np.full(len(each), i) for i, each in enumerate(out)])
-            chosen = np.arange(len(networks))[:: -(-len(networks) // ROWS_OF_IMPORTANCE)]
-            chosen_rows = np.concatenate(out)[chosen]
-            self._held_out = C[chosen_rows], targets[chosen_rows], networks[chosen]
-        if in_folds is not None:
-            self.oof_prediction_ = self._outputs(self._unseen(C, out)[of])
-            self.oof_prediction_[of < 0] = np.nan
-        self._few_rows = FewRows(encoder, models)
-        return self
+        return C, y, distinct_rows(C, y, counted), factors
 
-    def _with(
-        self, held_out: Any, encoder: TableEncoder, C: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return compact rows, targets and weights, those of rows to validate with behind the others."""
-        is_list_of_pairs = isinstance(held_out, list) and any(isinstance(each, tuple) for each in held_out)
-        if not isinstance(held_out, (tuple, list)) or len(held_out) != 2 or is_list_of_pairs:
-            what = "list of pairs" if is_list_of_pairs else type(held_out).__name__
-            raise TypeError(f"eval_set must be one pair, (X, y), not a {what}.")
-        C_val = encoder.compact(held_out[0], C.dtype)
-        y_val = self._for_networks(self._checked_targets(held_out[1], learns=False))
-        if len(C_val) != len(y_val) or len(C_val) == 0:
-            raise ValueError(f"In eval_set, X has {len(C_val)} rows, but y {len(y_val)}. Pass as many, at least one.")
-        weights = None if weights is None else np.concatenate([weights, np.ones(len(C_val))])
-        return np.concatenate([C, C_val]), np.concatenate([y, y_val]), weights
+    def _others(self, held_out: Any, dtype: np.dtype) -> Others:
+        """Return the rows to validate with that were given to `fit`."""
+        X, y, weights = parts_of_eval_set(held_out)
+        try:
+            refuse_complex(X)
+            self._check_names(X, reset=False)
+            C = self.encoder_.compact(X, dtype)
+            y = self._for_networks(self._checked_targets(y, learns=False))
+            if len(C) != len(y) or len(C) == 0:
+                raise ValueError(f"X has {len(C)} rows, but y has {len(y)}. Pass a target for each row, at least one.")
+            return Others(C, y, sample_weights(weights, len(y), FLOAT64))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"In eval_set: {error}") from None
 
     def _check_names(self, X: Any, *, reset: bool) -> None:
         """Learn the names of the columns, or check them, as scikit-learn does; an array is taken by their places."""
@@ -333,14 +368,3 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         """Return the mean loss of rows, each by the network that has not trained with it."""
         parts = [self._loss(model.forward(C[networks == i]), y[networks == i]) for i, model in enumerate(self.model_)]
         return float(np.mean(np.concatenate(parts)))
-
-
-def one_eval_set(eval_set: Any, X_val: Any, y_val: Any) -> Any:
-    """Return `eval_set`, or what the other arguments make of one; ValueError if it is given by both, or in part."""
-    if X_val is None and y_val is None:
-        return eval_set
-    if eval_set is not None:
-        raise ValueError("Pass eval_set, or X_val and y_val, not both.")
-    if X_val is None or y_val is None:
-        raise ValueError("X_val and y_val belong together: pass both.")
-    return X_val, y_val

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastnet import checks
 from fastnet.files.network import array_of
 from fastnet.scaling import FLOAT64
-from fastnet.tables.base import TableEstimator, one_eval_set
+from fastnet.sklearn.inputs import factors_of_classes, refuse_factors
+from fastnet.tables.base import TableEstimator
 from fastnet.tables.inputs import refuse_missing
 from fastnet.tables.temperature import best_temperature
+
+USER = 6
+"""The place of the user's call of `fit` on the stack, seen from the function that warns of an argument."""
 
 
 class TableClassifier(ClassifierMixin, TableEstimator):
@@ -147,21 +151,6 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     temperature_: float
     _best_is = "accuracy"
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
-        return tags
-
-    def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None, X_val: Any = None, y_val: Any = None
-    ) -> Self:  # fmt: skip
-        """Learn from a table X and classes y, perhaps weighted, and return the estimator.
-
-        The best epoch of each network is chosen by a fold of the rows or, if they are given, by rows of one's own:
-        `eval_set` is (X, y), and `X_val`, `y_val` another way to say so.
-        """
-        return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val))
-
     def _checked_targets(self, y: Any, *, learns: bool) -> np.ndarray:
         """Return the number of the class of each row."""
         refuse_missing(y)
@@ -172,9 +161,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
             return numbers
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
-            raise ValueError(
-                f"In eval_set, y has a class {unknown.tolist()[0]!r}, which y to train with has not. Drop its rows."
-            )
+            raise ValueError(f"y has a class {unknown.tolist()[0]!r}, which y to train with has not. Drop its rows.")
         found: np.ndarray = np.searchsorted(self.classes_, y)
         return found
 
@@ -190,11 +177,18 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     def _for_networks(self, y: np.ndarray) -> np.ndarray:
         return y
 
-    def _weights_of_classes(self, y: Any) -> np.ndarray | None:
-        if self.class_weight is None:
+    def _factors_of_classes(self, y: np.ndarray) -> np.ndarray | None:
+        """Return the weight of each class, or None: 1."""
+        given, n = self.class_weight, len(self.classes_)
+        if given is None:
             return None
-        weights: np.ndarray = compute_sample_weight(self.class_weight, self.classes_[y])
-        return weights
+        if isinstance(given, Mapping):
+            factors = factors_of_classes(given, self.classes_, USER)
+            refuse_factors(factors, given)
+            return factors
+        if isinstance(given, str) and given == "balanced":
+            return np.asarray(len(y) / (n * np.bincount(y, minlength=n)))
+        raise ValueError(f"class_weight must be a dictionary of weights by class, 'balanced' or None, not {given!r}.")
 
     def _smoothing(self) -> float:
         return self.label_smoothing

@@ -1,4 +1,4 @@
-"""What a fit is given beside the arguments: checks of the table and its targets, and products of weights."""
+"""Checks of a table and its targets that are not the encoder's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnet import checks
 from fastnet.tables.columns import MISSING_TYPES
 
 
@@ -16,15 +17,11 @@ def refuse_complex(X: Any) -> None:
 
 
 def refuse_missing(y: Any) -> None:
-    """Raise ValueError if a target among objects is missing: None and its like, or NaN; the message names the row."""
+    """Raise ValueError if a target among objects is missing: None and its like, or NaN, or masked."""
+    checks.refuse_masked(y, "y")
     values = np.asarray(y, object if isinstance(y, (list, tuple)) else None)
     if values.dtype != object or values.ndim != 1:
         return  # of numbers, scikit-learn says it
     for row, value in enumerate(values):
         if type(value).__name__ in MISSING_TYPES or (isinstance(value, float) and value != value):
             raise ValueError(f"y contains NaN: {value!r} in row {row}. Leave out rows whose target is missing.")
-
-
-def product(weights: np.ndarray | None, factors: np.ndarray | None) -> Any:
-    """Return weights times factors, either of which may be None: 1 for each row."""
-    return factors if weights is None else weights if factors is None else weights * factors

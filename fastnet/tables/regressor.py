@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -11,7 +11,7 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from fastnet import checks
 from fastnet.files.network import array_of, scales_in
 from fastnet.scaling import FLOAT64, scales_of
-from fastnet.tables.base import TableEstimator, one_eval_set
+from fastnet.tables.base import TableEstimator
 from fastnet.tables.inputs import refuse_missing
 
 NEIGHBOURS, NEIGHBOUR_SHARE = 100, 20
@@ -130,21 +130,6 @@ class TableRegressor(RegressorMixin, TableEstimator):
 
     y_range_: tuple[float, float]
     _best_is = "cost"
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
-        return tags
-
-    def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None, X_val: Any = None, y_val: Any = None
-    ) -> Self:  # fmt: skip
-        """Learn from a table X and values y, perhaps weighted, and return the estimator.
-
-        The best epoch of each network is chosen by a fold of the rows or, if they are given, by rows of one's own:
-        `eval_set` is (X, y), and `X_val`, `y_val` another way to say so.
-        """
-        return self._fit(X, y, sample_weight, one_eval_set(eval_set, X_val, y_val))
 
     def _checked_targets(self, y: Any, *, learns: bool) -> np.ndarray:
         """Return the value of each row, in float64."""

@@ -377,10 +377,13 @@ def test_a_fit_that_fails_changes_nothing(X, y, weights):
     np.testing.assert_array_equal(model.predict(FRAME), expected)
 
 
-@pytest.mark.parametrize("n", [1, 2])
-def test_a_list_of_pairs_to_validate_with_is_refused(n):
-    with pytest.raises(TypeError, match=r"eval_set must be one pair, \(X, y\), not a list of pairs"):
-        TableRegressor(**QUICK).fit(FRAME, Y, eval_set=[(FRAME, Y)] * n)
+def test_eval_set_is_one_tuple_or_a_list_of_it():
+    one = TableRegressor(**QUICK).fit(FRAME, Y, eval_set=(FRAME, Y))
+    listed = TableRegressor(**QUICK).fit(FRAME, Y, eval_set=[(FRAME, Y)])
+    np.testing.assert_array_equal(listed.predict(FRAME), one.predict(FRAME))
+    for wrong in ([(FRAME, Y)] * 2, [FRAME, Y], (FRAME,), FRAME, 3):
+        with pytest.raises(ValueError, match=r"eval_set must be \(X, y\) or \(X, y, sample_weight\), or a list of one"):
+            TableRegressor(**QUICK).fit(FRAME, Y, eval_set=wrong)
 
 
 @pytest.mark.parametrize("of", [list, np.asarray, pd.Series, pl.Series, pa.array], ids=lambda of: of.__name__)

@@ -162,6 +162,40 @@ def test_rows_of_ones_own_choose_the_epoch():
             TableClassifier(**QUICK).fit(X, y, **wrong)
 
 
+@pytest.mark.parametrize("kind", [TableClassifier, TableRegressor])
+def test_rows_that_choose_the_epoch_have_weights(kind):
+    """A whole weight is so many rows; and 0 is none."""
+    X, y, values = table()
+    target, weights = (y if kind is TableClassifier else values), np.arange(50) % 3
+    few, X_val, y_val = X.iloc[:150], X.iloc[150:], target[150:]
+    model = kind(**QUICK).fit(few, target[:150], eval_set=(X_val, y_val, weights))
+    parts = kind(**QUICK).fit(few, target[:150], X_val=X_val, y_val=y_val, sample_weight_val=weights)
+    rows = np.repeat(np.arange(50), weights)
+    repeated = kind(**QUICK).fit(few, target[:150], eval_set=(X_val.iloc[rows], y_val[rows]))
+    plain = kind(**QUICK).fit(few, target[:150], eval_set=(X_val, y_val))
+    for history, same, close, other in zip(
+        model.history_, parts.history_, repeated.history_, plain.history_, strict=True
+    ):
+        assert history.val_cost == same.val_cost
+        np.testing.assert_allclose(history.val_cost, close.val_cost, rtol=1e-5)
+        assert abs(history.val_cost[0] - other.val_cost[0]) > 1e-4 * other.val_cost[0]
+    with pytest.raises(ValueError, match="In eval_set: sample_weight is zero for every example"):
+        kind(**QUICK).fit(few, target[:150], eval_set=(X_val, y_val, np.zeros(50)))
+
+
+@pytest.mark.parametrize("class_weight", [None, {"yes": 9.0}])
+@pytest.mark.parametrize("weights", [None, np.arange(200) % 7])
+def test_weights_count_in_the_fold_that_is_held_out_and_those_of_classes_do_not(weights, class_weight):
+    X, y, _ = table()
+    settings = {**QUICK, "epochs": 1, "n_nets": 1, "calibrate": False, "class_weight": class_weight}
+    model = TableClassifier(**settings).fit(X, y, weights)
+    is_held_out = ~np.isnan(model.oof_prediction_[:, 0])
+    assert 20 < is_held_out.sum() < 60
+    losses = -np.log(model.oof_prediction_[is_held_out, (y[is_held_out] == "yes").astype(int)])
+    expected = np.average(losses, weights=None if weights is None else weights[is_held_out])
+    np.testing.assert_allclose(model.history_[0].val_cost, [expected], rtol=1e-5)
+
+
 def test_weights_count():
     X, y, _ = table()
     for weights in ({"sample_weight": np.where(y == "yes", 50.0, 1.0)}, {}):
@@ -261,8 +295,6 @@ def test_what_does_not_fit_together_is_refused():
     model = TableClassifier(**QUICK)
     with pytest.raises(ValueError, match="200 rows, but y has 199"):
         model.fit(X, y[1:])
-    with pytest.raises(TypeError, match="eval_set must be"):
-        model.fit(X, y, eval_set=3)
     with pytest.raises(ValueError, match="class 'maybe', which y to train with has not"):
         model.fit(X, y, eval_set=(X, np.where(y == "yes", "maybe", "no")))
     with pytest.raises(NotFittedError):

@@ -55,6 +55,36 @@ def test_weights_must_be_there_for_each_row_and_some_not_zero():
             TableRegressor(**QUICK).fit(X, np.arange(n), np.ones(n))
 
 
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"yes": -1.0}, "class_weight must hold finite numbers of at least 0"),
+        ({"yes": np.nan}, r"class_weight\['yes'\] must be a finite number"),
+        ("even", "class_weight must be a dictionary of weights by class, 'balanced' or None, not 'even'"),
+        ([1.0, 2.0], "class_weight must be a dictionary"),
+    ],
+)
+def test_weights_of_classes_are_refused_by_their_own_name(weights, message):
+    with pytest.raises(ValueError, match=message):
+        TableClassifier(**QUICK, class_weight=weights).fit(X, CLASSES)
+
+
+def test_a_class_that_is_nowhere_is_warned_of():
+    with pytest.warns(UserWarning, match="class_weight has the class 'maybe', which is none of") as found:
+        TableClassifier(**QUICK, class_weight={"yes": 2.0, "maybe": 3.0}).fit(X, CLASSES)
+    assert found[0].filename == __file__
+
+
+@pytest.mark.parametrize("kind", [TableClassifier, TableRegressor])
+@pytest.mark.parametrize("name", ["X", "y", "sample_weight"])
+def test_what_is_masked_is_missing(kind, name):
+    given = {"X": X, "y": VALUES if kind is TableRegressor else np.arange(40) % 2, "sample_weight": np.ones(40)}
+    array = np.asarray(given[name], float)
+    given[name] = np.ma.array(array, mask=np.arange(array.size).reshape(array.shape) == 3)
+    with pytest.raises(ValueError, match=f"{name} is masked: 1 of its values"):
+        kind(**QUICK).fit(**given)
+
+
 def test_hidden_layer_sizes_must_be_integers():
     for sizes in (None, "ab"):
         with pytest.raises(TypeError, match="hidden_layer_sizes must be integers"):
