@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 import fastnet
-from fastnet import Adam, CosineDecay, Dense, Dropout, FileFormatError, Model, Standardize
+from fastnet import Adam, ByStep, CosineDecay, CosLog, Dense, Dropout, FileFormatError, Model, Scale, Standardize
 from fastnet.files import tensors
+from fastnet.layers import Encode
 
 SLACK = 16 * 2**20
 TIMES = 4
@@ -32,7 +33,16 @@ def samples(folder: Path) -> list[Path]:
     built.build(3)
     standardized = Model([Standardize(), Dense(3, "tanh"), Dense(2)], standardize_y=True, seed=0)
     standardized.fit(10 * rng.standard_normal((9, 4)), rng.standard_normal((9, 2)), epochs=1, verbose=False)
-    models = {"trained": trained, "built": built, "unbuilt": Model([Dense(1)]), "standardized": standardized}
+    columns = [("number", True, 8.0, -1.0, 0.0, 1.0), ("category", 3), ("value",)]
+    encoded = Model(
+        [Encode(columns), Scale(), Dense(3, "relu", learning_rate=0.5), Dense(1, "sigmoid")],
+        optimizer=Adam(ByStep(CosLog(0.1, epochs=9))), seed=0,
+    )  # fmt: skip
+    encoded.fit(X[:, :3], y, epochs=1, verbose=False)
+    models = {
+        "trained": trained, "built": built, "unbuilt": Model([Dense(1)]), "standardized": standardized,
+        "encoded": encoded,
+    }  # fmt: skip
     for name, model in models.items():
         model.save(folder / name)
     return [folder / name for name in models]
