@@ -224,6 +224,8 @@ class Encode(checks.FixedSettings):
     fixed = ("columns",)
 
     def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+        if isinstance(columns, str) or not isinstance(columns, Sequence):
+            raise TypeError(f"columns must be a sequence of columns, such as [('value',)], not {columns!r}.")
         self.columns = tuple(encoded_column(column, index) for index, column in enumerate(columns))
         if not self.columns:
             raise ValueError("columns must hold at least one, such as ('value',), but is empty.")
@@ -232,6 +234,15 @@ class Encode(checks.FixedSettings):
     def n_inputs(self) -> int:
         """How many inputs the network has."""
         return sum(rows_of_encoded(column) for column in self.columns)
+
+    def check_range(self, dtype: np.dtype) -> None:
+        """Raise ValueError if a clip or an edge is beyond what a dtype holds."""
+        for index, (kind, *numbers) in enumerate(self.columns):
+            if kind == "number":
+                checks.in_range_of(dtype, numbers[1], f"the clip of columns[{index}] of Encode")
+                edges = np.array(numbers[2:], np.float64)
+                with np.errstate(all="ignore"):
+                    checks.refuse_beyond(edges.astype(dtype), edges, dtype, f"columns[{index}][3:]")
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -261,7 +272,8 @@ MOST_CATEGORIES = 2**20
 def encoded_column(column: Sequence[Any], index: int) -> tuple[Any, ...]:
     """Return a column of `Encode`, checked; ValueError or TypeError if it is none."""
     name = f"columns[{index}]"
-    if isinstance(column, str) or not isinstance(column, Sequence) or not column or column[0] not in ENCODED_KINDS:
+    is_listed = isinstance(column, Sequence) and not isinstance(column, str) and len(column) > 0
+    if not is_listed or not isinstance(column[0], str) or column[0] not in ENCODED_KINDS:
         raise ValueError(f"{name} must begin with one of {', '.join(map(repr, ENCODED_KINDS))}, not {column!r}.")
     kind, *numbers = column
     is_short = len(numbers) != {"value": 0, "category": 1}.get(kind, 2)
@@ -326,8 +338,8 @@ def checked_layers(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:
             continue
         if not isinstance(layer, Dense):
             raise TypeError(
-                f"layers must hold Dense, Dropout, Standardize and Scale, but layers[{index}] is {layer!r}. Pass such "
-                "as [Dense(8, 'relu'), Dense(1, 'sigmoid')]."
+                f"layers must hold Dense, Dropout, Standardize, Scale and Encode, but layers[{index}] is {layer!r}. "
+                "Pass such as [Dense(8, 'relu'), Dense(1, 'sigmoid')]."
             )
         if any(layer is other for other in layers[:index]):
             raise ValueError(f"layers[{index}] stands in the list twice. Make a new Dense for each place.")

@@ -130,6 +130,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
             numbers.append((self.loss.delta, "delta"))
         for number, name in numbers:
             checks.in_range_of(self.dtype, number, name)
+        if isinstance(self.layers[0], Encode):
+            self.layers[0].check_range(self.dtype)
         self.seed = checks.seed(random_state if seed is None else seed)
         self.standardize_y = checks.flag(standardize_y, "standardize_y")
         if self.standardize_y and (self.output_layer.activation != "linear" or self.loss == "poisson"):

@@ -342,7 +342,7 @@ CONSTRUCTORS = [
     (
         lambda: Model([Dense(1), 3]),
         TypeError,
-        "layers must hold Dense, Dropout, Standardize and Scale, but layers[1] is 3. Pass such as "
+        "layers must hold Dense, Dropout, Standardize, Scale and Encode, but layers[1] is 3. Pass such as "
         "[Dense(8, 'relu'), Dense(1, 'sigmoid')].",
     ),
     (

@@ -149,6 +149,45 @@ def test_what_is_no_column_is_refused(columns, message):
         Encode(columns)
 
 
+@pytest.mark.parametrize("columns", [None, 5, "value", {"value"}, {"a": ("value",)}])
+def test_what_are_no_columns_are_refused(columns):
+    with pytest.raises(TypeError, match=r"columns must be a sequence of columns, such as .*, not "):
+        Encode(columns)
+
+
+def test_a_kind_that_is_a_list_is_refused():
+    with pytest.raises(ValueError, match=r"columns\[0\] must begin with one of 'value'.*, not \[\['value'\]\]"):
+        Encode([[["value"]]])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ((1e-300,), r"the clip of columns\[1\] of Encode must be in the range of float32, but 1e-300 is"),
+        ((1e300,), r"the clip of columns\[1\] of Encode must be in the range of float32"),
+        (
+            (3.0, 0.0, 1e300),
+            r"columns\[1\]\[3:\] has 1 value beyond the range of float32.* columns\[1\]\[3:\]\[1\] = 1e\+300",
+        ),
+    ],
+)
+def test_what_the_dtype_does_not_hold_is_refused(numbers, message):
+    layers = [Encode([("value",), ("number", False, *numbers)]), Dense(1)]
+    with pytest.raises(ValueError, match=message):
+        Model(layers)
+    Model(layers, dtype="float64")
+
+
+def test_a_bin_too_narrow_for_the_dtype_is_a_step():
+    """1 / its width is infinite; and nobody is warned of that."""
+    model = Model([Encode([("number", False, 3.0, 0.0, 1e-40, 1.0)]), Dense(3)], seed=0).build(1)
+    model.layers[1].W = np.eye(3)
+    found = model.forward(np.array([[-1.0], [0.0], [0.5], [2.0]]))
+    np.testing.assert_array_equal(found[:, 1], [-1, -1, 1, 1])
+    np.testing.assert_allclose(found[:, 2], [-1, -1, 0, 1], atol=1e-6)
+    model.fit([[0.0], [1.0]], [[0, 0, 0], [1, 1, 1]], epochs=1)
+
+
 def test_it_stands_first():
     for layers in ([Dense(2), Encode(COLUMNS)], [Encode(COLUMNS)], [Standardize(), Encode(COLUMNS), Dense(1)]):
         with pytest.raises(ValueError, match="must be the first of several"):

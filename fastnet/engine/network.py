@@ -76,10 +76,11 @@ class Network:
         """How many columns X has."""
         return self.encoded[0] if self.encoded else self.units[0]
 
-    @property
-    def constants(self) -> tuple[float, ...]:
-        """The constants of the encoding, if there is one."""
-        return self.encoded[1] if self.encoded else ()
+    @cached_property
+    def constants(self) -> np.ndarray:
+        """The constants of the encoding, if there is one, in the dtype: 1 / width of a bin may be infinite, a step."""
+        with np.errstate(over="ignore"):
+            return np.array(self.encoded[1] if self.encoded else (), self.dtype)
 
     @property
     def n_factored(self) -> int:
