@@ -955,10 +955,11 @@ class Model(Exchange, Stored, checks.FixedSettings):
         from fastnet.exchange.weights import parameter_vector
 
         with self._training(method):
-            n_features = None if self._parameters is None else self._built().units[0]
-            values, n_features = parameter_vector(arrays, self._dense, self.dtype, n_features)
+            encode = self.layers[0] if isinstance(self.layers[0], Encode) else None
+            n_inputs = encode.n_inputs if encode else None if self._parameters is None else self._built().units[0]
+            values, n_inputs = parameter_vector(arrays, self._dense, self.dtype, n_inputs)
             if self._parameters is None:
-                self._build(n_features)
+                self._build(len(encode.columns) if encode else n_inputs)
             self.parameters[:] = values
         return self
 

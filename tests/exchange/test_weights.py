@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastnet import Dense, Dropout, Model
-from fastnet.layers import dropout_rates
+from fastnet.layers import Encode, dropout_rates
 
 RNG = np.random.default_rng(0)
 KERNEL_1, BIAS_1, KERNEL_2, KERNEL_3, BIAS_3 = (
@@ -24,6 +24,19 @@ def unbuilt(dtype="float32"):
 
 def load(model, arrays):
     return model.from_keras(arrays) if isinstance(arrays, list) else model.load_torch(arrays)
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_encoded_columns_have_weights_for_each_input(built):
+    model, encoded = Model([Encode([("value",), ("category", 3)]), Dense(2)], seed=0), np.eye(4)[[1, 2, 3]]
+    encoded[:, 0] = [5, 7, 9]
+    if built:
+        model.build(2)
+    with pytest.raises(ValueError, match=r"weights\[0\] must have shape \(4, 2\), as W1.T of this model, not \(2, 2\)"):
+        model.from_keras([np.ones((2, 2)), np.ones(2)])
+    kernel, bias = RNG.standard_normal((4, 2)), RNG.standard_normal(2)
+    model.from_keras([kernel, bias])
+    np.testing.assert_allclose(model.forward([[5, 0], [7, 1], [9, 2]]), encoded @ kernel + bias, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
