@@ -860,10 +860,14 @@ class Model(Exchange, Stored, checks.FixedSettings):
         self._key, self.epochs_finished = map(int, numbers)
 
     def _prepare_parameters(self, data: Data, feature_names: tuple[str, ...] | None) -> None:
-        """Build the model, unless it is built; ValueError if a parameter is not finite."""
+        """Build the model, unless it is built; ValueError if its parameters cannot be trained."""
         if self._parameters is None:
             self._build(data.X.shape[1])
             self.feature_names = feature_names
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        """Raise ValueError if the parameters are read-only, or one is not finite."""
         if not self.parameters.flags.writeable:
             raise ValueError("The parameters of this model are read-only. Train a copy: copy.deepcopy(model).")
         checks.parameters(self.parameters)

@@ -403,6 +403,16 @@ def test_a_layer_of_a_model_outside_is_refused_before_another_is_built():
     assert models[0]._parameters is None
 
 
+def test_read_only_parameters_are_refused_before_another_is_trained():
+    X, y = table(M, 2)
+    models = classifiers(2)
+    models[1].build(2)._freeze()
+    with pytest.raises(ValueError, match=r"read-only. Train a copy") as raised:
+        train_many(models, X, y)
+    assert models[0]._parameters is None
+    assert not hasattr(raised.value, "__notes__")
+
+
 def test_a_model_that_is_being_trained_is_refused():
     X, y = table(M, 2)
     models, raised = classifiers(2), []

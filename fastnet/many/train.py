@@ -165,7 +165,7 @@ def train_many(
             if model._parameters is None:
                 model._network(data.training.table.X.shape[1])
             else:
-                checks.parameters(model.parameters)
+                model._check_parameters()
         looked_at = set()
         for model, table in zip(models, tables, strict=True):
             kind = id(table), model._standardize is None, model.standardize_y, name_of(model.loss)
