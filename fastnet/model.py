@@ -821,7 +821,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
 
     def _fitted(self, data: Data | Part | Stream, progress: Progress, *what: Any, **settings: Any) -> History:
         """Train as `_train` does, on examples on the scale of the network; return the history, which the model has."""
-        self.history = history = History()
+        self.history = history = History(stopped_reason="interrupted")  # unless more is known, as while it compiles
         is_first = self.epochs_finished == 0
         self._train(data, progress, history, *what, **settings)
         if is_first and history.stopped_reason == "epochs" and diagnostics.has_not_fallen(history.cost):

@@ -464,6 +464,27 @@ def test_of_two_errors_the_first_in_order_is_raised():
     assert raised.value.__notes__ == ["It is of models[0]; the fits of the others were stopped."]
 
 
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.jit)])
+def test_who_has_begun_to_compile_is_called_interrupted(threads, monkeypatch):
+    X, y = table(M, 2)
+    models = classifiers(2)
+    both = threading.Barrier(threads, timeout=20)
+
+    def load_nothing(recipe):
+        both.wait()
+        return False
+
+    def fail(recipe):
+        raise MemoryError("of compiling")
+
+    monkeypatch.setattr("fastnet.engine.run.is_loaded", lambda recipe: False)
+    monkeypatch.setattr("fastnet.engine.run.load_stored", load_nothing)
+    monkeypatch.setattr("fastnet.engine.run.compile_parts", fail)
+    with pytest.raises(MemoryError, match="of compiling"):
+        train_many(models, X, y, threads=threads)
+    assert [model.history.stopped_reason for model in models[:threads]] == ["interrupted"] * threads
+
+
 @pytest.mark.jit
 @pytest.mark.alone
 def test_an_interrupt_is_answered_and_leaves_usable_models():
