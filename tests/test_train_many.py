@@ -318,6 +318,14 @@ def shared_layer():
     return [Model([layer, Dense(1, "sigmoid")]), Model([layer, Dense(1, "sigmoid")])]
 
 
+class Locked:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self, model, epoch, logs):
+        pass
+
+
 BAD = {
     "no model": ({"models": []}, ValueError, "models is empty"),
     "a model alone": ({"models": classifiers(1)[0]}, TypeError, "models must be a sequence of Models"),
@@ -358,6 +366,7 @@ BAD = {
         r"validation_sample_weight must have shape \(33,\)",
     ),
     "batches": ({"batch_size": [3]}, ValueError, "batch_size must have an entry for each of the 2 models"),
+    "ragged batches": ({"batch_size": [3, [4]]}, TypeError, r"batch_size\[1\] must be an integer"),
     "a batch": ({"batch_size": [3, 0]}, ValueError, r"batch_size\[1\] must be at least 1"),
     "batch_size": ({"batch_size": 1.5}, TypeError, "batch_size must be an integer"),
     "epochs": ({"epochs": 0}, ValueError, "epochs must be at least 1"),
@@ -365,7 +374,8 @@ BAD = {
     "shuffle": ({"shuffle": 2}, (TypeError, ValueError), "shuffle"),
     "verbose": ({"verbose": "loud"}, ValueError, "verbose"),
     "metrics": ({"metrics": "r3"}, ValueError, "r3"),
-    "monitor": ({"callbacks": EarlyStopping("val_cost")}, ValueError, "val_cost"),
+    "monitor": ({"callbacks": EarlyStopping("val_cost")}, ValueError, "monitors 'val_cost'.* Pass validation_rows, or"),
+    "no copy": ({"callbacks": Locked()}, TypeError, "callbacks must be copied for each model, but one cannot: .*lock"),
     "a checkpoint": ({"callbacks": Checkpoint("folder")}, ValueError, "of a single fit"),
     "a trial": ({"callbacks": Pruning(TRIAL)}, ValueError, "of a single fit"),
     "y": ({"y": np.zeros(M - 1)}, ValueError, "y"),

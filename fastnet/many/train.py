@@ -139,7 +139,7 @@ def train_many(
     for callback in callbacks:
         if isinstance(callback, (Checkpoint, Pruning)):
             raise ValueError(f"callbacks has {callback!r}, which is of a single fit. Call fit of each model with it.")
-    several = not isinstance(batch_size, str) and np.ndim(batch_size) > 0  # type: ignore[arg-type]
+    several = isinstance(batch_size, (list, tuple)) or np.ndim(batch_size) > 0  # type: ignore[arg-type]
     sizes = one_each(batch_size, k, "batch_size", "one") if several else [batch_size] * k
     settings = []
     for number, (model, size) in enumerate(zip(models, sizes, strict=True)):
@@ -147,7 +147,7 @@ def train_many(
         settings.append(
             Settings(
                 metrics_for(metrics, model.output_layer.activation),
-                copy.deepcopy(callbacks),
+                copies_of(callbacks),
                 None if size is None else checks.positive_integer(size, name),
                 checks.label_smoothing(label_smoothing, name_of(model.loss)),
             )
@@ -158,7 +158,11 @@ def train_many(
         tables = tables_for([model._gate() for model in models], X, y, sample_weight)
         examples = chosen_for(models, tables, rows, validation_rows, validation_sample_weight, class_weight)
         for model, each, data in zip(models, settings, examples, strict=True):
-            check_callbacks(each.callbacks, each.metrics, validated=data.held_out is not None)
+            try:
+                check_callbacks(each.callbacks, each.metrics, validated=data.held_out is not None)
+            except ValueError as error:
+                remedy = "Pass validation_data or validation_split to fit"  # of a Model
+                raise ValueError(str(error).replace(remedy, "Pass validation_rows")) from None
             batches = batches_of(model, data, each)
             n_rates = min(epochs * batches, EPOCHS_AT_ONCE)
             model.optimizer.learning_rates(model.epochs_finished * batches, n_rates, model.dtype, batches)
@@ -191,6 +195,17 @@ def train_many(
                 X_of_some = model._scaled(some.copied(), model.dtype).X
                 diagnostics.warn_of_cost(history.cost, model._diagnosis(X_of_some, None))
     return histories
+
+
+def copies_of(callbacks: tuple[AnyCallback, ...]) -> tuple[AnyCallback, ...]:
+    """Return deep copies of callbacks; TypeError, which says how to do without, if one cannot be copied."""
+    try:
+        return copy.deepcopy(callbacks)
+    except (TypeError, RecursionError) as error:
+        raise TypeError(
+            f"callbacks must be copied for each model, but one cannot: {error}. Give its class a __deepcopy__, or pass "
+            "a function that calls it."
+        ) from error
 
 
 def checked_models(models: Any) -> list[Model]:
