@@ -2,6 +2,7 @@
 
 import _thread
 import copy
+import functools
 import threading
 import time
 import tracemalloc
@@ -257,6 +258,25 @@ def test_callbacks_that_are_functions_get_each_model():
     assert sorted((models.index(model), epoch) for model, epoch, _ in calls) == [
         (i, e) for i in range(3) for e in range(i + 1)
     ]
+
+
+def test_methods_and_partial_functions_are_functions():
+    """Who notes what comes, in an object of its own, finds it there."""
+
+    class Notes:
+        def __init__(self):
+            self.epochs = []
+
+        def note(self, model, epoch, logs):
+            self.epochs.append(epoch)
+
+    def note_in(found, model, epoch, logs):
+        found.append(epoch)
+
+    X, y = table(33, 3)
+    notes, found = Notes(), []
+    train_many(classifiers(2), X, y, epochs=2, callbacks=[notes.note, functools.partial(note_in, found)])
+    assert sorted(notes.epochs) == sorted(found) == [0, 0, 1, 1]
 
 
 def test_two_are_trained_at_a_time_and_cores_are_reserved_once():

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
+from types import MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,8 +97,8 @@ def train_many(
         As in `fit`; "balanced": by the rows of each model.
     callbacks : sequence of callables
         As in `fit`. Every model gets a deep copy of its own, so that none stops by what another does. Of functions
-        there is no copy: they are called with each model, perhaps by several threads at once. No `Checkpoint` and no
-        `Pruning`, which are of a single fit.
+        and methods there is no copy: they are called with each model, perhaps by several threads at once. No
+        `Checkpoint` and no `Pruning`, which are of a single fit.
     verbose : "auto", bool or int
         Show how many networks are trained, as `fit` shows its epochs.
     threads : int or None
@@ -198,9 +199,13 @@ def train_many(
 
 
 def copies_of(callbacks: tuple[AnyCallback, ...]) -> tuple[AnyCallback, ...]:
-    """Return deep copies of callbacks; TypeError, which says how to do without, if one cannot be copied."""
+    """Return deep copies of callbacks, but functions, and methods, as they are.
+
+    TypeError, which says how to do without, if one cannot be copied.
+    """
+    memo = {id(each): each for each in callbacks if isinstance(each, (MethodType, partial))}
     try:
-        return copy.deepcopy(callbacks)
+        return copy.deepcopy(callbacks, memo)
     except (TypeError, RecursionError) as error:
         raise TypeError(
             f"callbacks must be copied for each model, but one cannot: {error}. Give its class a __deepcopy__, or pass "
