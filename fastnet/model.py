@@ -980,7 +980,8 @@ def load(path: Any, *, learning_rate: Any = None, check_finite: bool = True) -> 
     path : str or os.PathLike
         The file.
     learning_rate : function or float, optional
-        What the optimizer is to have in the place of a function of the epoch, which no file holds; not for other files.
+        What the optimizer is to have in the place of a function of the epoch, which no file holds; a function, where
+        that was within `ByStep`, or slowed down; not for other files.
         Schedules such as `CosineDecay` are in the file.
     check_finite : bool, default True
         Refuse parameters, and an optimizer's memory, that are infinite or NaN.

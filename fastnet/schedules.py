@@ -320,7 +320,7 @@ class SlowedDown(checks.CheckedSettings):
 
 def function_of_epochs(value: Any, name: str) -> Callable[..., Any]:
     """Return a schedule, or a function, that is not by step yet; TypeError or ValueError otherwise."""
-    if not callable(value):
+    if not callable(value) or isinstance(value, type):
         raise TypeError(
             f"{name} must be a schedule, such as CosLog(0.01, epochs=64), or a function of the epoch, not {value!r}."
         )

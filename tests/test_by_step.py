@@ -284,7 +284,7 @@ def test_ranks_have_the_rate_of_their_common_update(shares):
 
 
 def test_what_is_no_schedule():
-    for wrong in (0.1, "coslog", None):
+    for wrong in (0.1, "coslog", None, CosLog):
         with pytest.raises(TypeError, match=re.escape(f"a function of the epoch, not {wrong!r}.")):
             ByStep(wrong)
     for wrong in (ByStep(CosLog(0.1, 3)), SlowedDown(ByStep(CosLog(0.1, 3)), 0.5, 0.0)):
@@ -327,6 +327,10 @@ def test_a_function_by_step_is_asked_for_when_a_file_is_loaded(tmp_path):
     with pytest.raises(ValueError, match=r"function as learning_rate, '.*my_rate', which no file holds"):
         fastnet.load(tmp_path / "model")
     assert fastnet.load(tmp_path / "model", learning_rate=my_rate).optimizer == model.optimizer
+    for wrong in (0.1, ByStep(my_rate), CosLog):
+        message = rf"a function of the epoch, as the file's ByStep .*my_rate', not {re.escape(repr(wrong))}"
+        with pytest.raises(ValueError, match=message):
+            fastnet.load(tmp_path / "model", learning_rate=wrong)
 
 
 def test_the_drop_in_classes_take_it():

@@ -18,7 +18,16 @@ from fastnet.layers import Dense, Dropout, Encode, Scale
 from fastnet.losses import Huber, Quantile
 from fastnet.optimizers import SGD, Adagrad, Adam, AdamW, EpsilonHatAdam, RMSprop, UndampedSGD
 from fastnet.scaling import Standardize
-from fastnet.schedules import ByStep, CosineDecay, CosLog, ExponentialDecay, OneCycle, SlowedDown, StepDecay
+from fastnet.schedules import (
+    ByStep,
+    CosineDecay,
+    CosLog,
+    ExponentialDecay,
+    OneCycle,
+    SlowedDown,
+    StepDecay,
+    is_by_step,
+)
 
 CALLBACKS = (EarlyStopping, ReduceOnPlateau, TimeLimit)
 
@@ -72,7 +81,7 @@ def restored(description: Any, functions: Mapping[str, Any], name: str, level: i
     FileFormatError
         If it is no description, or a class refuses its settings.
     ValueError
-        If a function is missing; the message says how to pass it.
+        If a function is missing, or a number in the place of one within a schedule; the message says what to pass.
     """
     if level > MOST_LEVELS:
         raise FileFormatError(f"its {name} has more than {MOST_LEVELS} levels")
@@ -97,6 +106,12 @@ def restored(description: Any, functions: Mapping[str, Any], name: str, level: i
         key: restored(value, functions, name if key == "schedule" else key, level + 1)
         for key, value in settings.items()
     }
+    inner, was = found.get("schedule"), settings.get("schedule")
+    is_function = callable(inner) and not isinstance(inner, type) and not is_by_step(inner)
+    if isinstance(was, dict) and was.get("type") == FUNCTION and not is_function:
+        raise ValueError(
+            f"{name} must be a function of the epoch, as the file's {kind} had, {was.get('name')!r}, not {inner!r}."
+        )
     return made(CLASSES[kind], found, name)
 
 
