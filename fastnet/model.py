@@ -55,7 +55,7 @@ class Model(Exchange, Stored, checks.FixedSettings):
 
     Parameters
     ----------
-    layers : sequence of Dense and Dropout, and Standardize as the first
+    layers : sequence of Dense and Dropout, and Standardize or Encode as the first, Scale before the first Dense
         From the first hidden layer to the output; one layer alone is logistic or linear regression.
     loss : str, Huber, Quantile or None
         "binary_crossentropy" (needs a sigmoid output), "categorical_crossentropy" (softmax), "poisson" (linear: Z is
@@ -126,6 +126,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
         numbers = [(getattr(owner, name) or 0.0, name) for owner in (self, *self._dense) for name in ("l2", "l1")]
         numbers += [(activation_for(layer.activation).setting, "slope") for layer in self._dense]
         numbers += [(getattr(layer.initializer, "scale", 0.0), "scale") for layer in self._dense]
+        rates = ("learning_rate", "bias_learning_rate")
+        numbers += [(getattr(layer, name, 0.0), name) for layer in self.layers for name in rates]
         if isinstance(self.loss, Huber):
             numbers.append((self.loss.delta, "delta"))
         for number, name in numbers:

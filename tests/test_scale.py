@@ -1,6 +1,7 @@
 """`Scale`, a learned factor for each input, and rate factors by layer and kind, against the reference."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -222,6 +223,22 @@ def test_a_rate_is_a_number_of_at_least_zero(make):
             make(rate)
     with pytest.raises(TypeError, match="learning_rate must be"):
         make("fast")
+
+
+@pytest.mark.parametrize("rate", [1e39, 1e-50])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda rate: [Scale(rate), Dense(1)],
+        lambda rate: [Dense(1, learning_rate=rate)],
+        lambda rate: [Dense(1, bias_learning_rate=rate)],
+    ],
+)
+def test_a_rate_that_the_dtype_does_not_hold_is_refused(layers, rate):
+    message = f"learning_rate must be in the range of float32, but {re.escape(repr(rate))} is"
+    with pytest.raises(ValueError, match=message):
+        Model(layers(rate))
+    Model(layers(rate), dtype="float64")
 
 
 def test_without_factors_files_are_as_before(tmp_path):
