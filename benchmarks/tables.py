@@ -308,7 +308,8 @@ def main() -> None:
     if options.write:
         from benchmarks import readme
 
-        threads = ", ".join(sorted({f"{line['threads']} threads" for line in results})).replace("1 threads", "1 thread")
+        counts = sorted({line["threads"] for line in results})
+        threads = ", ".join(f"{n} thread{'s' * (n > 1)}" for n in counts)
         said = readme.circumstances(f"the fits of a split on {threads}")
         readme.write("tables table", f"{summary}\n\n{said}")
         readme.write(
