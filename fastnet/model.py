@@ -230,8 +230,8 @@ class Model(Exchange, Stored, checks.FixedSettings):
     def _network(self, n_features: int) -> Network:
         """Return what `_build` builds; ValueError if that cannot be."""
         old = self._parameters
-        for index, layer in enumerate(self._dense):
-            if layer.is_bound and not (old and np.shares_memory(layer.W, old.vector)):
+        for index, layer in enumerate(self.layers):
+            if isinstance(layer, Dense) and layer.is_bound and not (old and np.shares_memory(layer.W, old.vector)):
                 raise ValueError(f"layers[{index}] belongs to another model already. Make a new Dense for each model.")
         network = network_of(self.layers, self.loss, n_features, self.dtype, l2=self.l2, l1=self.l1)
         if network.n_parameters >= 2**60:

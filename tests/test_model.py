@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from compiled import make_model, random_data
 
-from fastnet import SGD, Dense, LeakyReLU, Model, Normal, TrainingDivergedError
+from fastnet import SGD, Dense, LeakyReLU, Model, Normal, Standardize, TrainingDivergedError
 from fastnet.initializers import INITIALIZERS
 
 X, Y = random_data(65, 4)
@@ -91,6 +91,13 @@ def test_a_layer_belongs_to_one_model():
         second.fit(X, Y)
     np.testing.assert_array_equal(layers[0].W.ravel(), before[:12])
     first.build(4)
+
+
+def test_a_layer_of_another_model_is_named_by_its_place_among_all():
+    layer = Dense(1)
+    Model([layer]).build(2)
+    with pytest.raises(ValueError, match=r"layers\[1\] belongs to another model already"):
+        Model([Standardize(), layer]).build(2)
 
 
 def test_losses_are_chosen_by_the_last_activation():
