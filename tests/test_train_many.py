@@ -480,6 +480,15 @@ def test_the_first_error_ends_all_and_says_whose_it_is(threads):
         model.build(2).fit(X, y, epochs=1)
 
 
+def test_a_row_to_validate_with_is_named_by_its_place_among_those():
+    X, y = table(M, 2)
+    X = X.astype("float64")
+    X[20, 0] = 1e200
+    model = Model([Standardize(), Dense(1, "sigmoid")], seed=0)
+    with pytest.raises(ValueError, match=r"^Of X\[rows\], the rows to validate with: X .* X\[5, 0\] = 1e\+200"):
+        train_many([model], X, y, rows=[np.arange(15)], validation_rows=[np.arange(15, M)])
+
+
 def test_of_two_errors_the_first_in_order_is_raised():
     X, y = table(M, 2)
     models, both = classifiers(2), threading.Barrier(2, timeout=20)

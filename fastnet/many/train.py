@@ -281,7 +281,10 @@ def fit(
 ) -> None:
     """Train a model, which is built, in this thread alone."""
     data = scaled(model, examples.training, learns=True)
-    held_out = None if examples.held_out is None else scaled(model, examples.held_out)
+    try:
+        held_out = None if examples.held_out is None else scaled(model, examples.held_out)
+    except ValueError as error:
+        raise ValueError(f"Of X[rows], the rows to validate with: {error}") from None
     model._fitted(
         data, progress, settings.metrics, held_out, settings.callbacks, epochs=epochs, batch_size=settings.batch_size,
         shuffle=shuffle and settings.batch_size is not None, label_smoothing=settings.label_smoothing, threads=1,
