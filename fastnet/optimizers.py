@@ -8,9 +8,19 @@ import numpy as np
 
 from fastnet import checks, words
 from fastnet.kernels import codes
-from fastnet.schedules import SlowedDown, is_by_step, learning_rate_of
+from fastnet.schedules import ByStep, Schedule, SlowedDown, is_by_step, learning_rate_of
 
 LearningRate = float | Callable[[Any], float]
+
+
+def number_or_function(rate: Any, name: str) -> LearningRate:
+    """Return a learning rate, a positive number or a function of the epoch; TypeError or ValueError otherwise."""
+    if isinstance(rate, type) and issubclass(rate, (Schedule, ByStep)):
+        raise TypeError(
+            f"{name} must be a number, a schedule or a function of the epoch, not the class {rate.__name__}. Pass a "
+            "schedule with its settings, such as CosLog(0.01, epochs=64)."
+        )
+    return rate if callable(rate) else checks.positive_number(rate, name)
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,7 +33,7 @@ class Optimizer(checks.CheckedSettings):
     code: ClassVar[int]
     n_moments: ClassVar[int]
     checked: ClassVar[checks.Checks] = {
-        "learning_rate": lambda rate, name: rate if callable(rate) else checks.positive_number(rate, name),
+        "learning_rate": number_or_function,
         "momentum": checks.number_below_one,
         "nesterov": checks.flag,
         "rho": checks.number_below_one,

@@ -11,7 +11,7 @@ from bounds import DTYPES
 from compiled import make_model, random_data, reference_optimizer, reference_parameters
 from conftest import JIT_DISABLED
 
-from fastnet import SGD, Adagrad, Adam, AdamW, Dense, Model, RMSprop, TrainingDivergedError
+from fastnet import SGD, Adagrad, Adam, AdamW, CosineDecay, Dense, Model, RMSprop, TrainingDivergedError
 from fastnet.optimizers import EpsilonHatAdam
 
 X, Y = random_data(65, 4)
@@ -234,6 +234,12 @@ BAD = [
     (lambda: Adam(0), ValueError, f"learning_rate {POSITIVE}, not 0."),
     (lambda: Adam(-1e-3), ValueError, f"learning_rate {POSITIVE}, not -0.001."),
     (lambda: Adam("fast"), TypeError, f"learning_rate {POSITIVE}, not 'fast'."),
+    (
+        lambda: Adam(CosineDecay),
+        TypeError,
+        "learning_rate must be a number, a schedule or a function of the epoch, not the class CosineDecay. Pass a "
+        "schedule with its settings, such as CosLog(0.01, epochs=64).",
+    ),
     (lambda: Adam(beta1=1), ValueError, f"beta1 {BELOW_ONE}, not 1."),
     (lambda: Adam(beta1=-0.1), ValueError, f"beta1 {BELOW_ONE}, not -0.1."),
     (lambda: Adam(beta1=None), TypeError, f"beta1 {BELOW_ONE}, not None."),
