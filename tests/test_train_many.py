@@ -29,6 +29,7 @@ from fastnet import (
 )
 from fastnet.engine import memory
 from fastnet.engine.threads import available_cores
+from fastnet.many.team import Fits, ManyProgress
 
 DTYPES = ["float32", "float64"]
 
@@ -526,6 +527,27 @@ def test_who_has_begun_to_compile_is_called_interrupted(threads, monkeypatch):
 
 @pytest.mark.jit
 @pytest.mark.alone
+def test_what_a_thread_raises_between_two_fits_is_raised():
+    asked, this_thread = threading.Event(), threading.get_ident()
+
+    class NoMemory:
+        """Numbers, for this thread alone."""
+
+        numbers = iter(range(3))
+
+        def __next__(self):
+            if threading.get_ident() == this_thread:
+                return next(self.numbers)
+            asked.set()
+            raise MemoryError
+
+    fits = Fits([lambda: asked.wait(10)] * 3, lambda number: None, ManyProgress(False, 3))
+    fits.left = NoMemory()
+    with pytest.raises(MemoryError):
+        fits.all(2)
+    assert asked.is_set()
+
+
 def test_an_interrupt_is_answered_and_leaves_usable_models():
     X, y = table(2000, 20)
     models = classifiers(3, hidden=50)

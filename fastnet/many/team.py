@@ -105,6 +105,7 @@ class Fits:
                 raise error
             finally:
                 del error, errors  # which refer to the frames they came through
+        helpers.check()
 
     def work(self, member: int) -> None:
         """Do one fit after the other, until none is left or they are called off."""
