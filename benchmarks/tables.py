@@ -219,7 +219,11 @@ def run(tables: list[str], models: dict[str, Maker], n: int, out: Path, threads:
     """Measure each model on each split of each table, if that is not there yet."""
     import numpy as np
 
-    there, warm = {(line["table"], line["model"], line["split"]) for line in read(out)}, set()
+    done, warm = read(out), set()
+    others = sorted({line["model"] for line in done if line["model"] in models and line["threads"] != threads})
+    if others:
+        raise SystemExit(f"{out} has {', '.join(others)} on another number of threads. Pass another --out.")
+    there = {(line["table"], line["model"], line["split"]) for line in done}
     for table in tables:
         task, (X, y) = TABLES[table].task, load(table)
         for split, (train, test) in enumerate(splits(y, task, n)):
@@ -228,7 +232,7 @@ def run(tables: list[str], models: dict[str, Maker], n: int, out: Path, threads:
                     continue
                 if (model, task) not in warm:  # imports, and what is compiled on first use, are not timed
                     warm.add((model, task))
-                    few = train[:: len(train) // 300]
+                    few = train[:: max(1, len(train) // 300)]
                     make(task).fit(
                         X.iloc[few], y[few] if task == "values" else np.unique(y[few], return_inverse=True)[1]
                     )
@@ -303,6 +307,8 @@ def main() -> None:
         models = {name: known[name] for name in chosen} | dict(map(added, options.add))
         run(options.tables, models, options.splits, options.out, options.threads)
     results = read(options.report or options.out)
+    if options.against not in {line["model"] for line in results}:
+        raise SystemExit(f"There are no results of {options.against}. Pass --against one that there are results of.")
     summary, by_table = report(results, options.against)
     print(f"{summary}\n\n{by_table}")
     if options.write:

@@ -59,8 +59,9 @@ class FixedSettings(metaclass=words.Helpful):
     def _refuse_if_fixed(self, name: str) -> None:
         if name in self.fixed and name in self.__dict__:
             kind = type(self).__name__
+            article = "an" if kind[0] in "AEIOU" else "a"
             raise AttributeError(
-                f"{name} of a {kind} is fixed when it is made. Make a new {kind} with the other value."
+                f"{name} of {article} {kind} is fixed when it is made. Make a new {kind} with the other value."
             )
 
 

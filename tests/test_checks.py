@@ -7,6 +7,7 @@ from compiled import make_model, random_data
 
 from fastnet import SGD, Dense, LeakyReLU, Model, Normal, NotFittedError
 from fastnet.activations import ACTIVATIONS
+from fastnet.layers import Encode
 from fastnet.losses import LOSSES
 
 X, Y = random_data(6, 4)
@@ -235,6 +236,8 @@ def test_settings_are_fixed():
         model.l2 = 3
     with pytest.raises(AttributeError, match="activation of a Dense is fixed"):
         model.layers[0].activation = "tanh"
+    with pytest.raises(AttributeError, match=r"columns of an Encode is fixed when it is made. Make a new Encode"):
+        Encode([("value",)]).columns = ()
     with pytest.raises(TypeError, match="optimizer must be one of fastnet's"):
         model.optimizer = 0.1
     assert model.optimizer == SGD(0.1)

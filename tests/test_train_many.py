@@ -347,6 +347,13 @@ class Locked:
         pass
 
 
+class Blocks:
+    """A stream without blocks."""
+
+    def __iter__(self):
+        return iter(())
+
+
 BAD = {
     "no model": ({"models": []}, ValueError, "models is empty"),
     "a model alone": ({"models": classifiers(1)[0]}, TypeError, "models must be a sequence of Models"),
@@ -401,7 +408,8 @@ BAD = {
     "a trial": ({"callbacks": Pruning(TRIAL)}, ValueError, "of a single fit"),
     "y": ({"y": np.zeros(M - 1)}, ValueError, "y"),
     "X": ({"X": np.full((M, 2), np.nan)}, ValueError, "X has 66 non-finite"),
-    "a stream": ({"X": (each for each in ())}, (TypeError, ValueError), "X"),
+    "a generator": ({"X": (each for each in ())}, TypeError, "X must hold real numbers"),
+    "a stream": ({"X": Blocks()}, TypeError, r"X must be an array, not a stream \(Blocks\). Call fit of each model"),
     "features": ({"X": np.zeros((M, 3))}, ValueError, "X has 3 features, but the first layer was built for 2"),
     "an unknown argument": ({"validation_split": 0.2}, TypeError, "validation_split"),
 }  # fmt: skip

@@ -16,7 +16,7 @@ from fastnet.callbacks import AnyCallback, Checkpoint, Pruning, checked_callback
 from fastnet.engine import diagnostics
 from fastnet.engine.course import updates_in_epoch
 from fastnet.engine.examples import Data, sample_weights
-from fastnet.engine.parts import Part
+from fastnet.engine.parts import Part, is_stream
 from fastnet.engine.run import EPOCHS_AT_ONCE
 from fastnet.engine.threads import get_num_threads, reserved_cores
 from fastnet.engine.watch import check_callbacks
@@ -137,6 +137,8 @@ def train_many(
     most = get_num_threads() if threads is None else checks.positive_integer(threads, "threads")
     progress = ManyProgress(verbose, k)
     callbacks = checked_callbacks(callbacks)
+    if is_stream(X):
+        raise TypeError(f"X must be an array, not a stream ({type(X).__name__}). Call fit of each model with it.")
     for callback in callbacks:
         if isinstance(callback, (Checkpoint, Pruning)):
             raise ValueError(f"callbacks has {callback!r}, which is of a single fit. Call fit of each model with it.")
