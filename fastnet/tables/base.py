@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from fastnet import checks, words
 from fastnet.activations import canonical
+from fastnet.callbacks import TimeLimit
 from fastnet.engine.examples import sample_weights
 from fastnet.engine.threads import get_num_threads
 from fastnet.files import tensors
@@ -25,12 +27,10 @@ from fastnet.tables import files
 from fastnet.tables.encoder import TableEncoder
 from fastnet.tables.examples import Others, in_folds, product, with_others
 from fastnet.tables.few_rows import FewRows
+from fastnet.tables.importance import HeldOut, held_out_by, importances
 from fastnet.tables.inputs import refuse_complex
 from fastnet.tables.networks import NetworkSettings, seeds
 from fastnet.tables.rows import Distinct, distinct_rows, repeated
-
-ROWS_OF_IMPORTANCE, PERMUTATIONS = 2000, 5
-"""Rows held out by which the importance of features is found, at most; and how often each is permuted."""
 
 SCORES = {
     "accuracy": "accuracy", "roc_auc": "auc", "roc_auc_ovr": "auc", "neg_log_loss": "log_loss", "f1": "f1",
@@ -44,9 +44,9 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     """The base of classifier and regressor, which say what their targets are, and what the networks' mean is of.
 
     `_checked_targets(y, learns)` returns numbers of classes, or values; `_learn(y, rows, weights)` learns what the
-    distinct rows say of them; `_for_networks(y)` returns them as the networks take them. `_outputs(A)` makes
-    predictions of the networks' mean output; and `_finish(A, y, weights)` is told what they give for rows that they
-    have not seen.
+    distinct rows say of them; `_for_networks(y)` returns them as the networks take them. `_learn_of_unseen(A, y,
+    weights)` is told what networks give for rows that they have not seen, of which `_outputs_of_unseen(A)` makes
+    predictions; `_finish()` changes the networks, in the end, by what was learned.
     """
 
     n_features_in_: int
@@ -56,7 +56,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     history_: list[History]
     oof_prediction_: np.ndarray | None
     _few_rows: FewRows
-    _held_out: tuple[np.ndarray, np.ndarray, np.ndarray]  # compact rows, their targets, and which network left them out
+    _held_out: HeldOut
 
     # The arguments, as the constructors type them.
     n_nets: int
@@ -71,6 +71,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     epochs: int
     patience: int
     cycles: int
+    cooldown: float
     batch_size: Any
     largest_batch: int
     n_folds: int
@@ -100,11 +101,14 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     def _factors_of_classes(self, y: np.ndarray) -> np.ndarray | None:
         return None
 
-    def _finish(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
+    def _learn_of_unseen(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
         raise NotImplementedError
 
-    def _outputs(self, A: np.ndarray) -> np.ndarray:
+    def _outputs_of_unseen(self, A: np.ndarray) -> np.ndarray:
         raise NotImplementedError
+
+    def _finish(self) -> None:
+        pass
 
     def _loss(self, A: np.ndarray, y: np.ndarray) -> np.ndarray:
         raise NotImplementedError
@@ -135,6 +139,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
             epochs=checks.positive_integer(self.epochs, "epochs"),
             patience=checks.positive_integer(self.patience, "patience"),
             cycles=checks.positive_integer(self.cycles, "cycles"),
+            cooldown=checks.non_negative_number(self.cooldown, "cooldown"),
             batch_size=batch_size,
             largest_batch=checks.positive_integer(self.largest_batch, "largest_batch"),
             dtype=checks.float_dtype(self.dtype),
@@ -214,29 +219,36 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         of_training = product(weights, None if factors is None else factors[targets])
         layer, n_outputs = self.encoder_.layer(), len(self.classes_) if classifies else 1
         self.model_ = [settings.model(layer, n_outputs, each, softmax=classifies) for each in seeds(seed, n_nets)]
+        of_folds = of_cooldown = None
         if limit is not None:
-            at_once = min(n_nets, threads or get_num_threads())
-            limit = max(1e-3, limit - (time.monotonic() - start)) / -(-n_nets // at_once)
+            waves = -(-n_nets // min(n_nets, threads or get_num_threads()))
+            seconds = max(1e-3, limit - (time.monotonic() - start)) / waves
+            of_folds = seconds / (1 + settings.cooldown * len(rows) / min(map(len, training)))
+            of_cooldown = seconds - of_folds
         monitor = f"val_{metrics[0]}" if metrics else "val_cost"
-        self.history_ = train_many(
-            self.model_, C, targets, rows=training, validation_rows=out, sample_weight=of_training,
-            validation_sample_weight=weights, epochs=settings.epochs,
-            batch_size=settings.batch_size_for(min(map(len, training))), metrics=metrics,
-            callbacks=settings.callbacks(monitor, limit), label_smoothing=self._smoothing(), threads=threads,
-            verbose=self.verbose,
+        train = partial(
+            train_many, self.model_, C, targets, sample_weight=of_training, label_smoothing=self._smoothing(),
+            batch_size=settings.batch_size_for(min(map(len, training))), threads=threads,
+        )  # fmt: skip
+        self.history_ = train(
+            training, settings.epochs, validation_rows=out, validation_sample_weight=weights, metrics=metrics,
+            callbacks=settings.callbacks(monitor, of_folds), verbose=self.verbose,
         )  # fmt: skip
         self.oof_prediction_ = None
         if unseen is not None:
-            self._finish(
-                self._unseen(C, out)[unseen], targets[unseen], None if of_training is None else of_training[unseen]
-            )
-            networks = np.concatenate([np.full(len(each), i) for i, each in enumerate(out)])
-            chosen = np.arange(len(networks))[:: -(-len(networks) // ROWS_OF_IMPORTANCE)]
-            chosen_rows = np.concatenate(out)[chosen]
-            self._held_out = C[chosen_rows], targets[chosen_rows], networks[chosen]
-        if unseen is not None and held_out is None:
-            self.oof_prediction_ = self._outputs(self._unseen(C, out)[distinct.of])  # at the temperature found
-            self.oof_prediction_[distinct.of < 0] = np.nan
+            A = self._unseen(C, out)
+            self._learn_of_unseen(A[unseen], targets[unseen], None if of_training is None else of_training[unseen])
+            self._held_out = held_out_by(self.model_, C, targets, out)
+            if held_out is None:
+                self.oof_prediction_ = self._outputs_of_unseen(A)[distinct.of]
+                self.oof_prediction_[distinct.of < 0] = np.nan
+            del A
+        epochs = settings.cooldown_epochs([history.kept_epoch or 0 for history in self.history_])
+        if epochs:
+            with settings.cooling_down(self.model_, epochs):
+                limits = [] if of_cooldown is None else [TimeLimit(of_cooldown)]
+                train([rows] * n_nets, epochs, callbacks=limits, verbose=False)
+        self._finish()
         self._few_rows = FewRows(self.encoder_, self.model_)
         return self
 
@@ -346,25 +358,12 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         """How much the loss of rows held out rises, on the average, when a column of X is permuted: (n_features,).
 
         The loss is the log-loss, or the squared error over the variance of y. A column that does not matter has about
-        0, or less by chance. Computed when it is first asked for, from up to ROWS_OF_IMPORTANCE rows.
+        0, or less by chance. Computed when it is first asked for, from up to 2,000 rows, by networks that have not
+        trained with them.
         """
         check_is_fitted(self)
         if not hasattr(self, "_held_out"):
             raise AttributeError("There are no feature_importances_: fewer rows than folds were all trained with.")
         if not hasattr(self, "_importances"):
-            C, y, networks = self._held_out
-            before = self._loss_of_held_out(C, y, networks)
-            rises = np.zeros(self.n_features_in_)
-            for column, places in enumerate(self.encoder_.places):
-                generator = np.random.default_rng(column)
-                for _ in range(PERMUTATIONS if len(places) else 0):
-                    permuted = C.copy()
-                    permuted[:, places] = C[generator.permutation(len(C))][:, places]
-                    rises[column] += self._loss_of_held_out(permuted, y, networks) - before
-            self._importances = rises / PERMUTATIONS
+            self._importances = importances(self._held_out, self.model_, self.encoder_.places, self._loss)
         return self._importances.copy()
-
-    def _loss_of_held_out(self, C: np.ndarray, y: np.ndarray, networks: np.ndarray) -> float:
-        """Return the mean loss of rows, each by the network that has not trained with it."""
-        parts = [self._loss(model.forward(C[networks == i]), y[networks == i]) for i, model in enumerate(self.model_)]
-        return float(np.mean(np.concatenate(parts)))

@@ -16,7 +16,7 @@ from fastnet.scaling import FLOAT64
 from fastnet.sklearn.inputs import factors_of_classes, refuse_factors
 from fastnet.tables.base import TableEstimator
 from fastnet.tables.inputs import refuse_missing
-from fastnet.tables.temperature import best_temperature
+from fastnet.tables.temperature import best_temperature, tempered
 
 USER = 6
 """The place of the user's call of `fit` on the stack, seen from the function that warns of an argument."""
@@ -58,6 +58,9 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         A network ends early after so many epochs without a better one. (26 of 64 lose nothing on twelve tables.)
     cycles : int, default 4
         Of `CosLog`.
+    cooldown : float, default 0.5
+        In the end, all networks train on with all rows of X, at a rate that falls from half of `learning_rate` to 0:
+        for so many times the epochs from the sixth until the best, on the average; 0: none. (2 % less error.)
     batch_size : int or "auto", default "auto"
         "auto": a power of two near a 20th of the rows a network trains with, from 32 to `largest_batch`.
     largest_batch : int, default 256
@@ -86,7 +89,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     encoder_ : TableEncoder
         Which columns became what; it prints.
     history_ : list of History
-        Of each network.
+        Of each network, until the cooldown.
     oof_prediction_ : numpy.ndarray or None
         (m, n_classes): the probabilities of the networks that have left a row out; NaN where none has, as for
         one fold of five with four networks. None with `eval_set`, or fewer rows than folds.
@@ -115,10 +118,10 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         self, n_nets: int = 4, *, hidden_layer_sizes: Any = (128, 128, 128), activation: Any = "relu",
         learning_rate: float = 0.04, bias_learning_rate: float = 0.1, scale_learning_rate: float = 6.0,
         beta2: float = 0.95, weight_decay: float = 0.0, dropout: float = 0.0, label_smoothing: float = 0.1,
-        epochs: int = 64, patience: int = 26, cycles: int = 4, batch_size: Any = "auto", largest_batch: int = 256,
-        n_folds: int = 5, bins: int = 8, clip: float = 3.0, max_categories: int = 1000, scoring: Any = None,
-        calibrate: bool = True, class_weight: Any = None, time_limit: float | None = None, random_state: Any = None,
-        n_threads: int | None = None, dtype: Any = "float32", verbose: Any = False,
+        epochs: int = 64, patience: int = 26, cycles: int = 4, cooldown: float = 0.5, batch_size: Any = "auto",
+        largest_batch: int = 256, n_folds: int = 5, bins: int = 8, clip: float = 3.0, max_categories: int = 1000,
+        scoring: Any = None, calibrate: bool = True, class_weight: Any = None, time_limit: float | None = None,
+        random_state: Any = None, n_threads: int | None = None, dtype: Any = "float32", verbose: Any = False,
     ) -> None:  # fmt: skip
         self.n_nets = n_nets
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -133,6 +136,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         self.epochs = epochs
         self.patience = patience
         self.cycles = cycles
+        self.cooldown = cooldown
         self.batch_size = batch_size
         self.largest_batch = largest_batch
         self.n_folds = n_folds
@@ -198,20 +202,22 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         losses: np.ndarray = -np.log(np.maximum(A[np.arange(len(y)), y], np.finfo(np.float32).tiny))
         return losses
 
-    def _finish(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
-        """Divide the logits of all networks by the temperature that makes the log-loss of rows held out least."""
-        if not self.calibrate:
-            return
-        self.temperature_ = best_temperature(A, y, weights)
+    def _learn_of_unseen(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
+        """Find the temperature that makes the log-loss of rows held out least."""
+        if self.calibrate:
+            self.temperature_ = best_temperature(A, y, weights)
+
+    def _outputs_of_unseen(self, A: np.ndarray) -> np.ndarray:
+        return tempered(A, self.temperature_)
+
+    def _finish(self) -> None:
+        """Divide the logits of all networks by the temperature."""
         if self.temperature_ != 1:
             for model in self.model_:
                 last = model.output_layer
                 last.W = last.W / last.W.dtype.type(self.temperature_)
                 assert last.b is not None
                 last.b = last.b / last.b.dtype.type(self.temperature_)
-
-    def _outputs(self, A: np.ndarray) -> np.ndarray:
-        return A
 
     def _numbers(self) -> dict[str, Any]:
         return {"temperature_": [self.temperature_]}

@@ -7,6 +7,8 @@ whose RealMLP-TD-S most constants are of.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -24,6 +26,11 @@ FEWEST_IN_BATCH, BATCHES_WANTED = 32, 20
 """A batch is a power of two, near a BATCHES_WANTEDth of the rows."""
 
 
+COOLDOWN_RATE, EARLY = 0.5, 6
+"""The learning rate with which the cooldown begins, over the largest of training; and the best epoch, from 0, up to
+which there is none: networks that are best so early overfit with more training."""
+
+
 @dataclass(frozen=True)
 class NetworkSettings:
     """What all networks of an estimator are made and trained with; the arguments of `TableClassifier`, checked."""
@@ -39,6 +46,7 @@ class NetworkSettings:
     epochs: int
     patience: int
     cycles: int
+    cooldown: float
     batch_size: int | str
     largest_batch: int
     dtype: Any
@@ -87,6 +95,28 @@ class NetworkSettings:
         """Return what restores the best epoch, the last of those that are alike, and ends a fit in time."""
         best = EarlyStopping(monitor, patience=self.patience, ties="last")
         return [best] if seconds is None else [best, TimeLimit(seconds)]
+
+    def cooldown_epochs(self, best: list[int]) -> int:
+        """Return for how many epochs networks train on, whose best epochs, from 0, are these."""
+        return max(0, round(self.cooldown * (sum(best) / len(best) - EARLY)))
+
+    @contextmanager
+    def cooling_down(self, models: list[Model], epochs: int) -> Iterator[None]:
+        """Let the rates of the next so many epochs fall to 0, step by step; afterwards, give the optimizers back."""
+        before = [model.optimizer for model in models]
+        for model in models:
+            rate = falling(COOLDOWN_RATE * self.learning_rate, model.epochs_finished, epochs)
+            model.optimizer = AdamW(ByStep(rate), beta2=self.beta2, weight_decay=self.weight_decay)
+        try:
+            yield
+        finally:
+            for model, optimizer in zip(models, before, strict=True):
+                model.optimizer = optimizer
+
+
+def falling(rate: float, first: int, epochs: int) -> Callable[[float], float]:
+    """Return a learning rate that falls in a straight line to 0, in so many epochs from the first of them."""
+    return lambda epoch: rate * (1 - (epoch - first) / epochs)
 
 
 def seeds(seed: int, n: int) -> list[int]:

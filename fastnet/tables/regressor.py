@@ -44,6 +44,9 @@ class TableRegressor(RegressorMixin, TableEstimator):
         A network ends early after so many epochs without a better one. (26 of 64 lose nothing on twelve tables.)
     cycles : int, default 4
         Of `CosLog`.
+    cooldown : float, default 0.5
+        In the end, all networks train on with all rows of X, at a rate that falls from half of `learning_rate` to 0:
+        for so many times the epochs from the sixth until the best, on the average; 0: none. (2 % less error.)
     batch_size : int or "auto", default "auto"
         "auto": a power of two near a 20th of the rows a network trains with, from 32 to `largest_batch`.
     largest_batch : int, default 256
@@ -70,7 +73,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
     encoder_ : TableEncoder
         Which columns became what; it prints.
     history_ : list of History
-        Of each network.
+        Of each network, until the cooldown.
     oof_prediction_ : numpy.ndarray or None
         (m,): the prediction of the networks that have left a row out; NaN where none has, as for
         one fold of five with four networks. None with `eval_set`, or fewer rows than folds.
@@ -99,9 +102,10 @@ class TableRegressor(RegressorMixin, TableEstimator):
         self, n_nets: int = 4, *, hidden_layer_sizes: Any = (128, 128, 128), activation: Any = "relu",
         learning_rate: float = 0.07, bias_learning_rate: float = 0.1, scale_learning_rate: float = 6.0,
         beta2: float = 0.95, weight_decay: float = 0.0, dropout: float = 0.0, epochs: int = 64, patience: int = 26,
-        cycles: int = 4, batch_size: Any = "auto", largest_batch: int = 256, n_folds: int = 5, bins: int = 8,
-        clip: float = 3.0, max_categories: int = 1000, scoring: Any = None, time_limit: float | None = None,
-        random_state: Any = None, n_threads: int | None = None, dtype: Any = "float32", verbose: Any = False,
+        cycles: int = 4, cooldown: float = 0.5, batch_size: Any = "auto", largest_batch: int = 256, n_folds: int = 5,
+        bins: int = 8, clip: float = 3.0, max_categories: int = 1000, scoring: Any = None,
+        time_limit: float | None = None, random_state: Any = None, n_threads: int | None = None,
+        dtype: Any = "float32", verbose: Any = False,
     ) -> None:  # fmt: skip
         self.n_nets = n_nets
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -115,6 +119,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         self.epochs = epochs
         self.patience = patience
         self.cycles = cycles
+        self.cooldown = cooldown
         self.batch_size = batch_size
         self.largest_batch = largest_batch
         self.n_folds = n_folds
@@ -154,12 +159,15 @@ class TableRegressor(RegressorMixin, TableEstimator):
         squares: np.ndarray = (A[:, 0].astype(float) - y) ** 2
         return squares
 
-    def _finish(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
+    def _learn_of_unseen(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Keep the errors of rows held out, by the order of their predictions, for `predict_quantiles`."""
         predicted = self._outputs(A)
         order = np.argsort(predicted, kind="stable")
         errors = self._scale.restored(y[:, np.newaxis].astype(float))[:, 0] - predicted
         self._errors = predicted[order], errors[order]
+
+    def _outputs_of_unseen(self, A: np.ndarray) -> np.ndarray:
+        return self._outputs(A)
 
     def _outputs(self, A: np.ndarray) -> np.ndarray:
         """Return outputs (m, 1) on the scale of y, within the range of those seen in training, (m,)."""

@@ -51,6 +51,20 @@ def log_loss(log_p: np.ndarray, y: np.ndarray, weights: np.ndarray | None, tempe
     return float(sums[0] / sums[1])
 
 
+def tempered(A: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities A (m, K) with logits divided by a temperature; rows of NaN as they are."""
+    found, rows = A.astype(float), ~np.isnan(A[:, 0])
+    if temperature == 1:
+        return found
+    z = log(np.maximum(found[rows], LEAST)) / temperature
+    p = exp(z - z.max(axis=1, keepdims=True))
+    total = np.zeros(len(p))
+    for column in p.T:
+        total += column
+    found[rows] = p / total[:, np.newaxis]
+    return found
+
+
 def best_temperature(A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the temperature of least log-loss for probabilities A (m, K) and classes y (m,); 1 if none is better."""
     log_p = log(np.maximum(A.astype(float), LEAST))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastnet.tables import temperature
-from fastnet.tables.temperature import TEMPERATURES, best_temperature, log_loss
+from fastnet.tables.temperature import TEMPERATURES, best_temperature, log_loss, tempered
 
 HERE = Path(__file__).parent.parent.parent
 
@@ -41,6 +41,16 @@ def test_the_log_loss_is_that_of_scaled_logits(classes, weighted):
         p = A ** (1 / each) / (A ** (1 / each)).sum(axis=1, keepdims=True)
         expected = np.average(-np.log(p[np.arange(65), y]), weights=weights)
         assert log_loss(np.log(A), y, weights, each) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 17])
+def test_probabilities_at_a_temperature_are_those_of_scaled_logits(classes):
+    A, _ = problem(65, classes, 1)
+    A[7] = np.nan
+    for each in (0.5, 1.0, 2.0):
+        expected = A ** (1 / each) / (A ** (1 / each)).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(tempered(A, each), expected, rtol=1e-12)
+    np.testing.assert_allclose(tempered(np.array([[0.0, 1.0]]), 0.5), [[0, 1]], atol=1e-70)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
