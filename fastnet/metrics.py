@@ -17,6 +17,9 @@ import numpy as np
 from fastnet import words
 from fastnet.activations import AnyActivation
 
+ROWS_AT_ONCE = 2**16
+"""Examples whose classes are compared at a time, so that little memory is needed."""
+
 CLASS_ACTIVATIONS = ("sigmoid", "softmax")
 """The last activations whose A are probabilities of classes."""
 
@@ -56,15 +59,27 @@ def accuracy(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:
     >>> fastnet.metrics.accuracy(A, y, softmax=False)
     0.75
     """
-    if softmax:
-        # Whether that of its class is the largest: less work than to find which is, where a column of A is contiguous.
-        true, largest, m = classes_of(y), A.max(axis=1), len(A)
-        right = A.T.reshape(-1).take(true * m + np.arange(m)) == largest
-        if np.count_nonzero(largest[:, None] == A) > m:  # several are: the first of them counts
-            right = A.argmax(axis=1) == true
-    else:
+    if not softmax:
         right = (A > 0.5) == (y > 0.5)
-    return float(np.count_nonzero(right) / right.size)
+        return float(np.count_nonzero(right) / right.size)
+    parts = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(A), ROWS_AT_ONCE))
+    return sum(n_right(A[rows], y[rows]) for rows in parts) / len(A)
+
+
+def n_right(A: np.ndarray, y: np.ndarray) -> int:
+    """Return how many classes a softmax predicts right.
+
+    Examples
+    --------
+    >>> fastnet.metrics.n_right(np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([[1], [1]]))
+    1
+    """
+    # Whether that of its class is the largest: less work than to find which is, where a column of A is contiguous.
+    true, largest, m = classes_of(y), A.max(axis=1), len(A)
+    right = A.T.reshape(-1).take(true * m + np.arange(m)) == largest
+    if np.count_nonzero(largest[:, None] == A) > m:  # several are: the first of them counts
+        right = A.argmax(axis=1) == true
+    return int(np.count_nonzero(right))
 
 
 def f1(A: np.ndarray, y: np.ndarray, softmax: bool) -> float:

@@ -30,7 +30,7 @@ from fastnet.tables.few_rows import FewRows
 from fastnet.tables.importance import HeldOut, held_out_by, importances
 from fastnet.tables.inputs import refuse_complex
 from fastnet.tables.networks import NetworkSettings, seeds
-from fastnet.tables.rows import Distinct, distinct_rows, repeated
+from fastnet.tables.rows import ROWS_AT_ONCE, Distinct, distinct_rows, repeated
 
 SCORES = {
     "accuracy": "accuracy", "roc_auc": "auc", "roc_auc_ovr": "auc", "neg_log_loss": "log_loss", "f1": "f1",
@@ -236,12 +236,12 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         )  # fmt: skip
         self.oof_prediction_ = None
         if unseen is not None:
-            A = self._unseen(C, out)
-            self._learn_of_unseen(A[unseen], targets[unseen], None if of_training is None else of_training[unseen])
+            kinds, A = self._unseen(C, out)
+            of_unseen = None if of_training is None else of_training[unseen]
+            self._learn_of_unseen(A[np.searchsorted(kinds, unseen)], targets[unseen], of_unseen)
             self._held_out = held_out_by(self.model_, C, targets, out)
             if held_out is None:
-                self.oof_prediction_ = self._outputs_of_unseen(A)[distinct.of]
-                self.oof_prediction_[distinct.of < 0] = np.nan
+                self.oof_prediction_ = at_rows(self._outputs_of_unseen(A), kinds, distinct.of)
             del A
         epochs = settings.cooldown_epochs([history.kept_epoch or 0 for history in self.history_])
         if epochs:
@@ -297,15 +297,17 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         elif reset or names is not None:
             _check_feature_names(self, X, reset=reset)
 
-    def _unseen(self, C: np.ndarray, out: list[np.ndarray]) -> np.ndarray:
-        """Return for each row the mean output of the networks that have not trained with it; NaN where all have."""
-        total, count = np.zeros((len(C), self.model_[0].output_layer.units)), np.zeros((len(C), 1))
-        for model, rows in zip(self.model_, out, strict=True):
-            total[rows] += model.forward(C[rows])
-            count[rows] += 1
-        total[count[:, 0] == 0] = np.nan
-        total /= np.maximum(count, 1)
-        return total
+    def _unseen(self, C: np.ndarray, out: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows with which not all networks have trained, and the mean output of those that have not."""
+        kinds = np.unique(np.concatenate(out))
+        total, count = np.zeros((len(kinds), self.model_[0].output_layer.units)), np.zeros((len(kinds), 1))
+        for model, rows in zip(self.model_, map(np.unique, out), strict=True):
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                some = rows[start : start + ROWS_AT_ONCE]
+                at = np.searchsorted(kinds, some)
+                total[at] += model.forward(C[some])
+                count[at] += 1
+        return kinds, total / count
 
     def _mean(self, X: Any) -> np.ndarray:
         """Return the mean output of the networks for raw rows, (m, n_L) in float64."""
@@ -367,3 +369,12 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         if not hasattr(self, "_importances"):
             self._importances = importances(self._held_out, self.model_, self.encoder_.places, self._loss)
         return self._importances.copy()
+
+
+def at_rows(values: np.ndarray, kinds: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Return for each of m rows the value of its kind `of` (m,), one of `kinds`, which ascend; NaN if it is none."""
+    places = np.minimum(np.searchsorted(kinds, of), len(kinds) - 1)
+    is_there = kinds[places] == of
+    found = np.full((len(of), *values.shape[1:]), np.nan)
+    found[is_there] = values[places[is_there]]
+    return found

@@ -11,6 +11,9 @@ FACTOR = np.uint64(0x9E3779B97F4A7C15)
 DISCRETE_FROM = 0.1
 """The share of its weight from which a table is discrete, see `is_discrete`: tables of measurements have up to 0.02."""
 
+ROWS_AT_ONCE = 2**16
+"""Rows of which a copy is made at a time, so that little memory is needed."""
+
 MOST_REPEATS = 100_000
 """Rows as which a discrete table is repeated, about, at most; or twice its distinct rows, if those are more."""
 
@@ -33,21 +36,24 @@ def distinct_rows(C: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> D
     So a row that is there twice counts as one of twice the weight, is in one fold alone, and the order of the table
     changes nothing.
     """
-    m = len(C)
-    counted = np.arange(m) if weights is None else np.flatnonzero(weights)
-    keys = hashes(C, y)[counted]
-    order = counted[np.argsort(keys, kind="stable")]
-    keys = np.sort(keys)
+    m, keys = len(C), hashes(C, y)
+    if weights is None:
+        order = np.argsort(keys, kind="stable")
+    else:
+        order = np.flatnonzero(weights)
+        order = order[np.argsort(keys[order], kind="stable")]
+    keys = keys[order]
     alike = np.flatnonzero(keys[1:] == keys[:-1]) + 1
+    del keys
     for column in (y, *C.T):  # no copy of C
         alike = alike[column[order[alike]] == column[order[alike - 1]]]
+    if weights is None and len(alike) == 0:
+        return Distinct(order, np.arange(m), None)
     is_first = np.ones(len(order), bool)
     is_first[alike] = False
     starts, rows = np.flatnonzero(is_first), order[is_first]
     of = np.full(m, -1)
     of[order] = rows[np.cumsum(is_first) - 1]
-    if weights is None and len(rows) == m:
-        return Distinct(rows, of, None)
     sums = np.zeros(m)
     sums[rows] = np.add.reduceat(np.ones(m) if weights is None else weights[order], starts)
     return Distinct(rows, of, sums)
@@ -93,10 +99,13 @@ def is_discrete(C: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> bool:
 def hashes(*arrays: np.ndarray) -> np.ndarray:
     """Return a number of 64 bits for each row of arrays (m, n) or (m,): the same one for the same values."""
     found = np.zeros(len(arrays[0]), np.uint64)
-    for column in (column for array in arrays for column in np.atleast_2d(array.T)):
-        bits = (column + 0.0).astype(np.float64).view(np.uint64)  # -0 is 0
-        found = (found ^ bits) * FACTOR
-        found ^= found >> np.uint64(29)
+    for start in range(0, len(found), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        part = found[rows]
+        for column in (column for array in arrays for column in np.atleast_2d(array[rows].T)):
+            bits = (column + 0.0).astype(np.float64).view(np.uint64)  # -0 is 0
+            part[:] = (part ^ bits) * FACTOR
+            part ^= part >> np.uint64(29)
     return found
 
 

@@ -5,6 +5,8 @@ what is chosen. So logarithms and powers are series of +, -, * and / here, which
 have one order. Source: Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, 2017.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from fastnet.scaling import tree_sum
@@ -12,6 +14,9 @@ from fastnet.schedules import LN_2, exp2
 
 TEMPERATURES = [exp2(k / 8) for k in range(-12, 13)]
 """By which logits are divided, on trial: from 0.35 to 2.8, each 9 % above the one before."""
+
+ROWS = 2**13
+"""Rows that are computed at a time."""
 
 LEAST = float(np.finfo(np.float32).tiny)
 """The least probability that is looked at."""
@@ -40,34 +45,46 @@ def exp(x: np.ndarray) -> np.ndarray:
 
 def log_loss(log_p: np.ndarray, y: np.ndarray, weights: np.ndarray | None, temperature: float) -> float:
     """Return the mean log-loss of classes y (m,) for logarithms of probabilities (m, K) divided by a temperature."""
-    z = log_p / temperature
-    z -= z.max(axis=1, keepdims=True)
-    total = np.zeros(len(z))
-    for column in exp(z).T:
-        total += column
-    losses = log(total) - z[np.arange(len(y)), y]
-    w = np.ones(len(y)) if weights is None else weights.astype(float)
-    sums = tree_sum(np.stack([losses * w, w], axis=1))
+    terms = np.ones((len(y), 2))
+    if weights is not None:
+        terms *= weights[:, np.newaxis]
+    for rows in parts(len(y)):
+        z = log_p[rows] / temperature
+        z -= z.max(axis=1, keepdims=True)
+        terms[rows, 0] *= log(row_sums(exp(z))) - z[np.arange(len(z)), y[rows]]
+    sums = tree_sum(terms)
     return float(sums[0] / sums[1])
 
 
 def tempered(A: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities A (m, K) with logits divided by a temperature; rows of NaN as they are."""
-    found, rows = A.astype(float), ~np.isnan(A[:, 0])
-    if temperature == 1:
-        return found
-    z = log(np.maximum(found[rows], LEAST)) / temperature
-    p = exp(z - z.max(axis=1, keepdims=True))
-    total = np.zeros(len(p))
-    for column in p.T:
-        total += column
-    found[rows] = p / total[:, np.newaxis]
+    """Return probabilities A (m, K) with their logits divided by a temperature."""
+    found = A.astype(float)
+    for rows in parts(len(A)) if temperature != 1 else ():
+        z = log(np.maximum(found[rows], LEAST)) / temperature
+        p = exp(z - z.max(axis=1, keepdims=True))
+        found[rows] = p / row_sums(p)[:, np.newaxis]
     return found
 
 
 def best_temperature(A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the temperature of least log-loss for probabilities A (m, K) and classes y (m,); 1 if none is better."""
-    log_p = log(np.maximum(A.astype(float), LEAST))
+    log_p = np.maximum(A.astype(float), LEAST)
+    for rows in parts(len(A)):
+        log_p[rows] = log(log_p[rows])
     losses = [log_loss(log_p, y, weights, temperature) for temperature in TEMPERATURES]
     best = int(np.argmin(losses))
     return TEMPERATURES[best] if losses[best] < losses[TEMPERATURES.index(1.0)] else 1.0
+
+
+def parts(m: int) -> Iterator[slice]:
+    """Yield slices of m rows, of which few have intermediate results at a time."""
+    for start in range(0, m, ROWS):
+        yield slice(start, start + ROWS)
+
+
+def row_sums(array: np.ndarray) -> np.ndarray:
+    """Return the sum of each row, its terms added in their order."""
+    total = np.zeros(len(array))
+    for column in array.T:
+        total += column
+    return total
