@@ -130,7 +130,7 @@ def test_it_shows_itself_and_says_what_it_cannot():
         model.forward(np.zeros((5, 8)))
     with pytest.raises(ValueError, match="no gradients"):
         model.input_gradients(np.zeros((5, 7)))
-    with pytest.raises(ValueError, match="No export has an Encode"):
+    with pytest.raises(ValueError, match="This export has no Encode layer yet; to_onnx has"):
         model.to_c("c")
 
 

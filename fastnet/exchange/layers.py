@@ -43,10 +43,15 @@ class Layer(NamedTuple):
     dropout: float
 
 
-def layers_of(model: AnyModel) -> list[Layer]:
-    """Return the dense layers of a model; NotFittedError without parameters, ValueError if one is not finite."""
-    if isinstance(model.layers[0], Encode):
-        raise ValueError("No export has an Encode layer yet. Export a model that is trained on encoded columns.")
+def layers_of(model: AnyModel, *, encodes: bool = False) -> list[Layer]:
+    """Return the dense layers of a model; NotFittedError without parameters, ValueError if one is not finite.
+
+    Nor may one be an `Encode`, unless the export `encodes`.
+    """
+    if isinstance(model.layers[0], Encode) and not encodes:
+        raise ValueError(
+            "This export has no Encode layer yet; to_onnx has. Or export a model that is trained on encoded columns."
+        )
     dense = [layer for layer in model.layers if isinstance(layer, Dense)]
     checks.refuse_not_finite(
         model.parameters, "parameters", "non-finite {}", "Set W and b anew, or fit the model again."

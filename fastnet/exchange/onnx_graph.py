@@ -5,6 +5,7 @@ of others. (In double, ONNX Runtime lacks LeakyRelu, Elu, Selu, Softplus and Erf
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,21 @@ TYPES = {"float32": 1, "int64": 7, "str": 8, "float64": 11}
 """By the names of NumPy's types, ONNX's numbers of its own (`TensorProto.DataType`)."""
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+ML = "ai.onnx.ml"
+"""The domain of ONNX's operators of machine learning."""
+
+
+def free_names() -> Callable[[str], str]:
+    """Return a function that makes a wish a name that it has not given yet."""
+    given: Counter[str] = Counter()
+
+    def free(wish: str) -> str:
+        given[wish] += 1
+        return wish if given[wish] == 1 else f"{wish}_{given[wish]}"
+
+    return free
 
 
 class Node(NamedTuple):

@@ -16,6 +16,7 @@ from fastnet.activations import canonical
 from fastnet.callbacks import TimeLimit
 from fastnet.engine.examples import sample_weights
 from fastnet.engine.threads import get_num_threads
+from fastnet.exchange.onnx_graph import Graph, free_names
 from fastnet.files import tensors
 from fastnet.history import History
 from fastnet.many import train_many
@@ -26,6 +27,7 @@ from fastnet.sklearn.inputs import one_eval_set, parts_of_eval_set
 from fastnet.tables import files
 from fastnet.tables.encoder import TableEncoder
 from fastnet.tables.examples import Others, in_folds, product, with_others
+from fastnet.tables.export import Values, add_estimator
 from fastnet.tables.few_rows import FewRows
 from fastnet.tables.importance import HeldOut, held_out_by, importances
 from fastnet.tables.inputs import refuse_complex
@@ -346,6 +348,48 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         of a class that is not fastnet's.
         """
         tensors.write(path, *files.written(self))
+
+    def to_onnx(self, path: Any, *, opset: int = 17) -> None:
+        """Write encoding, networks and their mean as an ONNX file, which is never there in part.
+
+        Needs the extra `fastnet-mlp[onnx]`. The inputs are the columns of which something is made, each (m, 1), by
+        their names: text as such, "" where it is missing; all others, truth values and categories that are numbers too,
+        in float64, NaN where they are missing. Of an array without text, it is X (m, n_features). What the encoder
+        refuses is not refused there. A classifier gives "label" and "probabilities"; a regressor "prediction".
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to.
+        opset : int, default 17
+            ONNX's version of the operators, from 13.
+
+        Raises
+        ------
+        ImportError
+            Without onnx.
+        NotFittedError, ValueError, TypeError
+            Before `fit`, if onnx does not know the opset, or if a column holds what ONNX cannot read, such as dates.
+
+        Examples
+        --------
+        >>> import onnx
+        >>> from fastnet.tables import TableRegressor
+        >>> model = TableRegressor(random_state=0).fit([[1.0, "a"], [2.0, "b"]] * 20, [3.0, 4.0] * 20)
+        >>> model.to_onnx("model.onnx")
+        >>> [each.name for each in onnx.load("model.onnx").graph.input]
+        ['0', '1']
+        """
+        check_is_fitted(self)
+        from fastnet.exchange import onnx_file
+
+        graph = Graph(onnx_file.checked_opset(opset), self.model_[0].dtype, free_names())
+        inputs, A = add_estimator(graph, self.encoder_, self.model_)
+        onnx_file.write_proto(onnx_file.proto_of(graph, inputs, self._add_outputs(graph, A)), path)
+
+    def _add_outputs(self, graph: Graph, A: str) -> Values:
+        """Add what is predicted of the mean output of the networks, in double; return the outputs."""
+        raise NotImplementedError
 
     def _numbers(self) -> dict[str, Any]:
         """Return what predictions need beside networks and encoding, by the names of arrays in a file."""

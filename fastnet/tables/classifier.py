@@ -11,10 +11,12 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastnet import checks
+from fastnet.exchange.onnx_graph import TYPES, Graph
 from fastnet.files.network import array_of
 from fastnet.scaling import FLOAT64
 from fastnet.sklearn.inputs import factors_of_classes, refuse_factors
 from fastnet.tables.base import TableEstimator
+from fastnet.tables.export import Values, add_class
 from fastnet.tables.inputs import refuse_missing
 from fastnet.tables.temperature import best_temperature, tempered
 
@@ -218,6 +220,11 @@ class TableClassifier(ClassifierMixin, TableEstimator):
                 last.W = last.W / last.W.dtype.type(self.temperature_)
                 assert last.b is not None
                 last.b = last.b / last.b.dtype.type(self.temperature_)
+
+    def _add_outputs(self, graph: Graph, A: str) -> Values:
+        label, kind = add_class(graph, A, self.classes_)
+        probabilities = graph.add("Identity", A, named=graph.free("probabilities"))
+        return [(label, kind, ["m"]), (probabilities, TYPES["float64"], ["m", len(self.classes_)])]
 
     def _numbers(self) -> dict[str, Any]:
         return {"temperature_": [self.temperature_]}

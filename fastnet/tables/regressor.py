@@ -9,9 +9,11 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import assert_all_finite, column_or_1d
 
 from fastnet import checks
+from fastnet.exchange.onnx_graph import TYPES, Graph, as_vector
 from fastnet.files.network import array_of, scales_in
 from fastnet.scaling import FLOAT64, scales_of
 from fastnet.tables.base import TableEstimator
+from fastnet.tables.export import Values
 from fastnet.tables.inputs import refuse_missing
 
 NEIGHBOURS, NEIGHBOUR_SHARE = 100, 20
@@ -177,6 +179,14 @@ class TableRegressor(RegressorMixin, TableEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Return the value of each row, (m,), in float64."""
         return self._outputs(self._mean(X))
+
+    def _add_outputs(self, graph: Graph, A: str) -> Values:
+        scale, (low, high) = self._scale, self.y_range_
+        numbers = {"y_spread": scale.spread, "y_mean": scale.mean, "y_low": np.array(low), "y_high": np.array(high)}
+        spread, mean, least, most = (graph.constant(name, value) for name, value in numbers.items())
+        value = graph.add("Add", graph.add("Mul", as_vector(graph, A), spread), mean)
+        limited = graph.add("Max", graph.add("Min", value, most), least, named=graph.free("prediction"))
+        return [(limited, TYPES["float64"], ["m"])]
 
     def _numbers(self) -> dict[str, Any]:
         found = {"y_range_": self.y_range_, "y_mean": self._scale.mean, "y_spread": self._scale.spread}

@@ -17,6 +17,8 @@ from fastnet import Dense, Dropout, Huber, LeakyReLU, Model, NotFittedError, Qua
 from fastnet.activations import ACTIVATIONS
 from fastnet.exchange import onnx_graph
 from fastnet.kernels import codes
+from fastnet.kernels.codes import MISSING_BELOW
+from fastnet.layers import Encode, Scale
 
 pytestmark = pytest.mark.jit  # not about kernels, and minutes in plain Python
 
@@ -229,6 +231,21 @@ def test_without_onnx_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"to_onnx needs onnx.*pip install onnx \(the extra fastnet-mlp\[onnx\]\)"):
         model.to_onnx(tmp_path / "it.onnx")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns_that_are_encoded(dtype, tmp_path):
+    rng = np.random.default_rng(0)
+    X = np.stack([rng.normal(size=130), rng.integers(-1, 3, 130), rng.integers(-1, 2, 130), rng.normal(size=130)], 1)
+    X = X.astype(dtype)
+    X[3:9, 0], X[9, 0], X[10:12, 0] = 2 * MISSING_BELOW, 1, [-1e18, 1e18]
+    columns = [("number", True, 3.0, -1.0, 0.0, 1.0, 1 + 2.0**-20), ("category", 3), ("value",), ("number", False, 2.0)]
+    model = Model([Encode(columns), Scale(), Dense(8, "relu"), Dense(3, "softmax")], dtype=dtype, seed=0)
+    model.fit(X, rng.integers(0, 3, 130), epochs=3, verbose=False)
+    model.to_onnx(tmp_path / "model.onnx")
+    label, p = session(tmp_path / "model.onnx").run(None, {"X": X})
+    np.testing.assert_allclose(p, model.predict_proba(X), atol=TOLERANCE[dtype])
+    np.testing.assert_array_equal(label, model.predict(X))
 
 
 def test_there_are_nodes_for_every_activation():
