@@ -16,6 +16,7 @@ from fastnet.engine import threads
 
 NEEDS = {
     "fastnet.Model.to_onnx": "onnx",
+    "TableClassifier.to_onnx": "onnx",
     "fastnet.Model.to_torch": "torch",
     "fastnet.Model.from_torch": "torch",
     "fastnet.sklearn.register_onnx": "skl2onnx",
@@ -45,6 +46,8 @@ def public_names() -> dict[str, Any]:
         from fastnet import sklearn, tables
 
         found |= {f"fastnet.tables.{name}": getattr(tables, name) for name in tables.__all__}
+        shared = tables.TableClassifier.__mro__[2]
+        found |= {f"TableClassifier.{name}": each for name, each in functions_of(shared, shared.__module__)}
         found |= {f"fastnet.sklearn.{name}": getattr(sklearn, name) for name in sklearn.__all__}
     return found
 

@@ -190,6 +190,14 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         ------
         ValueError, TypeError
             If an argument or the data is not as described. The estimator is as before then.
+
+        Examples
+        --------
+        >>> from fastnet.tables import TableRegressor
+        >>> table = [[1.0, "a"], [2.0, "b"], [None, "a"]]
+        >>> rows, weights = (table * 20, [3.0, 4.0, 5.0] * 20, [1.0, 2.0, 1.0] * 20), [1.0, 1.0, 3.0]
+        >>> TableRegressor(n_nets=2, random_state=0).fit(*rows, eval_set=(table, [3.0, 4.0, 5.0], weights))
+        TableRegressor(n_nets=2, random_state=0)
         """
         before = dict(self.__dict__)
         try:
@@ -346,6 +354,13 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         Arguments, encoding and networks; not `history_`, `oof_prediction_`, nor any row of X. The file is on the disk
         when this returns, and whole or not there at all. OSError if it cannot be written; TypeError if an argument is
         of a class that is not fastnet's.
+
+        Examples
+        --------
+        >>> from fastnet.tables import TableRegressor, load
+        >>> TableRegressor(2, random_state=0).fit([[1.0, "a"], [2.0, "b"]] * 20, [3.0, 4.0] * 20).save("model.fastnet")
+        >>> load("model.fastnet")
+        TableRegressor(n_nets=2, random_state=0)
         """
         tensors.write(path, *files.written(self))
 
