@@ -12,7 +12,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from fastnet import checks, words
-from fastnet.activations import canonical
 from fastnet.callbacks import TimeLimit
 from fastnet.engine.examples import sample_weights
 from fastnet.engine.threads import get_num_threads
@@ -118,35 +117,6 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     def _smoothing(self) -> float:
         return 0.0
 
-    def _settings(self) -> NetworkSettings:
-        """Return what networks are made with; ValueError or TypeError if an argument is not as described."""
-        sizes = self.hidden_layer_sizes
-        if not isinstance(sizes, (int, np.integer, tuple, list, np.ndarray)):
-            raise TypeError(f"hidden_layer_sizes must be integers, such as (128, 128), not {sizes!r}.")
-        sizes = (sizes,) if isinstance(sizes, (int, np.integer)) else tuple(sizes)
-        batch_size = self.batch_size
-        if not isinstance(batch_size, str):
-            batch_size = checks.positive_integer(batch_size, "batch_size")
-        elif batch_size != "auto":
-            raise ValueError(f"batch_size must be 'auto' or an integer of at least 1, not {batch_size!r}.")
-        return NetworkSettings(
-            hidden_layer_sizes=tuple(checks.positive_integer(size, "hidden_layer_sizes") for size in sizes),
-            activation=canonical(self.activation),
-            learning_rate=checks.positive_number(self.learning_rate, "learning_rate"),
-            bias_learning_rate=checks.non_negative_number(self.bias_learning_rate, "bias_learning_rate"),
-            scale_learning_rate=checks.non_negative_number(self.scale_learning_rate, "scale_learning_rate"),
-            beta2=checks.number_below_one(self.beta2, "beta2"),
-            weight_decay=checks.non_negative_number(self.weight_decay, "weight_decay"),
-            dropout=checks.number_below_one(self.dropout, "dropout"),
-            epochs=checks.positive_integer(self.epochs, "epochs"),
-            patience=checks.positive_integer(self.patience, "patience"),
-            cycles=checks.positive_integer(self.cycles, "cycles"),
-            cooldown=checks.non_negative_number(self.cooldown, "cooldown"),
-            batch_size=batch_size,
-            largest_batch=checks.positive_integer(self.largest_batch, "largest_batch"),
-            dtype=checks.float_dtype(self.dtype),
-        )
-
     def _metric(self, classifies: bool) -> tuple[str, ...]:
         """Return the metric by which the best epoch is chosen, or nothing: the cost."""
         if self.scoring is None:
@@ -210,7 +180,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     def _fitted(self, X: Any, y: Any, sample_weight: Any, held_out: Any) -> Self:
         """Encode X, and train the networks, each on another part of its rows."""
         start, classifies = time.monotonic(), is_classifier(self)
-        settings, n_nets = self._settings(), checks.positive_integer(self.n_nets, "n_nets")
+        settings, n_nets = NetworkSettings.of(self), checks.positive_integer(self.n_nets, "n_nets")
         n_folds, metrics = checks.integer_from(2, self.n_folds, "n_folds"), self._metric(classifies)
         limit = None if self.time_limit is None else checks.positive_number(self.time_limit, "time_limit")
         threads = None if self.n_threads is None else checks.positive_integer(self.n_threads, "n_threads")

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from fastnet import checks
+from fastnet.activations import canonical
 from fastnet.callbacks import EarlyStopping, TimeLimit
 from fastnet.initializers import Normal
 from fastnet.layers import AnyLayer, Dense, Dropout, Encode, Scale
@@ -50,6 +52,36 @@ class NetworkSettings:
     batch_size: int | str
     largest_batch: int
     dtype: Any
+
+    @classmethod
+    def of(cls, estimator: Any) -> Self:
+        """Return the arguments of an estimator, checked; ValueError or TypeError if one is not as described."""
+        sizes = estimator.hidden_layer_sizes
+        if not isinstance(sizes, (int, np.integer, tuple, list, np.ndarray)):
+            raise TypeError(f"hidden_layer_sizes must be integers, such as (128, 128), not {sizes!r}.")
+        sizes = (sizes,) if isinstance(sizes, (int, np.integer)) else tuple(sizes)
+        batch_size = estimator.batch_size
+        if not isinstance(batch_size, str):
+            batch_size = checks.positive_integer(batch_size, "batch_size")
+        elif batch_size != "auto":
+            raise ValueError(f"batch_size must be 'auto' or an integer of at least 1, not {batch_size!r}.")
+        return cls(
+            hidden_layer_sizes=tuple(checks.positive_integer(size, "hidden_layer_sizes") for size in sizes),
+            activation=canonical(estimator.activation),
+            learning_rate=checks.positive_number(estimator.learning_rate, "learning_rate"),
+            bias_learning_rate=checks.non_negative_number(estimator.bias_learning_rate, "bias_learning_rate"),
+            scale_learning_rate=checks.non_negative_number(estimator.scale_learning_rate, "scale_learning_rate"),
+            beta2=checks.number_below_one(estimator.beta2, "beta2"),
+            weight_decay=checks.non_negative_number(estimator.weight_decay, "weight_decay"),
+            dropout=checks.number_below_one(estimator.dropout, "dropout"),
+            epochs=checks.positive_integer(estimator.epochs, "epochs"),
+            patience=checks.positive_integer(estimator.patience, "patience"),
+            cycles=checks.positive_integer(estimator.cycles, "cycles"),
+            cooldown=checks.non_negative_number(estimator.cooldown, "cooldown"),
+            batch_size=batch_size,
+            largest_batch=checks.positive_integer(estimator.largest_batch, "largest_batch"),
+            dtype=checks.float_dtype(estimator.dtype),
+        )
 
     def model(self, encode: Encode, n_outputs: int, seed: int, *, softmax: bool) -> Model:
         """Return a network whose parameters are drawn.

@@ -7,7 +7,7 @@ pytest.importorskip("sklearn")
 from fastnet import AdamW
 from fastnet.schedules import ByStep, CosLog
 from fastnet.tables import TableClassifier, TableRegressor
-from fastnet.tables.networks import COOLDOWN_RATE, EARLY, falling
+from fastnet.tables.networks import COOLDOWN_RATE, EARLY, NetworkSettings, falling
 from fastnet.tables.rows import distinct_rows
 
 SETTINGS = {"n_nets": 2, "hidden_layer_sizes": (8,), "epochs": 16, "patience": 16, "random_state": 0}
@@ -85,11 +85,11 @@ def test_predictions_out_of_fold_are_at_the_temperature():
 
 
 def test_networks_that_are_best_early_do_not_cool_down():
-    settings = TableRegressor()._settings()
+    settings = NetworkSettings.of(TableRegressor())
     early = [[0], [EARLY], [EARLY - 2, EARLY + 2]]
     assert [settings.cooldown_epochs(best) for best in early] == [0, 0, 0]
     assert settings.cooldown_epochs([EARLY + 8, EARLY + 12]) == 5
-    assert TableRegressor(cooldown=0)._settings().cooldown_epochs([60]) == 0
+    assert NetworkSettings.of(TableRegressor(cooldown=0)).cooldown_epochs([60]) == 0
 
 
 def test_the_rate_falls_to_nothing_in_a_straight_line():
