@@ -9,7 +9,8 @@ FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 DISCRETE_FROM = 0.1
-"""The share of its weight from which a table is discrete, see `is_discrete`: tables of measurements have up to 0.02."""
+"""The share of its weight, or the twins of a row, from which a table is discrete, see `is_discrete`: tables of
+measurements have up to 0.02."""
 
 ROWS_AT_ONCE = 2**16
 """Rows of which a copy is made at a time, so that little memory is needed."""
@@ -81,16 +82,16 @@ def is_discrete(C: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> bool:
     """Return whether rows of C are alike because there are few kinds of them, and not because some were copied.
 
     Then what there is to learn of a kind is how often it has which target. It is so if rows of one kind often have
-    several targets; or if one may expect twins, were the values of each column dealt to the rows by chance.
+    several targets; or if one may expect twins, were the values of each column dealt to the distinct rows by chance:
+    how often each of these is there, or what it weighs, is no reason.
     """
-    total = counts.sum()
     _, kinds, sizes = np.unique(hashes(C)[rows], return_inverse=True, return_counts=True)
-    if counts[sizes[kinds] > 1].sum() >= DISCRETE_FROM * total:
+    if counts[sizes[kinds] > 1].sum() >= DISCRETE_FROM * counts.sum():
         return True
-    twins = total
+    twins = float(len(rows))
     for column in C.T:
-        _, values = np.unique(column[rows], return_inverse=True)
-        twins *= ((np.bincount(values, counts) / total) ** 2).sum()
+        _, of_values = np.unique(column[rows], return_counts=True)
+        twins *= ((of_values / len(rows)) ** 2).sum()
         if twins < DISCRETE_FROM:
             return False
     return True

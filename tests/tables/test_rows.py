@@ -74,6 +74,15 @@ def test_copies_of_measurements_are_one_row(times):
     assert weights_found is weights
 
 
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("weights", [np.full(300, 10**6), np.where(np.arange(300) < 5, 59, 1)], ids=["huge", "rare"])
+def test_measurements_of_any_weight_are_in_one_fold_alone(weights, n):
+    """Or each network would validate with copies of what it trains with."""
+    C, y = table(300, n)
+    found = rows_of(C, y, weights.astype(float))[2]
+    assert len(np.unique(found)) == len(found) == 300
+
+
 @pytest.mark.parametrize("classes", [1, 2])
 @pytest.mark.parametrize("weights", [None, 1, 3])
 def test_rows_of_a_discrete_table_are_there_as_often_as_they_weigh(weights, classes):
