@@ -188,7 +188,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
             self.__dict__.pop(name, None)
         C, y, distinct, factors = self._encoded(X, y, sample_weight, settings.dtype)
         self._learn(y, distinct.rows, distinct.weights)
-        rows, weights = repeated(C, distinct.rows, distinct.weights)
+        rows, weights = repeated(C, distinct)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         targets = self._for_networks(y)
         if held_out is None:

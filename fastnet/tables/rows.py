@@ -60,22 +60,26 @@ def distinct_rows(C: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> D
     return Distinct(rows, of, sums)
 
 
-def repeated(C: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return distinct rows of C, those of a discrete table as often as they weigh; and what each of these weighs.
+def repeated(C: np.ndarray, distinct: Distinct) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return distinct rows of C, those of a discrete table as often as they are there; and what each of these weighs.
 
     Each fold shall have its share of a kind of row, where in other tables one fold has all that are alike. Weights are
-    numbers of rows if they are whole; others repeat nothing.
+    numbers of rows if they are whole.
     """
+    rows, of, weights = distinct
     if weights is None:
         return rows, None
     counts = weights[rows]
-    if (counts != np.rint(counts)).any() or not is_discrete(C, rows, counts):
+    is_whole = bool((counts == np.rint(counts)).all())
+    if not is_whole:
+        counts = np.bincount(of[of >= 0], minlength=len(of))[rows]
+    if counts.max() == 1 or not is_discrete(C, rows, counts):
         return rows, weights
     unit = max(1.0, counts.sum() / max(MOST_REPEATS, 2 * len(rows)))
     times = np.maximum(1, np.rint(counts / unit)).astype(np.int64)
     weights = weights.copy()
     weights[rows] /= times
-    return np.repeat(rows, times), None if unit == 1 else weights
+    return np.repeat(rows, times), None if is_whole and unit == 1 else weights
 
 
 def is_discrete(C: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> bool:

@@ -24,14 +24,15 @@ def discrete(m, seed=0):
 
 
 @pytest.mark.jit
+@pytest.mark.parametrize("weights", [None, np.full(2000, 0.5)], ids=["alike", "halves"])
 @pytest.mark.parametrize("n_nets", [1, 4])
-def test_of_few_kinds_of_rows_the_shares_are_learned(n_nets):
+def test_of_few_kinds_of_rows_the_shares_are_learned(n_nets, weights):
     """A network that has never seen a kind, since all its rows are in one fold, would have to guess."""
     X, kinds = discrete(2000)
     p = np.random.default_rng(1).uniform(0.1, 0.9, len(KINDS))
     y = np.random.default_rng(2).random(2000) < p[kinds]
     shares = np.array([y[kinds == kind].mean() for kind in range(len(KINDS))])
-    model = TableClassifier(n_nets, **SETTINGS).fit(X.astype(str), y)
+    model = TableClassifier(n_nets, **SETTINGS).fit(X.astype(str), y, weights)
     found = model.predict_proba(KINDS.astype(str))[:, 1]
     assert np.abs(found - shares).mean() < 0.06
     assert np.abs(model.oof_prediction_[:, 1] - found[kinds])[~np.isnan(model.oof_prediction_[:, 1])].mean() < 0.06
@@ -60,8 +61,8 @@ def test_a_whole_weight_is_so_many_rows_of_a_discrete_table_too(kind):
 
 
 def rows_of(C, y, weights=None):
-    rows, _, weights = distinct_rows(C, y, weights)
-    return (rows, weights, *repeated(C, rows, weights))
+    distinct = distinct_rows(C, y, weights)
+    return (distinct.rows, distinct.weights, *repeated(C, distinct))
 
 
 @pytest.mark.parametrize("times", [1, 2, np.arange(65) % 4])
@@ -88,17 +89,20 @@ def test_measurements_of_any_weight_are_in_one_fold_alone(weights, n):
 def test_rows_of_a_discrete_table_are_there_as_often_as_they_weigh(weights, classes):
     C = discrete(300)[0].astype(np.float32)
     y = np.random.default_rng(1).integers(0, classes, 300)
-    rows, of, sums = distinct_rows(C, y, None if weights is None else np.full(300, float(weights)))
-    found, weights_found = repeated(C, rows, sums)
+    distinct = distinct_rows(C, y, None if weights is None else np.full(300, float(weights)))
+    found, weights_found = repeated(C, distinct)
     assert weights_found is None
-    np.testing.assert_array_equal(np.bincount(found, minlength=300), np.bincount(of, minlength=300) * (weights or 1))
+    expected = np.bincount(distinct.of, minlength=300) * (weights or 1)
+    np.testing.assert_array_equal(np.bincount(found, minlength=300), expected)
 
 
-def test_weights_that_are_not_whole_repeat_nothing():
-    C = discrete(300)[0].astype(np.float32)
-    rows, weights, found, weights_found = rows_of(C, np.zeros(300), np.linspace(0.5, 7, 300))
-    np.testing.assert_array_equal(found, rows)
-    assert weights_found is weights
+def test_of_weights_that_are_not_whole_each_row_is_there_with_its_share():
+    C, weights = discrete(300)[0].astype(np.float32), np.linspace(-0.5, 7, 300).clip(0)
+    distinct = distinct_rows(C, np.zeros(300), weights)
+    found, weights_found = repeated(C, distinct)
+    counts = np.bincount(found, minlength=300)
+    np.testing.assert_array_equal(counts, np.bincount(distinct.of[weights > 0], minlength=300))
+    np.testing.assert_allclose(counts * weights_found, distinct.weights, rtol=1e-12)
 
 
 def test_large_weights_repeat_a_table_so_often_and_no_more():
