@@ -205,8 +205,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         return losses
 
     def _learn_of_unseen(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
-        """Find the temperature that makes the log-loss of rows held out least."""
-        if self.calibrate:
+        """Find the temperature that makes the log-loss of rows held out least, if any of them counts."""
+        if self.calibrate and (weights is None or weights.any()):
             self.temperature_ = best_temperature(A, y, weights)
 
     def _outputs_of_unseen(self, A: np.ndarray) -> np.ndarray:

@@ -196,6 +196,16 @@ def test_weights_count_in_the_fold_that_is_held_out_and_those_of_classes_do_not(
     np.testing.assert_allclose(model.history_[0].val_cost, [expected], rtol=1e-5)
 
 
+def test_rows_to_validate_with_of_a_class_that_weighs_nothing_leave_the_temperature_alone():
+    X, y, _ = table()
+    y[::3] = "may"
+    is_there = y == "yes"
+    settings = {**QUICK, "class_weight": {"yes": 0}}
+    with np.errstate(invalid="raise"):
+        model = TableClassifier(**settings).fit(X, y, eval_set=(X[is_there], y[is_there]))
+    assert model.temperature_ == 1
+
+
 def test_weights_count():
     X, y, _ = table()
     for weights in ({"sample_weight": np.where(y == "yes", 50.0, 1.0)}, {}):
