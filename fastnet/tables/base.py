@@ -99,7 +99,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     def _for_networks(self, y: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def _factors_of_classes(self, y: np.ndarray) -> np.ndarray | None:
+    def _factors_of_classes(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         return None
 
     def _learn_of_unseen(self, A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> None:
@@ -241,7 +241,8 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
             raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")
         self._check_names(X, reset=True)
         y = self._checked_targets(y, learns=True)
-        weights, factors = sample_weights(sample_weight, len(y), FLOAT64), self._factors_of_classes(y)
+        weights = sample_weights(sample_weight, len(y), FLOAT64)
+        factors = self._factors_of_classes(y, weights)
         of_encoder, counted = weights, weights
         if factors is not None:
             of_encoder, counted = product(weights, factors[y]), product(weights, np.sign(factors)[y])

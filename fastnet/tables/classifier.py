@@ -74,6 +74,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     calibrate : bool, default True
         Divide the logits by the temperature that makes the log-loss of rows held out least.
     class_weight : dict, "balanced" or None
+        The factor of the weights of each class; "balanced": so that those of each class add up to the same.
     time_limit : float or None
         Seconds that a fit is to take at most; networks end with the epoch in which their share of it is over.
     random_state : int, RandomState or None
@@ -183,8 +184,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     def _for_networks(self, y: np.ndarray) -> np.ndarray:
         return y
 
-    def _factors_of_classes(self, y: np.ndarray) -> np.ndarray | None:
-        """Return the weight of each class, or None: 1."""
+    def _factors_of_classes(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return the weight of each class, or None: 1; "balanced": so that all sum up to the same weight."""
         given, n = self.class_weight, len(self.classes_)
         if given is None:
             return None
@@ -193,7 +194,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
             refuse_factors(factors, given)
             return factors
         if isinstance(given, str) and given == "balanced":
-            return np.asarray(len(y) / (n * np.bincount(y, minlength=n)))
+            sums = np.bincount(y, weights, minlength=n)
+            return np.asarray(sums.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1)))
         raise ValueError(f"class_weight must be a dictionary of weights by class, 'balanced' or None, not {given!r}.")
 
     def _smoothing(self) -> float:

@@ -196,6 +196,29 @@ def test_weights_count_in_the_fold_that_is_held_out_and_those_of_classes_do_not(
     np.testing.assert_allclose(model.history_[0].val_cost, [expected], rtol=1e-5)
 
 
+@pytest.mark.parametrize("weights", [np.arange(200) % 4, (np.arange(200) % 3 == 0) * 1], ids=["whole", "none"])
+def test_classes_are_balanced_by_what_their_rows_weigh(weights):
+    X, y, _ = table()
+    weights = np.where(y == "no", weights, 1)
+    rows = np.repeat(np.arange(200), weights)
+    given = {**QUICK, "class_weight": "balanced"}
+    one = TableClassifier(**given).fit(X, y, weights)
+    two = TableClassifier(**given).fit(X.iloc[rows], y[rows])
+    for model, other in zip(one.model_, two.model_, strict=True):
+        np.testing.assert_array_equal(model.parameters, other.parameters)
+
+
+def test_a_class_without_weight_changes_nothing_for_the_balance_of_the_others():
+    X, y, _ = table()
+    y[::8], weights = "all", np.arange(200) % 8 > 0
+    counts = {label: int((y == label).sum()) for label in ("no", "yes")}
+    one = TableClassifier(**QUICK, class_weight="balanced").fit(X, y, weights)
+    two = TableClassifier(**QUICK, class_weight={label: 175 / (2 * n) for label, n in counts.items()})
+    two.fit(X, y, weights)
+    for model, other in zip(one.model_, two.model_, strict=True):
+        np.testing.assert_array_equal(model.parameters, other.parameters)
+
+
 def test_rows_to_validate_with_of_a_class_that_weighs_nothing_leave_the_temperature_alone():
     X, y, _ = table()
     y[::3] = "may"
