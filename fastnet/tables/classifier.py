@@ -194,7 +194,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
             refuse_factors(factors, given)
             return factors
         if isinstance(given, str) and given == "balanced":
-            sums = np.bincount(y, weights, minlength=n)
+            order = slice(None) if weights is None else np.argsort(weights)
+            sums = np.bincount(y[order], None if weights is None else weights[order], minlength=n)
             return np.asarray(sums.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1)))
         raise ValueError(f"class_weight must be a dictionary of weights by class, 'balanced' or None, not {given!r}.")
 

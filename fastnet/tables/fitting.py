@@ -1,6 +1,7 @@
 """What a fit learns of a column of a raw table: its kind, scale, bins and categories, by weighted rows.
 
-Quantiles are values that occur, so that a weight is so many rows.
+Quantiles are values that occur, so that a weight is so many rows. Weights are added up in their own order, so that the
+order of the rows changes nothing.
 """
 
 from dataclasses import replace
@@ -77,7 +78,8 @@ def edges_of(values: np.ndarray, counts: np.ndarray, bins: int) -> np.ndarray:
 def learned_categories(known: Coded, weights: np.ndarray | None, column: Column, max_categories: int) -> Column:
     """Return a column of categories with those, of its rows that are not missing."""
     counts: dict[Level, float] = {}
-    sums = np.bincount(known.codes, weights, minlength=len(known.levels))
+    order = slice(None) if weights is None else np.argsort(weights)
+    sums = np.bincount(known.codes[order], None if weights is None else weights[order], minlength=len(known.levels))
     for value, count in zip(known.levels, sums.tolist(), strict=True):
         if count:
             counts[value] = counts.get(value, 0) + count
@@ -93,7 +95,7 @@ def counted_values(known: np.ndarray, weights: np.ndarray | None) -> tuple[np.nd
     if weights is None:
         known = np.sort(known)
     else:
-        order = np.argsort(known, kind="stable")
+        order = np.lexsort((weights, known))
         known, weights = known[order], weights[order]
     starts = np.flatnonzero(np.concatenate([[True], known[1:] != known[:-1]]))
     counts = np.diff(starts, append=len(known)).astype(float) if weights is None else np.add.reduceat(weights, starts)
@@ -104,7 +106,7 @@ def share_of(rows: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the share of the weight that some rows, a mask, have."""
     if weights is None or not rows.any():
         return int(np.count_nonzero(rows)) / len(rows)
-    return 1.0 if rows.all() else float(np.cumsum(weights[rows])[-1] / np.cumsum(weights)[-1])
+    return 1.0 if rows.all() else float(np.cumsum(np.sort(weights[rows]))[-1] / np.cumsum(np.sort(weights))[-1])
 
 
 def quantiles(values: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ def distinct_rows(C: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> D
         order = np.argsort(keys, kind="stable")
     else:
         order = np.flatnonzero(weights)
-        order = order[np.argsort(keys[order], kind="stable")]
+        order = order[np.lexsort((weights[order], keys[order]))]  # sums, too, shall not depend on the order of rows
     keys = keys[order]
     alike = np.flatnonzero(keys[1:] == keys[:-1]) + 1
     del keys

@@ -162,6 +162,19 @@ def test_truth_values_are_a_signed_column():
     )
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_nothing_depends_on_the_order_of_rows_whatever_they_weigh(seed):
+    """0.1 + 0.2 + 0.3 is another number than 0.3 + 0.2 + 0.1."""
+    rng = np.random.default_rng(seed)
+    numbers, weights, order = rng.integers(0, 12, 60).astype(float), rng.integers(1, 10, 60) / 10, rng.permutation(60)
+    X = as_objects(np.where(rng.random(60) < 0.1, np.nan, numbers), rng.choice(list("abcdefgh"), 60))
+    one, two = TableEncoder(4, max_categories=4), TableEncoder(4, max_categories=4)
+    (settings, arrays), (others, found) = one.fit(X, weights).state(), two.fit(X[order], weights[order]).state()
+    assert settings == others
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
 def test_categories_do_not_depend_on_the_order_of_rows():
     column = ["b", "a", "é", "Z", 10, 9, 1.5, "10", b"b", None]
     expected = [9, 10, "10", "Z", "a", "b", "é"]

@@ -84,6 +84,13 @@ def test_measurements_of_any_weight_are_in_one_fold_alone(weights, n):
     assert len(np.unique(found)) == len(found) == 300
 
 
+def test_weights_add_up_to_the_same_bits_in_any_order_of_the_rows():
+    C, y = (np.repeat(each, 5, axis=0) for each in table(60, 3))
+    weights, order = np.random.default_rng(0).random(300), np.random.default_rng(1).permutation(300)
+    one, two = distinct_rows(C, y, weights), distinct_rows(C[order], y[order], weights[order])
+    np.testing.assert_array_equal(two.weights[two.rows], one.weights[one.rows])
+
+
 @pytest.mark.parametrize("classes", [1, 2])
 @pytest.mark.parametrize("weights", [None, 1, 3])
 def test_rows_of_a_discrete_table_are_there_as_often_as_they_weigh(weights, classes):
