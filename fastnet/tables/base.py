@@ -391,11 +391,14 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
 
         The loss is the log-loss, or the squared error over the variance of y. A column that does not matter has about
         0, or less by chance. Computed when it is first asked for, from up to 2,000 rows, by networks that have not
-        trained with them.
+        trained with them. A file does not keep these rows: of an estimator that was loaded there are none.
         """
         check_is_fitted(self)
         if not hasattr(self, "_held_out"):
-            raise AttributeError("There are no feature_importances_: fewer rows than folds were all trained with.")
+            raise AttributeError(
+                "There are no feature_importances_: they need rows held out, which a file does not keep, and a fit of "
+                "fewer rows than folds has not."
+            )
         if not hasattr(self, "_importances"):
             self._importances = importances(self._held_out, self.model_, self.encoder_.places, self._loss)
         return self._importances.copy()

@@ -274,6 +274,8 @@ def test_copies_and_files_predict_to_the_bit(kind, tmp_path):
         found = other.predict_proba(X) if kind is TableClassifier else other.predict(X)
         np.testing.assert_array_equal(found, ask(X))
     assert others[2].get_params() == model.get_params()
+    with pytest.raises(AttributeError, match="no feature_importances_: they need rows held out, which a file does not"):
+        others[2].feature_importances_
     if kind is TableRegressor:
         np.testing.assert_array_equal(others[2].predict_quantiles(X), model.predict_quantiles(X))
     clone(model)
