@@ -265,7 +265,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
             y = self._for_networks(self._checked_targets(y, learns=False))
             if len(C) != len(y) or len(C) == 0:
                 raise ValueError(f"X has {len(C)} rows, but y has {len(y)}. Pass a target for each row, at least one.")
-            return Others(C, y, sample_weights(weights, len(y), FLOAT64))
+            return Others(C, y, sample_weights(weights, len(y), dtype))
         except (TypeError, ValueError) as error:
             raise type(error)(f"In eval_set: {error}") from None
 

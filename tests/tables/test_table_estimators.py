@@ -181,6 +181,8 @@ def test_rows_that_choose_the_epoch_have_weights(kind):
         assert abs(history.val_cost[0] - other.val_cost[0]) > 1e-4 * other.val_cost[0]
     with pytest.raises(ValueError, match="In eval_set: sample_weight is zero for every example"):
         kind(**QUICK).fit(few, target[:150], eval_set=(X_val, y_val, np.zeros(50)))
+    with pytest.raises(ValueError, match=r"In eval_set: sample_weight has 50 values below 1\.2e-38"):
+        kind(**QUICK).fit(few, target[:150], eval_set=(X_val, y_val, np.full(50, 1e-60)))
 
 
 @pytest.mark.parametrize("class_weight", [None, {"yes": 9.0}])
