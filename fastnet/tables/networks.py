@@ -77,7 +77,9 @@ class NetworkSettings:
             epochs=checks.positive_integer(estimator.epochs, "epochs"),
             patience=checks.positive_integer(estimator.patience, "patience"),
             cycles=checks.positive_integer(estimator.cycles, "cycles"),
-            cooldown=checks.non_negative_number(estimator.cooldown, "cooldown"),
+            cooldown=checks.real_number(
+                estimator.cooldown, "cooldown", "a number of at least 0 and below 10000", 0, 10_000
+            ),
             batch_size=batch_size,
             largest_batch=checks.positive_integer(estimator.largest_batch, "largest_batch"),
             dtype=checks.float_dtype(estimator.dtype),

@@ -105,7 +105,9 @@ def test_a_time_limit_ends_it_too():
     assert {network.history.stopped_reason for network in model.model_} == {"time_limit"}
 
 
-@pytest.mark.parametrize("cooldown", [-1, np.nan, "long", None])
-def test_it_must_be_a_number(cooldown):
-    with pytest.raises((TypeError, ValueError), match="cooldown must be"):
-        TableRegressor(cooldown=cooldown).fit(*table())
+@pytest.mark.parametrize("time_limit", [None, 1.0])
+@pytest.mark.parametrize("cooldown", [-1, np.nan, "long", None, 1e20, 1e308])
+def test_it_must_be_a_number(cooldown, time_limit):
+    """Before anything is trained: of 1e20, there were too many epochs."""
+    with pytest.raises((TypeError, ValueError), match="cooldown must be a number of at least 0 and below 10000"):
+        TableRegressor(cooldown=cooldown, time_limit=time_limit, hidden_layer_sizes=(8,)).fit(*table())
