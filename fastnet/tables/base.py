@@ -279,7 +279,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
             _check_feature_names(self, X, reset=reset)
 
     def _unseen(self, C: np.ndarray, out: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows with which not all networks have trained, and the mean output of those that have not."""
+        """Return the rows that networks hold out, ascending, and the mean output of those that do."""
         kinds = np.unique(np.concatenate(out))
         total, count = np.zeros((len(kinds), self.model_[0].output_layer.units)), np.zeros((len(kinds), 1))
         for model, rows in zip(self.model_, map(np.unique, out), strict=True):
@@ -390,8 +390,9 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         """How much the loss of rows held out rises, on the average, when a column of X is permuted: (n_features,).
 
         The loss is the log-loss, or the squared error over the variance of y. A column that does not matter has about
-        0, or less by chance. Computed when it is first asked for, from up to 2,000 rows, by networks that have not
-        trained with them. A file does not keep these rows: of an estimator that was loaded there are none.
+        0, or less by chance. Computed when it is first asked for, from up to 2,000 rows, by the networks that have held
+        them out, as they were before cooldown and temperature. A file does not keep these rows: of an estimator that
+        was loaded there are none.
         """
         check_is_fitted(self)
         if not hasattr(self, "_held_out"):

@@ -36,7 +36,7 @@ def in_folds(
     C: np.ndarray, y: np.ndarray, weights: np.ndarray | None, rows: np.ndarray, n_nets: int, n_folds: int, seed: int,
     *, stratify: bool,
 ) -> Examples:  # fmt: skip
-    """Let each network hold out a fold of some rows, the next one; of fewer rows than folds, let all have all."""
+    """Let each network hold out a fold of some rows, the next one; if one were empty, let all have all."""
     places = folds(rows, y if stratify else None, n_folds, seed)
     places = [places[i % n_folds] for i in range(n_nets)]
     held_out, training = [rows[each] for each in places], [np.delete(rows, each) for each in places]

@@ -48,7 +48,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         Of `CosLog`.
     cooldown : float, default 0.5
         In the end, all networks train on with all rows of X, at a rate that falls from half of `learning_rate` to 0:
-        for so many times the epochs from the sixth until the best, on the average; 0: none. (2 % less error.)
+        for so many times the epochs from the seventh until the best, on the average; 0: none. (2 % less error.)
     batch_size : int or "auto", default "auto"
         "auto": a power of two near a 20th of the rows a network trains with, from 32 to `largest_batch`.
     largest_batch : int, default 256
@@ -78,7 +78,8 @@ class TableRegressor(RegressorMixin, TableEstimator):
         Of each network, until the cooldown.
     oof_prediction_ : numpy.ndarray or None
         (m,): the prediction of the networks that have left a row out; NaN where none has, as for
-        one fold of five with four networks. None with `eval_set`, or fewer rows than folds.
+        one fold of five with four networks. None with `eval_set`, or too few rows for
+        folds. In a table of few kinds of rows, of those that have left any row of the kind out.
     feature_importances_ : numpy.ndarray, (n_features,)
     y_range_ : tuple of float
         The least and the largest y seen.

@@ -92,10 +92,10 @@ def is_discrete(C: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> bool:
     _, kinds, sizes = np.unique(hashes(C)[rows], return_inverse=True, return_counts=True)
     if counts[sizes[kinds] > 1].sum() >= DISCRETE_FROM * counts.sum():
         return True
-    twins = float(len(rows))
+    others = twins = len(rows) - 1.0
     for column in C.T:
-        _, of_values = np.unique(column[rows], return_counts=True)
-        twins *= ((of_values / len(rows)) ** 2).sum()
+        _, n = np.unique(column[rows], return_counts=True)
+        twins *= (n * (n - 1.0)).sum() / max(1.0, len(rows) * others)
         if twins < DISCRETE_FROM:
             return False
     return True

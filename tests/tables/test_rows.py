@@ -91,6 +91,13 @@ def test_weights_add_up_to_the_same_bits_in_any_order_of_the_rows():
     np.testing.assert_array_equal(two.weights[two.rows], one.weights[one.rows])
 
 
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_measurements_in_few_columns_are_not_discrete_whatever_they_weigh(columns):
+    C, y = table(300, columns)
+    rows, _, weights = distinct_rows(C, y, np.full(300, 50.0))
+    assert not is_discrete(C, rows, weights[rows])
+
+
 @pytest.mark.parametrize("classes", [1, 2])
 @pytest.mark.parametrize("weights", [None, 1, 3])
 def test_rows_of_a_discrete_table_are_there_as_often_as_they_weigh(weights, classes):
