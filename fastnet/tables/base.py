@@ -108,6 +108,9 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
     def _outputs_of_unseen(self, A: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
+    def _refuse_lack_of_classes(self, y: np.ndarray, held_out: list[np.ndarray]) -> None:
+        raise NotImplementedError
+
     def _finish(self) -> None:
         pass
 
@@ -196,6 +199,8 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         else:
             examples = with_others(C, targets, weights, rows, n_nets, self._others(held_out, settings.dtype))
         C, targets, weights, training, out, unseen = examples
+        if metrics == ("auc",):
+            self._refuse_lack_of_classes(targets, out)
         of_training = product(weights, None if factors is None else factors[targets])
         layer, n_outputs = self.encoder_.layer(), len(self.classes_) if classifies else 1
         self.model_ = [settings.model(layer, n_outputs, each, softmax=classifies) for each in seeds(seed, n_nets)]

@@ -203,6 +203,17 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     def _smoothing(self) -> float:
         return self.label_smoothing
 
+    def _refuse_lack_of_classes(self, y: np.ndarray, held_out: list[np.ndarray]) -> None:
+        """Raise ValueError if some of the rows held out have not all classes, without which there is no ROC."""
+        for rows in held_out:
+            counts = np.bincount(y[rows], minlength=len(self.classes_))
+            if not counts.all():
+                label = self.classes_[counts.argmin()].item()
+                raise ValueError(
+                    f"scoring={self.scoring!r} needs all classes among the rows held out, but {label!r} is missing in "
+                    "some. Pass fewer n_folds, an eval_set that has it, or another score, such as 'neg_log_loss'."
+                )
+
     def _loss(self, A: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the log-loss of each row."""
         losses: np.ndarray = -np.log(np.maximum(A[np.arange(len(y)), y], np.finfo(np.float32).tiny))

@@ -85,6 +85,14 @@ def test_what_is_masked_is_missing(kind, name):
         kind(**QUICK).fit(**given)
 
 
+def test_an_area_under_roc_needs_all_classes_among_the_rows_held_out():
+    rare = np.where(np.arange(40) < 3, "rare", CLASSES)
+    for given in ({}, {"eval_set": (X[3:], CLASSES[3:])}):
+        with pytest.raises(ValueError, match=r"scoring='roc_auc_ovr' needs all classes .* 'rare' is missing in some"):
+            TableClassifier(**{**QUICK, "n_nets": 5}, scoring="roc_auc_ovr").fit(X, rare, **given)
+    TableClassifier(**QUICK, scoring="neg_log_loss").fit(X, rare)
+
+
 def test_hidden_layer_sizes_must_be_integers():
     for sizes in (None, "ab"):
         with pytest.raises(TypeError, match="hidden_layer_sizes must be integers"):
