@@ -533,8 +533,6 @@ def test_who_has_begun_to_compile_is_called_interrupted(threads, monkeypatch):
     assert [model.history.stopped_reason for model in models[:threads]] == ["interrupted"] * threads
 
 
-@pytest.mark.jit
-@pytest.mark.alone
 def test_what_a_thread_raises_between_two_fits_is_raised():
     asked, this_thread = threading.Event(), threading.get_ident()
 
@@ -556,6 +554,8 @@ def test_what_a_thread_raises_between_two_fits_is_raised():
     assert asked.is_set()
 
 
+@pytest.mark.jit
+@pytest.mark.alone
 def test_an_interrupt_is_answered_and_leaves_usable_models():
     X, y = table(2000, 20)
     models = classifiers(3, hidden=50)
