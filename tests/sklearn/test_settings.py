@@ -62,7 +62,7 @@ def test_a_tolerance_of_few_bits_is_added_to_losses_it_could_not_hold(stops_earl
     arguments = {"early_stopping": stops_early, "learning_rate_init": 1e-3, "scoring": "loss" if stops_early else None}
     results = [fitted({**arguments, "tol": kind(2.0**-10)}, Y * 1e4, MLPRegressor) for kind in (float, each)]
     assert results[0] == results[1]
-    assert results[0][1] > np.finfo(np.float16).max
+    assert results[0][1] > float(np.finfo(np.float16).max)
 
 
 def test_arrays_of_no_dimensions_are_numbers_or_refused_by_name():

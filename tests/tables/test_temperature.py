@@ -46,7 +46,6 @@ def test_the_log_loss_is_that_of_scaled_logits(classes, weighted):
 @pytest.mark.parametrize("classes", [2, 3, 17])
 def test_probabilities_at_a_temperature_are_those_of_scaled_logits(classes):
     A, _ = problem(65, classes, 1)
-    A[7] = np.nan
     for each in (0.5, 1.0, 2.0):
         expected = A ** (1 / each) / (A ** (1 / each)).sum(axis=1, keepdims=True)
         np.testing.assert_allclose(tempered(A, each), expected, rtol=1e-12)
