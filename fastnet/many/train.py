@@ -92,7 +92,8 @@ def train_many(
     sample_weight : array_like, (m,), optional
         How much each example of the table counts in training.
     validation_sample_weight : array_like, (m,), optional
-        How much each counts in validation; None: alike, whatever `sample_weight` is.
+        How much each counts in the cost of validation; None: alike, whatever `sample_weight` is. In the metrics they
+        count alike, as in `fit`.
     class_weight : dict, "balanced" or None
         As in `fit`; "balanced": by the rows of each model.
     callbacks : sequence of callables
@@ -255,15 +256,16 @@ def chosen_for(
     of_held_out = one_each(validation_rows, k, "validation_rows", what)
     if validation_sample_weight is not None and validation_rows is None:
         raise ValueError("validation_sample_weight belongs to validation_rows. Pass both, or none.")
+    name = "validation_sample_weight"
+    of_dtype = {dtype: sample_weights(validation_sample_weight, m, dtype, name) for dtype in {m.dtype for m in models}}
     for number, (model, table) in enumerate(zip(models, tables, strict=True)):
         numbers = row_numbers(of_training[number], m, f"rows[{number}]")
         held_out_numbers = row_numbers(of_held_out[number], m, f"validation_rows[{number}]")
-        weights = sample_weights(validation_sample_weight, m, model.dtype, "validation_sample_weight")
         held_out = None
         try:
             training = chosen(table, numbers, class_weight, model._gate())
             if validation_rows is not None:
-                held_out = held_out_of(table, held_out_numbers, weights)
+                held_out = held_out_of(table, held_out_numbers, of_dtype[model.dtype])
         except (TypeError, ValueError) as error:
             raise type(error)(f"For models[{number}]: {error}") from None
         found.append(Examples(training, held_out))
