@@ -217,8 +217,13 @@ def add_restored(graph: Graph, A: str, scales: Scales | None) -> str:
     """Add A spread + mean, in double; return its name, or A's if there are no scales."""
     if scales is None:
         return A
-    scaled = graph.add("Mul", as_double(graph, A), graph.constant("y_spread", scales.spread))
-    return as_before(graph, graph.add("Add", scaled, graph.constant("y_mean", scales.mean)))
+    return as_before(graph, add_restored_double(graph, as_double(graph, A), scales))
+
+
+def add_restored_double(graph: Graph, A: str, scales: Scales) -> str:
+    """Add A spread + mean, of A in double."""
+    scaled = graph.add("Mul", A, graph.constant("y_spread", scales.spread))
+    return graph.add("Add", scaled, graph.constant("y_mean", scales.mean))
 
 
 def as_double(graph: Graph, name: str) -> str:

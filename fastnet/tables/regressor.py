@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import assert_all_finite, column_or_1d
 
 from fastnet import checks
-from fastnet.exchange.onnx_graph import TYPES, Graph, as_vector
+from fastnet.exchange.onnx_graph import TYPES, Graph, add_restored_double, as_vector
 from fastnet.files.network import array_of, scales_in
 from fastnet.scaling import FLOAT64, scales_of
 from fastnet.tables.base import TableEstimator
@@ -182,11 +182,9 @@ class TableRegressor(RegressorMixin, TableEstimator):
         return self._outputs(self._mean(X))
 
     def _add_outputs(self, graph: Graph, A: str) -> Values:
-        scale, (low, high) = self._scale, self.y_range_
-        numbers = {"y_spread": scale.spread, "y_mean": scale.mean, "y_low": np.array(low), "y_high": np.array(high)}
-        spread, mean, least, most = (graph.constant(name, value) for name, value in numbers.items())
-        value = graph.add("Add", graph.add("Mul", as_vector(graph, A), spread), mean)
-        limited = graph.add("Max", graph.add("Min", value, most), least, named=graph.free("prediction"))
+        low, high = (graph.constant("y_range", np.array(y)) for y in self.y_range_)
+        value = add_restored_double(graph, as_vector(graph, A), self._scale)
+        limited = graph.add("Max", graph.add("Min", value, high), low, named=graph.free("prediction"))
         return [(limited, TYPES["float64"], ["m"])]
 
     def _numbers(self) -> dict[str, Any]:
