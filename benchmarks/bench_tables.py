@@ -1,5 +1,6 @@
 """fastnet.tables: a fit, one row, and columns that are encoded as they are loaded against the same ones in memory."""
 
+import tracemalloc
 from functools import lru_cache
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from benchmarks.timing import median_seconds
 from fastnet import Adam, Dense, Model, Scale
 from fastnet.layers import Encode
-from fastnet.tables import TableEncoder, TableRegressor
+from fastnet.tables import TableClassifier, TableEncoder, TableRegressor
 
 ROWS, COLUMNS = 4000, 57  # those of spambase
 
@@ -41,6 +42,31 @@ class Tables:
         return 1e4 * median_seconds({"100 rows": lambda: [model.predict(row) for _ in range(100)]}, 9)["100 rows"]
 
     track_one_row.unit = "us"  # type: ignore[attr-defined]
+
+
+class FitMemory:
+    """MB that a fit of 10^6 rows of 20 numbers takes beside X, at most, of which 76 are the table in float32.
+
+    As `tracemalloc` sees it: the memory of arrays.
+    """
+
+    timeout = 300
+    params = (["values", "2 classes", "10 classes"], [1, 4])
+    param_names = ("y", "networks")
+    unit = "MB"
+
+    def track_peak(self, y: str, networks: int) -> float:
+        X = np.random.default_rng(0).standard_normal((1_000_000, 20))
+        target, kind = X[:, 0] - X[:, 1], TableRegressor if y == "values" else TableClassifier
+        if kind is TableClassifier:
+            target = np.digitize(target, np.linspace(-1, 1, int(y.split()[0]) - 1))
+        model = kind(networks, hidden_layer_sizes=(8,), epochs=1, random_state=0, n_threads=1)
+        tracemalloc.start()
+        try:
+            model.fit(X, target)
+            return tracemalloc.get_traced_memory()[1] / 2**20
+        finally:
+            tracemalloc.stop()
 
 
 class EncodedInputs:

@@ -25,13 +25,13 @@ from fastnet.scaling import FLOAT64
 from fastnet.sklearn.inputs import one_eval_set, parts_of_eval_set
 from fastnet.tables import files
 from fastnet.tables.encoder import TableEncoder
-from fastnet.tables.examples import Others, in_folds, product, with_others
+from fastnet.tables.examples import Others, at_rows, in_folds, outputs_of_unseen, product, with_others
 from fastnet.tables.export import Values, add_estimator
 from fastnet.tables.few_rows import FewRows
 from fastnet.tables.importance import HeldOut, held_out_by, importances
 from fastnet.tables.inputs import refuse_complex
 from fastnet.tables.networks import NetworkSettings, seeds
-from fastnet.tables.rows import ROWS_AT_ONCE, Distinct, distinct_rows, repeated
+from fastnet.tables.rows import Distinct, distinct_rows, repeated
 
 SCORES = {
     "accuracy": "accuracy", "roc_auc": "auc", "roc_auc_ovr": "auc", "neg_log_loss": "log_loss", "f1": "f1",
@@ -195,10 +195,10 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         targets = self._for_networks(y)
         if held_out is None:
-            examples = in_folds(C, targets, weights, rows, n_nets, n_folds, seed, stratify=classifies)
+            division = in_folds(C, targets, weights, rows, n_nets, n_folds, seed, stratify=classifies)
         else:
-            examples = with_others(C, targets, weights, rows, n_nets, self._others(held_out, settings.dtype))
-        C, targets, weights, training, out, unseen = examples
+            division = with_others(C, targets, weights, rows, n_nets, self._others(held_out, settings.dtype))
+        C, targets, weights, training, out, unseen = division
         if metrics == ("auc",):
             self._refuse_lack_of_classes(targets, out)
         of_training = product(weights, None if factors is None else factors[targets])
@@ -221,12 +221,15 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         )  # fmt: skip
         self.oof_prediction_ = None
         if unseen is not None:
-            kinds, A = self._unseen(C, out)
+            kinds, A = outputs_of_unseen(self.model_, C, out)
             of_unseen = None if of_training is None else of_training[unseen]
-            self._learn_of_unseen(A[np.searchsorted(kinds, unseen)], targets[unseen], of_unseen)
+            A_unseen = A if len(unseen) == len(kinds) else A[np.searchsorted(kinds, unseen)]  # of rows that repeat
+            self._learn_of_unseen(A_unseen, targets[unseen], of_unseen)
+            del A_unseen
             self._held_out = held_out_by(self.model_, C, targets, out)
             if held_out is None:
-                self.oof_prediction_ = at_rows(self._outputs_of_unseen(A), kinds, distinct.of)
+                A = self._outputs_of_unseen(A)
+                self.oof_prediction_ = at_rows(A, kinds, distinct.of)
             del A
         epochs = settings.cooldown_epochs([history.kept_epoch or 0 for history in self.history_])
         if epochs:
@@ -282,18 +285,6 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
                 self.feature_names_in_ = np.array(names, dtype=object)
         elif reset or names is not None:
             _check_feature_names(self, X, reset=reset)
-
-    def _unseen(self, C: np.ndarray, out: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows that networks hold out, ascending, and the mean output of those that do."""
-        kinds = np.unique(np.concatenate(out))
-        total, count = np.zeros((len(kinds), self.model_[0].output_layer.units)), np.zeros((len(kinds), 1))
-        for model, rows in zip(self.model_, map(np.unique, out), strict=True):
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                some = rows[start : start + ROWS_AT_ONCE]
-                at = np.searchsorted(kinds, some)
-                total[at] += model.forward(C[some])
-                count[at] += 1
-        return kinds, total / count
 
     def _mean(self, X: Any) -> np.ndarray:
         """Return the mean output of the networks for raw rows, (m, n_L) in float64."""
@@ -408,12 +399,3 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         if not hasattr(self, "_importances"):
             self._importances = importances(self._held_out, self.model_, self.encoder_.places, self._loss)
         return self._importances.copy()
-
-
-def at_rows(values: np.ndarray, kinds: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Return for each of m rows the value of its kind `of` (m,), one of `kinds`, which ascend; NaN if it is none."""
-    places = np.minimum(np.searchsorted(kinds, of), len(kinds) - 1)
-    is_there = kinds[places] == of
-    found = np.full((len(of), *values.shape[1:]), np.nan)
-    found[is_there] = values[places[is_there]]
-    return found

@@ -27,7 +27,6 @@ from fastnet.schedules import ByStep, CosLog
 FEWEST_IN_BATCH, BATCHES_WANTED = 32, 20
 """A batch is a power of two, near a BATCHES_WANTEDth of the rows."""
 
-
 COOLDOWN_RATE, EARLY = 0.5, 6
 """The learning rate with which the cooldown begins, over the largest of training; and the best epoch, from 0, up to
 which there is none: networks that are best so early overfit with more training."""

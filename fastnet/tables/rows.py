@@ -7,7 +7,6 @@ import numpy as np
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio, odd: Knuth, The art of computer programming, volume 3, section 6.4."""
 
-
 DISCRETE_FROM = 0.1
 """The share of its weight, or the twins of a row, from which a table is discrete, see `is_discrete`: tables of
 measurements have up to 0.02."""

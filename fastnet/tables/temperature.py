@@ -68,7 +68,7 @@ def tempered(A: np.ndarray, temperature: float) -> np.ndarray:
 
 def best_temperature(A: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the temperature of least log-loss for probabilities A (m, K) and classes y (m,); 1 if none is better."""
-    log_p = np.maximum(A.astype(float), LEAST)
+    log_p = np.maximum(A, LEAST, dtype=float)
     for rows in parts(len(A)):
         log_p[rows] = log(log_p[rows])
     losses = [log_loss(log_p, y, weights, temperature) for temperature in TEMPERATURES]
