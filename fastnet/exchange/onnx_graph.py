@@ -30,11 +30,16 @@ ML = "ai.onnx.ml"
 
 def free_names() -> Callable[[str], str]:
     """Return a function that makes a wish a name that it has not given yet."""
-    given: Counter[str] = Counter()
+    given: set[str] = set()
+    last: Counter[str] = Counter()
 
     def free(wish: str) -> str:
-        given[wish] += 1
-        return wish if given[wish] == 1 else f"{wish}_{given[wish]}"
+        name = wish
+        while name in given:
+            last[wish] += 1
+            name = f"{wish}_{last[wish] + 1}"
+        given.add(name)
+        return name
 
     return free
 

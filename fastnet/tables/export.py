@@ -6,6 +6,7 @@ input layer, the networks and their mean.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,34 +37,42 @@ def add_compact(graph: Graph, encoder: TableEncoder) -> tuple[Values, list[str]]
     An input is a column (m, 1) by its name, of which something is made; or X (m, n_features), if the table was an array
     of numbers. ValueError for a column that ONNX cannot read.
     """
-    is_array = encoder.feature_names_in_ is None and not any("text" in column.sorts for column in encoder.columns)
-    X = graph.free("X") if is_array else ""
-    inputs: Values = [(X, TYPES["float64"], ["m", encoder.n_features_in_])] if is_array else []
+    counted = [k for k, places in enumerate(encoder.places) if len(places)]
+    for k in counted:
+        check_column(encoder.columns[k])
+    if encoder.feature_names_in_ is None and not any("text" in column.sorts for column in encoder.columns):
+        X = graph.free("X")
+        inputs: Values = [(X, TYPES["float64"], ["m", encoder.n_features_in_])]
+        names = [graph.add("Gather", X, graph.constant("column", np.array([k])), axis=1) for k in counted]
+    else:
+        inputs = column_inputs(graph, [encoder.columns[k] for k in counted])
+        names = [name for name, _, _ in inputs]
     made: list[str] = []
-    first = 0
-    for k, (column, places) in enumerate(zip(encoder.columns, encoder.places, strict=True)):
-        numbers, first = range(first, first + len(column.parts)), first + len(column.parts)
-        if not len(places):
-            continue
-        check_column(column)
-        if is_array:
-            name = graph.add("Gather", X, graph.constant("column", np.array([k])), axis=1)
-        else:
-            name = graph.free(column.name)
-            inputs.append((name, TYPES["str" if "text" in column.sorts else "float64"], ["m", 1]))
-            if name != column.name:
-                raise ValueError(f"Two columns are called {column.name!r}. Give each a name of its own before fit.")
+    firsts = np.cumsum([0, *(len(column.parts) for column in encoder.columns)])
+    for k, name in zip(counted, names, strict=True):
+        column = encoder.columns[k]
         if column.kind in CATEGORIES:
             made.append(as_before(graph, add_category(graph, name, column)))
             continue
         missing = graph.add("IsNaN", name)
-        of_parts = [add_z(graph, name, missing, encoder.medians[f], encoder.units[f]) for f in numbers]
-        made += [as_before(graph, z) for z in of_parts]
+        for f in range(firsts[k], firsts[k + 1]):
+            z = add_z(graph, name, missing, encoder.medians[f], encoder.units[f])
+            made.append(as_before(graph, z))
         if not column.parts:
             made.append(graph.add("Cast", missing, to=TYPES[graph.dtype.name]))
     if not made:
         raise ValueError("Nothing is made of any column of this table, so there is nothing to predict from in ONNX.")
     return inputs, made
+
+
+def column_inputs(graph: Graph, columns: Sequence[Column]) -> Values:
+    """Return an input for each column, by its name; ValueError if two have the same."""
+    names = [graph.free(column.name) for column in columns]  # before any node has one of them
+    for name, column in zip(names, columns, strict=True):
+        if name != column.name:
+            raise ValueError(f"Two columns are called {column.name!r}. Give each a name of its own before fit.")
+    kinds = ["str" if "text" in column.sorts else "float64" for column in columns]
+    return [(name, TYPES[kind], ["m", 1]) for name, kind in zip(names, kinds, strict=True)]
 
 
 def check_column(column: Column) -> None:

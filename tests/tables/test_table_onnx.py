@@ -132,6 +132,17 @@ def test_what_onnx_cannot_read_is_refused_by_its_name(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("names", ["v t unit", "t_1 t_2 t_3", "c_1 c_2 c", "codes none_2 levels", "W1 X Z1"])
+def test_a_column_may_be_called_as_a_node_or_a_constant(names, tmp_path):
+    X, y = table(100)
+    names = names.split()
+    X = X[["number", "gaps", "grade", "text"]].set_axis([*names, "text"], axis=1)
+    model = TableRegressor(**SETTINGS).fit(X, y)
+    session = session_of(model, tmp_path / "model.onnx")
+    assert [each.name for each in session.get_inputs()] == [*names, "text"]
+    np.testing.assert_allclose(session.run(None, fed(X, session))[0], model.predict(X), rtol=1e-5)
+
+
 def test_a_column_may_have_the_name_of_an_output(tmp_path):
     X, y = table(100)
     X = X[["number"]].assign(label=np.arange(100) % 7, W1=np.arange(100) % 5)
