@@ -5,7 +5,7 @@ objects can do; none is imported.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -101,6 +101,15 @@ def table(X: Any) -> Table:
     """Return X as a table; TypeError if it is sparse, or none at all; ValueError if it has another shape than one."""
     checks.refuse_sparse(X, "X")
     checks.refuse_masked(X, "X")
+    if type(X).__name__ == "Series":
+        raise ValueError(
+            "X must have 2 dimensions, rows and columns, but is a Series. Pass frame[[name]] for a column, or "
+            "frame.iloc[[number]] for a row."
+        )
+    if isinstance(X, Mapping):
+        raise TypeError(f"X must be a table, not a {type(X).__name__}. Pass pandas.DataFrame(X).")
+    if isinstance(X, (list, tuple)) and any(isinstance(row, Mapping) for row in X[:1]):
+        raise TypeError("X holds dictionaries. Pass pandas.DataFrame(X).")
     names = checks.column_names(X)
     if hasattr(X, "iloc") and getattr(X, "ndim", None) == 2:  # pandas
         return Table(names, len(X), [of_series(X.iloc[:, k]) for k in range(X.shape[1])])

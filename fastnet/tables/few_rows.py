@@ -46,7 +46,7 @@ class FewRows:
         """
         if self.columns is None:
             return None
-        if type(X) is not np.ndarray and hasattr(X, "iloc") and 0 < len(X) <= FEW:
+        if type(X) is not np.ndarray and hasattr(X, "columns") and hasattr(X, "iloc") and 0 < len(X) <= FEW:
             if self.names is None or list(X.columns) != self.names:
                 return None
             X = X.to_numpy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import assert_all_finite, column_or_1d
 
 from fastnet import checks
+from fastnet.errors import may_get_lost
 from fastnet.exchange.onnx_graph import TYPES, Graph, add_restored_double, as_vector
 from fastnet.files.network import array_of, scales_in
 from fastnet.scaling import FLOAT64, scales_of
@@ -30,7 +33,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
     ----------
     n_nets : int, default 4
         Networks, each of which leaves another fold of the rows out, to choose its best epoch by. With one network, a
-        fit takes a quarter of the time, and errors are 4 to 8 % larger.
+        fit takes a quarter of the CPU time, and errors are 4 to 8 % larger.
     hidden_layer_sizes : sequence of int, default (128, 128, 128)
     activation : str or LeakyReLU, default "relu"
         Of the hidden layers.
@@ -53,20 +56,24 @@ class TableRegressor(RegressorMixin, TableEstimator):
         "auto": a power of two near a 20th of the rows a network trains with, from 32 to `largest_batch`.
     largest_batch : int, default 256
     n_folds : int, default 5
+        Parts of the rows, of which each network holds out the next one; of more networks than folds, some the same.
     bins, clip, max_categories : default 8, 3.0 and 1000
         Of `TableEncoder`.
     scoring : str or None
-        The score that chooses the best epoch: "r2", "neg_mean_squared_error" or
+        The score that chooses the best epoch: "r2", "neg_mean_squared_error", "neg_root_mean_squared_error" or
         "neg_mean_absolute_error"; None: the squared error.
     time_limit : float or None
-        Seconds that a fit is to take at most; networks end with the epoch in which their share of it is over.
+        Seconds that a fit is to take at most; networks end with the epoch in which their share of it is over, the first
+        at the earliest.
     random_state : int, RandomState or None
         Decides folds, initial weights and shuffles: the same seed gives the same bits on any machine and any threads.
     n_threads : int or None
         Networks trained at a time; None: as many as `fastnet.get_num_threads()`.
     dtype : str, default "float32"
+        What the networks compute in, or "float64".
     verbose : bool or "auto", default False
-        Show how many networks are trained.
+        Show how many networks are trained, with the cost and seconds of each; "auto": in a terminal or a notebook. The
+        cooldown is not shown.
 
     Attributes
     ----------
@@ -206,14 +213,23 @@ class TableRegressor(RegressorMixin, TableEstimator):
 
         The errors are those of rows held out whose predictions are nearest: a 20th of them, or 100 if that is more.
         So intervals are as wide as errors were at such values, and hold in as many cases as they say, on the average.
+        A warning says if there are too few errors for that: a quantile of 0.05 needs 19.
         """
         levels = [checks.real_number(q, "quantiles", "numbers above 0 and below 1") for q in np.ravel(quantiles)]
         if not levels or not all(0 < q < 1 for q in levels):
             raise ValueError(f"quantiles must be numbers above 0 and below 1, not {quantiles!r}.")
         values = self.predict(X)
         if not hasattr(self, "_errors"):
-            raise ValueError("predict_quantiles needs rows held out: fit with more rows than folds.")
+            raise ValueError("predict_quantiles needs rows held out, and the fit had too few for that: fit with more.")
         predicted, errors = self._errors
+        needed = ceil(1 / min(*levels, *(1 - level for level in levels)) - 1 - 1e-9)
+        if len(errors) < needed:
+            with may_get_lost():
+                warnings.warn(
+                    f"Only {len(errors)} rows were held out, but the outermost of quantiles {levels} needs {needed} "
+                    "or more: it is too near to the prediction.",
+                    stacklevel=2,
+                )
         n = min(len(errors), max(NEIGHBOURS, len(errors) // NEIGHBOUR_SHARE))
         first = np.clip(np.searchsorted(predicted, values) - n // 2, 0, len(errors) - n)
         near = np.sort(errors[first[:, np.newaxis] + np.arange(n)], axis=1)

@@ -430,3 +430,25 @@ def test_memory_is_that_of_the_table_in_float32_and_of_some_columns(arguments):
     """A column of float64 is 7.6 MB, the table 76 MB."""
     run = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=True)
     assert float(run.stdout) < 76 + 16 * 7.6
+
+
+def test_a_row_or_a_column_alone_is_no_table_and_what_helps_is_named():
+    numbers = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["a", "b"])
+    model = TableRegressor(**QUICK).fit(numbers, Y)
+    for series in (numbers.iloc[0], numbers["a"], pl.Series("a", [1.0, 2.0])):
+        for call in (lambda X: model.predict(X), lambda X: model.fit(X, Y)):
+            with pytest.raises(ValueError, match=r"but is a Series. Pass frame\[\[name\]\] for a column"):
+                call(series)
+    with pytest.raises(TypeError, match=r"X holds dictionaries. Pass pandas.DataFrame\(X\)"):
+        model.predict([{"a": 1.0, "b": 2.0}])
+    with pytest.raises(TypeError, match=r"X must be a table, not a dict. Pass pandas.DataFrame\(X\)"):
+        model.predict({"a": [1.0], "b": [2.0]})
+
+
+def test_quantiles_of_few_errors_are_warned_of():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    few = TableRegressor(**QUICK).fit(X, X[:, 0], eval_set=(X[:9], X[:9, 0]))
+    with pytest.warns(UserWarning, match=r"Only 9 rows were held out.* needs 19 or more") as found:
+        few.predict_quantiles(X)
+    assert found[0].filename == __file__
+    few.predict_quantiles(X, (0.1, 0.9))
