@@ -320,7 +320,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
 
         Arguments, encoding and networks; not `history_`, `oof_prediction_`, nor any row of X. The file is on the disk
         when this returns, and whole or not there at all. OSError if it cannot be written; TypeError if an argument is
-        of a class that is not fastnet's.
+        of a class that no file names.
 
         Examples
         --------
@@ -394,7 +394,7 @@ class TableEstimator(BaseEstimator, metaclass=words.Helpful):
         if not hasattr(self, "_held_out"):
             raise AttributeError(
                 "There are no feature_importances_: they need rows held out, which a file does not keep, and a fit of "
-                "fewer rows than folds has not."
+                "few rows may not have."
             )
         if not hasattr(self, "_importances"):
             self._importances = importances(self._held_out, self.model_, self.encoder_.places, self._loss)

@@ -42,7 +42,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     ----------
     n_nets : int, default 4
         Networks, each of which leaves another fold of the rows out, to choose its best epoch by. With one network, a
-        fit takes a quarter of the time, and errors are 4 to 8 % larger.
+        fit takes a quarter of the CPU time, and errors are 4 to 8 % larger.
     hidden_layer_sizes : sequence of int, default (128, 128, 128)
     activation : str or LeakyReLU, default "relu"
         Of the hidden layers.
@@ -67,23 +67,29 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         "auto": a power of two near a 20th of the rows a network trains with, from 32 to `largest_batch`.
     largest_batch : int, default 256
     n_folds : int, default 5
+        Parts of the rows, of which each network holds out the next one; of more networks than folds, some the same.
     bins, clip, max_categories : default 8, 3.0 and 1000
         Of `TableEncoder`.
     scoring : str or None
-        The score that chooses the best epoch: "accuracy", "roc_auc", "neg_log_loss" or "f1"; None: "accuracy".
+        The score that chooses the best epoch: "accuracy", "roc_auc" (of several classes each against the rest, their
+        mean; also "roc_auc_ovr"), "neg_log_loss" or "f1" (of several the mean of each class's; also "f1_macro"); None:
+        "accuracy".
     calibrate : bool, default True
         Divide the logits by the temperature that makes the log-loss of rows held out least.
     class_weight : dict, "balanced" or None
         The factor of the weights of each class; "balanced": so that those of each class add up to the same.
     time_limit : float or None
-        Seconds that a fit is to take at most; networks end with the epoch in which their share of it is over.
+        Seconds that a fit is to take at most; networks end with the epoch in which their share of it is over, the first
+        at the earliest.
     random_state : int, RandomState or None
         Decides folds, initial weights and shuffles: the same seed gives the same bits on any machine and any threads.
     n_threads : int or None
         Networks trained at a time; None: as many as `fastnet.get_num_threads()`.
     dtype : str, default "float32"
+        What the networks compute in, or "float64".
     verbose : bool or "auto", default False
-        Show how many networks are trained.
+        Show how many networks are trained, with the cost and seconds of each; "auto": in a terminal or a notebook. The
+        cooldown is not shown.
 
     Attributes
     ----------
